@@ -1,0 +1,223 @@
+/**
+ * What to generate: the options of a generation and the requests of the Task API, as Schemas.
+ *
+ * The type side is what programs write (camelCase), the encoded side what travels (snake_case). Encoding is strict: a value
+ * out of range, a field that does not belong or an empty prompt never reaches the server, which answers some of them with a
+ * bare 500, and one of them by blocking every other client.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+import * as rule from "./internal/rules.js"
+
+/**
+ * An entry of RWKV's World vocabulary: an integer from 0 to 65529. Ids beyond the vocabulary are refused here because one
+ * at the end of a prompt blocks the real server for every client.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const TokenId: Schema.Schema<number> = rule.integer(0, 65529)
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type TokenId = number
+
+/**
+ * What to continue: well-formed text, or token ids. Never empty.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Prompt = string | ReadonlyArray<TokenId>
+
+/**
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Prompt: Schema.Schema<Prompt> = rule.prompt
+
+/**
+ * How long the server keeps a task: `"temporary"` in memory only (ids `TMP_`), `"persistent"` also in its database when it
+ * is evicted from memory or the server shuts down in good order (ids `TASK_`).
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Persistence = "temporary" | "persistent"
+
+/**
+ * The options of a generation. What is not given is not sent: the defaults named here are the server's, which its operator
+ * may have changed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface GenerationOptions {
+  /** The most tokens to generate: 0 to 40960 (1 to 40960 in FIM, `continue` and `fork`); the server's default is 4096. */
+  readonly maxTokens?: number | undefined
+  /** Sampling temperature: 0 to 2; the server's default is 1. */
+  readonly temperature?: number | undefined
+  /** Sample from the k likeliest tokens: -1 to 100 (0 to 100 in `continue` and `fork`); the server's default is 50. */
+  readonly topK?: number | undefined
+  /** Nucleus sampling: 0 to 1; the server's default is 0.3. */
+  readonly topP?: number | undefined
+  /** Penalty for tokens that occurred at all: 0 to 10; the server's default is 2. */
+  readonly presencePenalty?: number | undefined
+  /** Penalty that grows with each occurrence: 0 to 10; the server's default is 0. */
+  readonly repetitionPenalty?: number | undefined
+  /** How penalties fade with each token: 0 to 1; the server's default is 1 (they do not). */
+  readonly penaltyDecay?: number | undefined
+  /** Seed of the sampler: an integer from 0 to 4294967295; the server's default is its clock. Not in `continue` and `fork`. */
+  readonly seed?: number | undefined
+}
+
+const persistence = Schema.Literal("temporary", "persistent").annotations(
+  rule.says("must be \"temporary\" or \"persistent\"")
+)
+
+interface UpdateOptionsEncoded {
+  readonly max_tokens?: number | undefined
+  readonly temperature?: number | undefined
+  readonly top_k?: number | undefined
+  readonly top_p?: number | undefined
+  readonly presence_penalty?: number | undefined
+  readonly repetition_penalty?: number | undefined
+  readonly penalty_decay?: number | undefined
+}
+
+interface GenerationOptionsEncoded extends UpdateOptionsEncoded {
+  readonly seed?: number | undefined
+}
+
+const sampling = {
+  temperature: rule.optional(rule.number(0, 2)),
+  topP: rule.optionalAs(rule.number(0, 1), "top_p"),
+  presencePenalty: rule.optionalAs(rule.number(0, 10), "presence_penalty"),
+  repetitionPenalty: rule.optionalAs(rule.number(0, 10), "repetition_penalty"),
+  penaltyDecay: rule.optionalAs(rule.number(0, 1), "penalty_decay")
+}
+
+const creation = {
+  ...sampling,
+  topK: rule.optionalAs(rule.integer(-1, 100), "top_k"),
+  seed: rule.optional(rule.integer(0, 4294967295))
+}
+
+/**
+ * @since 0.1.0
+ * @category schemas
+ */
+export const GenerationOptions: Schema.Schema<GenerationOptions, GenerationOptionsEncoded> = Schema.Struct({
+  ...creation,
+  maxTokens: rule.optionalAs(rule.integer(0, 40960), "max_tokens")
+})
+
+/**
+ * What `create` takes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface CreateRequest extends GenerationOptions {
+  /** The text to continue, or its token ids (0 to 65529). Never empty. */
+  readonly prompt: Prompt
+  /** How long the server keeps the task; `"temporary"` by default. */
+  readonly persistence?: Persistence | undefined
+}
+
+/**
+ * The body of `POST /v1/tasks/tmp` or, when persistent, of `POST /v1/tasks/create`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const CreateRequest: Schema.Schema<
+  CreateRequest,
+  GenerationOptionsEncoded & { readonly prompt: Prompt; readonly persistence?: Persistence | undefined }
+> = Schema.Struct({
+  prompt: Prompt,
+  persistence: rule.optional(persistence),
+  ...creation,
+  maxTokens: rule.optionalAs(rule.integer(0, 40960), "max_tokens")
+})
+
+/**
+ * What `fim` (fill in the middle) takes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface FimRequest extends GenerationOptions {
+  /** The text before the gap; may be empty. */
+  readonly prefix: string
+  /** The text after the gap; nothing by default. */
+  readonly suffix?: string | undefined
+}
+
+/**
+ * The body of `POST /v1/tasks/fim`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const FimRequest: Schema.Schema<
+  FimRequest,
+  GenerationOptionsEncoded & { readonly prefix: string; readonly suffix?: string | undefined }
+> = Schema.Struct({
+  prefix: rule.text,
+  suffix: rule.optional(rule.text),
+  ...creation,
+  maxTokens: rule.optionalAs(rule.integer(1, 40960), "max_tokens")
+})
+
+/**
+ * What `continue` takes. The prompt is required: without one the server answers 200 and generates nothing.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ContinueRequest extends Omit<GenerationOptions, "seed"> {
+  /** The text to append before going on, or its token ids (0 to 65529). Never empty. */
+  readonly prompt: Prompt
+}
+
+const update = {
+  prompt: Prompt,
+  ...sampling,
+  topK: rule.optionalAs(rule.integer(0, 100), "top_k"),
+  maxTokens: rule.optionalAs(rule.integer(1, 40960), "max_tokens")
+}
+
+/**
+ * The body of `POST /v1/tasks/{id}/continue`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const ContinueRequest: Schema.Schema<ContinueRequest, UpdateOptionsEncoded & { readonly prompt: Prompt }> =
+  Schema.Struct(update)
+
+/**
+ * What `fork` takes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ForkRequest extends ContinueRequest {
+  /** How long the server keeps the fork; `"persistent"` by default, as the server has it. */
+  readonly persistence?: Persistence | undefined
+}
+
+/**
+ * The body of `POST /v1/tasks/{id}/fork`, and its query `tmp`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const ForkRequest: Schema.Schema<
+  ForkRequest,
+  UpdateOptionsEncoded & { readonly prompt: Prompt; readonly persistence?: Persistence | undefined }
+> = Schema.Struct({ ...update, persistence: rule.optional(persistence) })

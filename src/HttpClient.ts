@@ -1,0 +1,277 @@
+/**
+ * What RWKV-Server does, endpoint by endpoint: encode, send, decode, map the status to an error. No policy but the
+ * configuration's headers, limits and request timeout: nothing is repeated, waited for or cleaned up here.
+ *
+ * @since 0.1.0
+ */
+import * as PlatformHttpClient from "@effect/platform/HttpClient"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import * as Generation from "./Generation.js"
+import * as failure from "./internal/failure.js"
+import * as Requests from "./internal/request.js"
+import type * as Sse from "./internal/sse.js"
+import * as validate from "./internal/validate.js"
+import * as Protocol from "./Protocol.js"
+import { RWKVConfig } from "./RWKVConfig.js"
+import {
+  AlreadyTemplateError,
+  type CallError,
+  type TaskError,
+  TaskNotFoundError,
+  TemplateProtectedError
+} from "./RWKVError.js"
+
+/**
+ * What one event of a stream says: `Head` (the id, and the seconds of prefill), `Data` (text), `Done` (the end). Where the
+ * event could not be read it is `Unreadable`, where it told of a failure `Failed`, and `TooLarge` at the configured limit.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Frame = Sse.Frame
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface CallOptions {
+  /** The name that errors carry as `operation`; the method's own, as in `HttpClient.status`, by default. */
+  readonly operation?: string | undefined
+}
+
+/**
+ * The endpoints. Ids are checked and encoded: whatever is passed, no other endpoint is called.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Service {
+  /** `POST /v1/tasks/tmp`, or `POST /v1/tasks/create` when `persistence` is `"persistent"`. Answers after the prefill. */
+  readonly create: (
+    request: Generation.CreateRequest,
+    options?: CallOptions
+  ) => Effect.Effect<Protocol.TaskResult, CallError>
+  /** The same with `stream: true`: the frames of `POST /v1/tasks/tmp` or `/create`. */
+  readonly createStream: (request: Generation.CreateRequest, options?: CallOptions) => Stream.Stream<Frame, CallError>
+  /** `POST /v1/tasks/fim`. */
+  readonly fim: (request: Generation.FimRequest, options?: CallOptions) => Effect.Effect<Protocol.TaskResult, CallError>
+  /** `POST /v1/tasks/fim` with `stream: true`. */
+  readonly fimStream: (request: Generation.FimRequest, options?: CallOptions) => Stream.Stream<Frame, CallError>
+  /** `POST /v1/tasks/{id}/continue`. */
+  readonly continue: (
+    id: string,
+    request: Generation.ContinueRequest,
+    options?: CallOptions
+  ) => Effect.Effect<Protocol.TaskResult, TaskError>
+  /** `POST /v1/tasks/{id}/continue` with `stream: true`. */
+  readonly continueStream: (
+    id: string,
+    request: Generation.ContinueRequest,
+    options?: CallOptions
+  ) => Stream.Stream<Frame, TaskError>
+  /** `POST /v1/tasks/{id}/fork`, with `tmp=true` for a temporary fork. */
+  readonly fork: (
+    id: string,
+    request: Generation.ForkRequest,
+    options?: CallOptions
+  ) => Effect.Effect<Protocol.TaskResult, TaskError>
+  /** `POST /v1/tasks/{id}/fork` with `stream: true`. */
+  readonly forkStream: (
+    id: string,
+    request: Generation.ForkRequest,
+    options?: CallOptions
+  ) => Stream.Stream<Frame, TaskError>
+  /** `GET /v1/tasks/{id}/stream`, from a token of the current run on (0 by default). */
+  readonly stream: (
+    id: string,
+    options?: CallOptions & { readonly fromToken?: number | undefined }
+  ) => Stream.Stream<Frame, TaskError>
+  /** `GET /v1/tasks/{id}/get_result`. */
+  readonly result: (id: string, options?: CallOptions) => Effect.Effect<Protocol.TaskResult, TaskError>
+  /** `GET /v1/tasks/{id}/status`. */
+  readonly status: (id: string, options?: CallOptions) => Effect.Effect<Protocol.TaskInfo, TaskError>
+  /** `POST /v1/tasks/{id}/stop`. The answer says what the task was just after it was asked to stop; old servers say nothing. */
+  readonly stop: (id: string, options?: CallOptions) => Effect.Effect<Option.Option<Protocol.TaskInfo>, TaskError>
+  /** `POST /v1/tasks/{id}/delete`. */
+  readonly delete: (
+    id: string,
+    options?: CallOptions & { readonly force?: boolean | undefined }
+  ) => Effect.Effect<Option.Option<Protocol.TaskInfo>, TaskError | TemplateProtectedError>
+  /** `POST /v1/tasks/{id}/as_template`. */
+  readonly asTemplate: (
+    id: string,
+    options?: CallOptions
+  ) => Effect.Effect<Protocol.TaskResult, TaskError | AlreadyTemplateError>
+  /** `GET /v1/tasks/list`. */
+  readonly list: (options?: CallOptions) => Effect.Effect<Protocol.TaskList, CallError>
+  /** `GET /v1/models`: the models, and whether the server answers at all. */
+  readonly models: (options?: CallOptions) => Effect.Effect<ReadonlyArray<Protocol.Model>, CallError>
+}
+
+/**
+ * @since 0.1.0
+ * @category tags
+ */
+export class RWKVHttpClient extends Context.Tag("effect-rwkv/HttpClient")<RWKVHttpClient, Service>() {}
+
+const encodeCreate = validate.encoder(Generation.CreateRequest)
+const encodeFim = validate.encoder(Generation.FimRequest)
+const encodeContinue = validate.encoder(Generation.ContinueRequest)
+const encodeFork = validate.encoder(Generation.ForkRequest)
+
+/**
+ * Makes the endpoints from the platform's HttpClient and the configuration.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make: Effect.Effect<Service, never, RWKVConfig | PlatformHttpClient.HttpClient> = Effect.gen(function*() {
+  const requests = Requests.make(yield* PlatformHttpClient.HttpClient, yield* RWKVConfig)
+
+  const operationOf = (name: string, options: CallOptions | undefined) => options?.operation ?? `HttpClient.${name}`
+
+  const post = (operation: string, path: string, body: object): Requests.Call<never> => ({
+    operation,
+    method: "POST",
+    path: `/v1/tasks/${path}`,
+    body
+  })
+
+  /** A call about a task: its id checked and encoded, the server's 404 for it known. */
+  const about = <E = never>(
+    operation: string,
+    id: string,
+    method: "GET" | "POST",
+    verb: string,
+    more: {
+      readonly body?: object
+      readonly refuse?: (status: number, body: string, taskId: Protocol.TaskId) => E | undefined
+    } = {}
+  ) =>
+    Effect.map(validate.taskId(operation, id), (taskId): Requests.Call<TaskNotFoundError | E> => ({
+      operation,
+      taskId,
+      method,
+      path: `/v1/tasks/${encodeURIComponent(taskId)}/${verb}`,
+      body: more.body,
+      refuse: (status, body) =>
+        failure.isTaskMissing(status, body)
+          ? new TaskNotFoundError({ operation, taskId })
+          : more.refuse?.(status, body, taskId)
+    }))
+
+  const createCall = (operation: string, request: Generation.CreateRequest, stream: boolean) =>
+    Effect.flatMap(encodeCreate(operation, request), ({ persistence, ...body }) =>
+      stream && body.max_tokens === 0
+        // The server ends such a task before anyone can listen, and then never ends the stream.
+        ? Effect.fail(validate.invalid(operation, "maxTokens", "must be at least 1 in a stream"))
+        : Effect.succeed(
+          post(operation, persistence === "persistent" ? "create" : "tmp", stream ? { ...body, stream } : body)
+        ))
+
+  const fimCall = (operation: string, request: Generation.FimRequest, stream: boolean) =>
+    Effect.map(
+      encodeFim(operation, request),
+      (body) => post(operation, "fim", stream ? { ...body, stream } : body)
+    )
+
+  const continueCall = (operation: string, id: string, request: Generation.ContinueRequest, stream: boolean) =>
+    Effect.flatMap(
+      encodeContinue(operation, request),
+      (body) => about(operation, id, "POST", "continue", { body: stream ? { ...body, stream } : body })
+    )
+
+  const forkCall = (operation: string, id: string, request: Generation.ForkRequest, stream: boolean) =>
+    Effect.flatMap(
+      encodeFork(operation, request),
+      ({ persistence, ...body }) =>
+        about(operation, id, "POST", persistence === "temporary" ? "fork?tmp=true" : "fork", {
+          body: stream ? { ...body, stream } : body
+        })
+    )
+
+  const streamCall = (operation: string, id: string, fromToken: unknown) =>
+    typeof fromToken === "number" && Number.isSafeInteger(fromToken)
+      ? about(operation, id, "GET", fromToken === 0 ? "stream" : `stream?pos=${fromToken}`)
+      : Effect.fail(validate.invalid(operation, "fromToken", "must be an integer"))
+
+  const json = <A, I, E>(
+    call: Effect.Effect<Requests.Call<E>, CallError>,
+    schema: Parameters<typeof requests.json<A, I, E>>[1]
+  ) => Effect.flatMap(call, (call) => requests.json(call, schema))
+
+  const frames = <E>(call: Effect.Effect<Requests.Call<E>, CallError>): Stream.Stream<Frame, CallError | E> =>
+    Stream.unwrap(Effect.map(call, (call) => requests.frames(call)))
+
+  return RWKVHttpClient.of({
+    create: (request, options) => json(createCall(operationOf("create", options), request, false), Protocol.TaskResult),
+    createStream: (request, options) => frames(createCall(operationOf("createStream", options), request, true)),
+    fim: (request, options) => json(fimCall(operationOf("fim", options), request, false), Protocol.TaskResult),
+    fimStream: (request, options) => frames(fimCall(operationOf("fimStream", options), request, true)),
+    continue: (id, request, options) =>
+      json(continueCall(operationOf("continue", options), id, request, false), Protocol.TaskResult),
+    continueStream: (id, request, options) =>
+      frames(continueCall(operationOf("continueStream", options), id, request, true)),
+    fork: (id, request, options) =>
+      json(forkCall(operationOf("fork", options), id, request, false), Protocol.TaskResult),
+    forkStream: (id, request, options) => frames(forkCall(operationOf("forkStream", options), id, request, true)),
+    stream: (id, options) => frames(streamCall(operationOf("stream", options), id, options?.fromToken ?? 0)),
+    result: (id, options) => json(about(operationOf("result", options), id, "GET", "get_result"), Protocol.TaskResult),
+    status: (id, options) => json(about(operationOf("status", options), id, "GET", "status"), Protocol.TaskInfo),
+    stop: (id, options) =>
+      Effect.flatMap(
+        about(operationOf("stop", options), id, "POST", "stop"),
+        (call) => requests.accepted(call, Protocol.TaskInfo)
+      ),
+    delete: (id, options) => {
+      const operation = operationOf("delete", options)
+      return Effect.flatMap(
+        about(operation, id, "POST", options?.force === true ? "delete?force=true" : "delete", {
+          refuse: (status, body, taskId) =>
+            status === 403 && /template/i.test(failure.detail(body) ?? "")
+              ? new TemplateProtectedError({ operation, taskId })
+              : undefined
+        }),
+        (call) => requests.accepted(call, Protocol.TaskInfo)
+      )
+    },
+    asTemplate: (id, options) => {
+      const operation = operationOf("asTemplate", options)
+      return json(
+        about(operation, id, "POST", "as_template", {
+          refuse: (status, body, taskId) =>
+            status === 400 && /template/i.test(failure.detail(body) ?? "")
+              ? new AlreadyTemplateError({ operation, taskId })
+              : undefined
+        }),
+        Protocol.TaskResult
+      )
+    },
+    list: (options) =>
+      requests.json(
+        { operation: operationOf("list", options), method: "GET", path: "/v1/tasks/list" },
+        Protocol.TaskList
+      ),
+    models: (options) =>
+      Effect.map(
+        requests.json(
+          { operation: operationOf("models", options), method: "GET", path: "/v1/models" },
+          Protocol.ModelList
+        ),
+        ({ data }) => data
+      )
+  })
+})
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<RWKVHttpClient, never, RWKVConfig | PlatformHttpClient.HttpClient> = Layer.effect(
+  RWKVHttpClient,
+  make
+)

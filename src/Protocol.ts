@@ -1,0 +1,301 @@
+/**
+ * What RWKV-Server's Task API answers: a Schema for every response and every frame of a stream.
+ *
+ * The type side of each Schema is what programs use (camelCase, `Duration`, literal statuses); the encoded side is what
+ * travels (snake_case, seconds, integers). Decoding ignores fields it does not know, and fails where one is missing.
+ * The requests are in `Generation`.
+ *
+ * @since 0.1.0
+ */
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import * as rule from "./internal/rules.js"
+
+/**
+ * The id of a task or a template: 1 to 256 letters, digits, `_`, `-`, `.` or `~`, so that it always is one path segment.
+ * The server's own ids are `TMP_`, `TASK_` or `_TMPL_` and 32 hexadecimal digits.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Protocol } from "effect-rwkv"
+ *
+ * const id: Protocol.TaskId = Schema.decodeSync(Protocol.TaskId)("TASK_4a27e546c5ad4b08af86a0321de5bc70")
+ * ```
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const TaskId = Schema.String.pipe(
+  Schema.pattern(/^(?!\.{1,2}$)[A-Za-z0-9_.~-]{1,256}$/),
+  Schema.annotations(rule.says("must be 1 to 256 letters, digits, \"_\", \"-\", \".\" or \"~\"")),
+  Schema.brand("TaskId")
+)
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type TaskId = typeof TaskId.Type
+
+/**
+ * A task's state: its prompt is being read, it waits for a slot, it generates, or it is done.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type TaskStatus = "Prefill" | "Ready" | "Running" | "Finished"
+
+const statuses: Readonly<Record<string, TaskStatus>> = {
+  0: "Prefill",
+  1: "Ready",
+  2: "Running",
+  3: "Finished",
+  PREFILL: "Prefill",
+  PENDING: "Ready",
+  READY: "Ready",
+  RUNNING: "Running",
+  FINISHED: "Finished",
+  STOPPED: "Finished"
+}
+
+const codes: Readonly<Record<TaskStatus, number>> = { Prefill: 0, Ready: 1, Running: 2, Finished: 3 }
+
+/**
+ * The server's integers 0 to 3, or the names that servers of the 0.1.0 era sent.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const TaskStatus: Schema.Schema<TaskStatus, string | number> = Schema.transformOrFail(
+  Schema.Union(Schema.Number, Schema.String),
+  Schema.Literal("Prefill", "Ready", "Running", "Finished"),
+  {
+    strict: true,
+    decode: (wire, _, ast) => {
+      const status = Object.hasOwn(statuses, wire) ? statuses[wire] : undefined
+      return status === undefined
+        ? ParseResult.fail(new ParseResult.Type(ast, wire, "must be a task status (0 to 3)"))
+        : ParseResult.succeed(status)
+    },
+    encode: (status) => ParseResult.succeed(codes[status])
+  }
+)
+
+/**
+ * What the server says of a task and its text.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TaskResult {
+  /** The id the server gave in this answer. */
+  readonly taskId: TaskId
+  /** All text of the current run; empty in the answers to create, continue, fork and asTemplate. */
+  readonly text: string
+  /** Whether the run has ended: by end of text, by `maxTokens` or by a stop, which the server does not tell apart. */
+  readonly finished: boolean
+  /** Tokens per second and slot of the whole server, measured in its last pulse; 0 before there was one. */
+  readonly speed: number
+  /** How long the latest prefill took; zero for forks without one and for tasks restored from the database. */
+  readonly prefillTime: Duration.Duration
+  /** How long the run took; zero while it runs, and where the server's figure is no duration. */
+  readonly generationTime: Duration.Duration
+  /** Whether the server cannot decode the text at present, because its last character is incomplete; `text` is what could be read. */
+  readonly undecodedTail: boolean
+}
+
+const TaskResponse = Schema.Struct({
+  task_id: TaskId,
+  result: Schema.String,
+  prefill_time: Schema.Number,
+  gen_time: Schema.Number,
+  speed: Schema.Number,
+  finished: Schema.Boolean
+})
+
+/** Prefill-only tasks report `finish - 0`, a Unix time: no run lasts thirty years. */
+const duration = (seconds: number) => seconds < 1e9 ? Duration.seconds(seconds) : Duration.zero
+
+/** The server decodes all or nothing: this one character stands for a text it could not decode. */
+const replacement = "\uFFFD"
+
+/**
+ * The answer of create, fim, continue, fork, as_template and `GET /v1/tasks/{id}/get_result`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const TaskResult: Schema.Schema<TaskResult, typeof TaskResponse.Encoded> = Schema.transform(
+  TaskResponse,
+  Schema.typeSchema(Schema.Struct({
+    taskId: TaskId,
+    text: Schema.String,
+    finished: Schema.Boolean,
+    speed: Schema.Number,
+    prefillTime: Schema.DurationFromSelf,
+    generationTime: Schema.DurationFromSelf,
+    undecodedTail: Schema.Boolean
+  })),
+  {
+    strict: true,
+    decode: (wire) => ({
+      taskId: wire.task_id,
+      text: wire.result === replacement ? "" : wire.result,
+      finished: wire.finished,
+      speed: wire.speed,
+      prefillTime: duration(wire.prefill_time),
+      generationTime: duration(wire.gen_time),
+      undecodedTail: wire.result === replacement
+    }),
+    encode: (result) => ({
+      task_id: result.taskId,
+      result: result.undecodedTail ? replacement : result.text,
+      prefill_time: Duration.toSeconds(result.prefillTime),
+      gen_time: Duration.toSeconds(result.generationTime),
+      speed: result.speed,
+      finished: result.finished
+    })
+  }
+)
+
+/**
+ * A task's state and how far it is.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TaskInfo {
+  /** The id the task was asked for by. (The server names the ancestor here for forks and templates; the services mend that.) */
+  readonly taskId: TaskId
+  readonly status: TaskStatus
+  /** Tokens generated in the current run. */
+  readonly generatedTokens: number
+}
+
+/**
+ * The answer of `GET /v1/tasks/{id}/status`, and of stop and delete.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const TaskInfo: Schema.Schema<
+  TaskInfo,
+  { readonly task_id: string; readonly status: string | number; readonly generated_buf: number }
+> = Schema.Struct({
+  taskId: rule.as(TaskId, "task_id"),
+  status: TaskStatus,
+  generatedTokens: rule.as(Schema.Number, "generated_buf")
+})
+
+/**
+ * What the server holds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TaskList {
+  /** Tasks and templates in memory. */
+  readonly cpuCacheCount: number
+  /** Tasks in the database. */
+  readonly databaseCount: number
+  /** The sum of both; a task in memory and in the database counts twice. */
+  readonly totalCount: number
+  /** All ids in memory, the least recently used first. */
+  readonly cpuTasks: ReadonlyArray<TaskId>
+  /** Ids in the database, the newest first: at most 100, however many there are. */
+  readonly dbTasks: ReadonlyArray<TaskId>
+}
+
+/**
+ * The answer of `GET /v1/tasks/list`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const TaskList: Schema.Schema<TaskList, {
+  readonly cpu_cache_count: number
+  readonly database_count: number
+  readonly total_count: number
+  readonly cpu_tasks: ReadonlyArray<string>
+  readonly db_tasks: ReadonlyArray<string>
+}> = Schema.Struct({
+  cpuCacheCount: rule.as(Schema.Number, "cpu_cache_count"),
+  databaseCount: rule.as(Schema.Number, "database_count"),
+  totalCount: rule.as(Schema.Number, "total_count"),
+  cpuTasks: rule.as(Schema.Array(TaskId), "cpu_tasks"),
+  dbTasks: rule.as(Schema.Array(TaskId), "db_tasks")
+})
+
+/**
+ * A model that the server offers.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Model {
+  readonly id: string
+  /** Seconds since 1970: when the server was started. */
+  readonly created: number
+  readonly ownedBy: string
+}
+
+/**
+ * The answer of `GET /v1/models`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const ModelList: Schema.Schema<{ readonly data: ReadonlyArray<Model> }, {
+  readonly data: ReadonlyArray<{ readonly id: string; readonly created: number; readonly owned_by: string }>
+}> = Schema.Struct({
+  data: Schema.Array(Schema.Struct({
+    id: Schema.String,
+    created: Schema.Number,
+    ownedBy: rule.as(Schema.String, "owned_by")
+  }))
+})
+
+/**
+ * The first frame of a stream: sent before any text by the POST streams, with the first text by `GET /stream`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const HeadFrame = Schema.Struct({ task_id: Schema.String, prefill_time: Schema.Number })
+
+/**
+ * A frame with text. The POST streams add the task's id, the seconds since the frame before, and tokens per second.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const DataFrame = Schema.Struct({
+  data: Schema.String,
+  task_id: Schema.optional(Schema.String),
+  gen_time: Schema.optional(Schema.Number),
+  speed: Schema.optional(Schema.Number)
+})
+
+/**
+ * What an event stream tells: that the task exists, its text piece by piece, and the figures at its end. The texts of all
+ * `Text` events together are the text of `Finished`, if the stream began at token 0.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type StreamEvent = Data.TaggedEnum<{
+  Started: { readonly taskId: TaskId; readonly prefillTime: Duration.Duration }
+  Text: { readonly text: string }
+  Finished: { readonly result: TaskResult }
+}>
+
+/**
+ * Constructors and matchers of {@link StreamEvent}.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const StreamEvent = Data.taggedEnum<StreamEvent>()

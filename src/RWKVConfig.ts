@@ -1,0 +1,200 @@
+/**
+ * Where the server is and how to speak to it.
+ *
+ * @since 0.1.0
+ */
+import type * as HttpClient from "@effect/platform/HttpClient"
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import type * as Schedule from "effect/Schedule"
+import { GenerationOptions } from "./Generation.js"
+import * as validate from "./internal/validate.js"
+import * as Polling from "./Polling.js"
+import type { RWKVError, RWKVValidationError } from "./RWKVError.js"
+
+/**
+ * The configuration as given: everything is optional.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** Where the server is; `http://localhost:8000` by default. A path is kept as a prefix of every endpoint. */
+  readonly baseUrl?: string | undefined
+  /** Sent as `Authorization: Bearer ...` to a proxy before the server; the server itself asks for none. */
+  readonly apiKey?: Redacted.Redacted<string> | undefined
+  /** Headers sent with every request. Values are secrets: none appears in an error, a log or a span. */
+  readonly headers?: Readonly<Record<string, string | Redacted.Redacted<string>>> | undefined
+  /** The time for one request, answer included, or until a stream's headers; 120 seconds by default. Creating a task waits for its prefill. */
+  readonly requestTimeout?: Duration.DurationInput | undefined
+  /** Generation options sent with every create and FIM that does not give its own; none by default. */
+  readonly defaults?: GenerationOptions | undefined
+  /** When to repeat requests that may safely be repeated; `Polling.retrySchedule` by default. */
+  readonly retry?: Schedule.Schedule<unknown, RWKVError> | undefined
+  /** The most bytes to read of an answer; 32 MiB by default. */
+  readonly maxResponseSize?: number | undefined
+  /** The most UTF-16 units of one frame of a stream; 8 Mi by default. */
+  readonly maxFrameSize?: number | undefined
+  /** Changes the HttpClient that requests go through: to log, to limit, to trace. It sees the headers in clear. */
+  readonly transformClient?: ((client: HttpClient.HttpClient) => HttpClient.HttpClient) | undefined
+}
+
+/**
+ * The configuration as used: checked and complete.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Service {
+  /** Without a slash at the end. */
+  readonly baseUrl: string
+  readonly headers: Redacted.Redacted<Readonly<Record<string, string>>>
+  readonly requestTimeout: Duration.Duration
+  readonly defaults: GenerationOptions
+  readonly retry: Schedule.Schedule<unknown, RWKVError>
+  readonly maxResponseSize: number
+  readonly maxFrameSize: number
+  readonly transformClient: (client: HttpClient.HttpClient) => HttpClient.HttpClient
+}
+
+/**
+ * @since 0.1.0
+ * @category tags
+ */
+export class RWKVConfig extends Context.Tag("effect-rwkv/RWKVConfig")<RWKVConfig, Service>() {}
+
+const operation = "RWKVConfig.make"
+
+const checkUrl = (input: unknown): Effect.Effect<string, RWKVValidationError> =>
+  Effect.suspend(() => {
+    const refuse = (message: string) => Effect.fail(validate.invalid(operation, "baseUrl", message))
+    if (typeof input !== "string" || !URL.canParse(input)) {
+      return refuse("must be an absolute URL, as in http://localhost:8000")
+    }
+    const url = new URL(input)
+    if (url.protocol !== "http:" && url.protocol !== "https:") return refuse("must begin with http:// or https://")
+    if (/\s/.test(input)) return refuse("must not contain spaces")
+    // A secret in a URL ends up in logs and spans that this package does not write.
+    if (url.username !== "" || url.password !== "") return refuse("must not contain a user or a password: use headers")
+    if (url.search !== "" || url.hash !== "") return refuse("must not contain a query or a fragment")
+    return Effect.succeed(url.href.replace(/\/+$/, ""))
+  })
+
+const reveal = (value: unknown) => Redacted.isRedacted(value) ? Redacted.value(value) : value
+
+const checkHeader = (
+  path: string,
+  name: string,
+  value: unknown
+): Effect.Effect<[string, string], RWKVValidationError> => {
+  const refuse = (message: string) => Effect.fail(validate.invalid(operation, path, message))
+  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) return refuse("must have a header name made of token characters")
+  if (typeof value !== "string") return refuse("must be a string, Redacted or not")
+  if (!/^[\t\x20-\x7e\x80-\xff]*$/.test(value)) {
+    return refuse("must not contain line breaks or characters beyond Latin-1")
+  }
+  return Effect.succeed([name.toLowerCase(), value])
+}
+
+const checkHeaders = (options: Options) =>
+  Effect.gen(function*() {
+    const headers: Array<[string, string]> = []
+    for (const [name, value] of Object.entries(options.headers ?? {})) {
+      // A bad name is not repeated: it may be a value in the wrong place.
+      headers.push(yield* checkHeader("headers", name, reveal(value)))
+    }
+    if (options.apiKey !== undefined) {
+      const [, key] = yield* checkHeader("apiKey", "authorization", reveal(options.apiKey))
+      headers.push(["authorization", `Bearer ${key}`])
+    }
+    return Redacted.make(Object.fromEntries(headers))
+  })
+
+const checkLimit = (path: string, limit: unknown): Effect.Effect<number, RWKVValidationError> =>
+  typeof limit === "number" && limit > 0
+    ? Effect.succeed(limit)
+    : Effect.fail(validate.invalid(operation, path, "must be a positive number"))
+
+const checkDefaults = validate.encoder(GenerationOptions)
+
+/**
+ * Checks options and fills in what is missing.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: Options = {}): Effect.Effect<Service, RWKVValidationError> =>
+  Effect.gen(function*() {
+    const defaults = options.defaults ?? {}
+    yield* checkDefaults(operation, defaults)
+    return {
+      baseUrl: yield* checkUrl(options.baseUrl ?? "http://localhost:8000"),
+      headers: yield* checkHeaders(options),
+      requestTimeout: yield* validate.duration(operation, "requestTimeout", options.requestTimeout ?? "120 seconds"),
+      defaults,
+      retry: options.retry ?? Polling.retrySchedule,
+      maxResponseSize: yield* checkLimit("maxResponseSize", options.maxResponseSize ?? 32 * 1024 * 1024),
+      maxFrameSize: yield* checkLimit("maxFrameSize", options.maxFrameSize ?? 8 * 1024 * 1024),
+      transformClient: options.transformClient ?? ((client) => client)
+    }
+  })
+
+/**
+ * The configuration as a layer. It fails with `RWKVValidationError` if an option is invalid: a bad URL, a header value with
+ * a line break, a default out of range.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options?: Options): Layer.Layer<RWKVConfig, RWKVValidationError> =>
+  Layer.effect(RWKVConfig, make(options))
+
+/**
+ * What `layerConfig` reads, and the options that cannot be read from strings.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ConfigOptions extends Omit<Options, "apiKey" | "baseUrl" | "requestTimeout"> {
+  /** `RWKV_BASE_URL` by default. */
+  readonly baseUrl?: Config.Config<string> | undefined
+  /** `RWKV_API_KEY` by default. */
+  readonly apiKey?: Config.Config<Redacted.Redacted<string>> | undefined
+  /** `RWKV_REQUEST_TIMEOUT` by default, as in `30 seconds`. */
+  readonly requestTimeout?: Config.Config<Duration.Duration> | undefined
+}
+
+const optional = <A>(config: Config.Config<A>) => Config.map(Config.option(config), Option.getOrUndefined)
+
+/**
+ * The configuration read through `Config`: by default from `RWKV_BASE_URL`, `RWKV_API_KEY` and `RWKV_REQUEST_TIMEOUT`. What
+ * is not set has its usual default.
+ *
+ * @example
+ * ```ts
+ * import { Config, Effect } from "effect"
+ * import { RWKVConfig } from "effect-rwkv"
+ *
+ * const layer = RWKVConfig.layerConfig({ baseUrl: Config.string("INFERENCE_URL") })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: ConfigOptions = {}
+): Layer.Layer<RWKVConfig, ConfigError.ConfigError | RWKVValidationError> =>
+  Layer.effect(
+    RWKVConfig,
+    Config.all({
+      baseUrl: optional(options.baseUrl ?? Config.string("RWKV_BASE_URL")),
+      apiKey: optional(options.apiKey ?? Config.redacted("RWKV_API_KEY")),
+      requestTimeout: optional(options.requestTimeout ?? Config.duration("RWKV_REQUEST_TIMEOUT"))
+    }).pipe(Effect.flatMap((read) => make({ ...options, ...read })))
+  )

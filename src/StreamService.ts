@@ -1,0 +1,374 @@
+/**
+ * Text as it is generated: complete, each piece once, whatever the connection does on the way.
+ *
+ * Every stream either delivers the task's whole text and ends, or fails by type. Leaving a stream early (an interrupt,
+ * `Stream.take`, a failure downstream) closes its connection, and stops the task if the stream created it.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import * as Generation from "./Generation.js"
+import { type CallOptions, type Frame, RWKVHttpClient } from "./HttpClient.js"
+import * as Guards from "./internal/guards.js"
+import * as Launch from "./internal/launch.js"
+import * as Ledger from "./internal/ledger.js"
+import * as retry from "./internal/retry.js"
+import * as validate from "./internal/validate.js"
+import { StreamEvent, type TaskId, type TaskResult } from "./Protocol.js"
+import { RWKVConfig } from "./RWKVConfig.js"
+import type { CallError, RWKVError } from "./RWKVError.js"
+import type { StreamOptions, SubscribeOptions } from "./Task.js"
+
+/**
+ * Each stream in two forms: its text alone, and as events with the task's id and figures.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Service {
+  /** Creates a task (`POST /v1/tasks/tmp` or `/create`) and streams its text. */
+  readonly create: (
+    request: Generation.CreateRequest,
+    options?: StreamOptions
+  ) => Stream.Stream<string, RWKVError>
+  readonly createEvents: (
+    request: Generation.CreateRequest,
+    options?: StreamOptions
+  ) => Stream.Stream<StreamEvent, RWKVError>
+  /** Fills in the middle (`POST /v1/tasks/fim`) and streams the text of the gap. */
+  readonly fim: (request: Generation.FimRequest, options?: StreamOptions) => Stream.Stream<string, RWKVError>
+  readonly fimEvents: (
+    request: Generation.FimRequest,
+    options?: StreamOptions
+  ) => Stream.Stream<StreamEvent, RWKVError>
+  /** Streams the text of a task that exists, from its beginning on (`GET /v1/tasks/{id}/stream`); any number may listen. */
+  readonly subscribe: (id: string, options?: SubscribeOptions) => Stream.Stream<string, RWKVError>
+  readonly subscribeEvents: (id: string, options?: SubscribeOptions) => Stream.Stream<StreamEvent, RWKVError>
+  /** Continues a finished task (`POST /v1/tasks/{id}/continue`) and streams the new text. */
+  readonly continue: (
+    id: string,
+    request: Generation.ContinueRequest,
+    options?: StreamOptions
+  ) => Stream.Stream<string, RWKVError>
+  readonly continueEvents: (
+    id: string,
+    request: Generation.ContinueRequest,
+    options?: StreamOptions
+  ) => Stream.Stream<StreamEvent, RWKVError>
+  /** Forks a finished task (`POST /v1/tasks/{id}/fork`) and streams the fork's text. The source keeps its text for this program. */
+  readonly fork: (
+    id: string,
+    request: Generation.ForkRequest,
+    options?: StreamOptions
+  ) => Stream.Stream<string, RWKVError>
+  readonly forkEvents: (
+    id: string,
+    request: Generation.ForkRequest,
+    options?: StreamOptions
+  ) => Stream.Stream<StreamEvent, RWKVError>
+}
+
+/**
+ * @since 0.1.0
+ * @category tags
+ */
+export class StreamService extends Context.Tag("effect-rwkv/StreamService")<StreamService, Service>() {}
+
+const textOf = (events: Stream.Stream<StreamEvent, RWKVError>): Stream.Stream<string, RWKVError> =>
+  Stream.filterMap(events, (event) => event._tag === "Text" ? Option.some(event.text) : Option.none())
+
+const encodeContinue = validate.encoder(Generation.ContinueRequest)
+const encodeFork = validate.encoder(Generation.ForkRequest)
+
+/** The events of a run that is known here and nowhere else. */
+const replay = (taskId: TaskId, recording: Ledger.Recording): Stream.Stream<StreamEvent, RWKVError> =>
+  Stream.fromIterableEffect(Effect.map(Deferred.await(recording.result), (result) => [
+    StreamEvent.Started({ taskId, prefillTime: result.prefillTime }),
+    ...(result.text === "" ? [] : [StreamEvent.Text({ text: result.text })]),
+    StreamEvent.Finished({ result })
+  ]))
+
+const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Ledger.Ledger> = Effect.gen(function*() {
+  const http = yield* RWKVHttpClient
+  const config = yield* RWKVConfig
+  const ledger = yield* Ledger.Ledger
+  const guards = Guards.make(http, ledger, config.retry)
+  const { attach, launch } = Launch.make(http, ledger.lifetime, config)
+  const creates = retry.creates(config.retry)
+  const reads = retry.reads(config.retry)
+
+  const created = <A extends object>(
+    operation: string,
+    cleanup: "delete" | "keep",
+    create: (request: A, options: CallOptions) => Effect.Effect<TaskResult, CallError>,
+    stream: (request: A, options: CallOptions) => Stream.Stream<Frame, CallError>
+  ) =>
+  (request: A, options?: StreamOptions) => {
+    const complete = Effect.suspend(() => validate.withDefaults(operation, config.defaults, request))
+    return launch({
+      operation,
+      options: { cleanup, ...validate.given(options) },
+      before: Effect.void,
+      create: Effect.flatMap(complete, (request) => creates(create(request, { operation }))),
+      stream: Stream.unwrap(Effect.map(complete, (request) => stream(request, { operation }))),
+      explain: Effect.fail,
+      shared: false
+    })
+  }
+
+  const explain = (id: string) => (error: RWKVError) =>
+    error._tag === "RWKVServerError" ? guards.explain(error, id) : Effect.fail(error)
+
+  const continued = (operation: string) =>
+  (
+    id: string,
+    request: Generation.ContinueRequest,
+    options?: StreamOptions
+  ): Stream.Stream<StreamEvent, RWKVError> =>
+    Stream.suspend(() => {
+      const shared = ledger.sharing.get(id) === true
+      return launch({
+        operation,
+        options: { cleanup: "keep", transport: shared ? "direct" : "subscribe", ...validate.given(options) },
+        before: Effect.zipRight(encodeContinue(operation, request), guards.ready(operation, id)),
+        create: creates(http.continue(id, request, { operation })),
+        stream: http.continueStream(id, request, { operation }),
+        explain: explain(id),
+        shared
+      })
+    }).pipe(Stream.tap((event) =>
+      Effect.sync(() => {
+        if (event._tag === "Started") ledger.begins(event.taskId)
+      })
+    ))
+
+  const forked = (operation: string) => (id: string, request: Generation.ForkRequest, options?: StreamOptions) =>
+    launch({
+      operation,
+      options: { cleanup: "keep", transport: "direct", ...validate.given(options) },
+      before: Effect.zipRight(
+        encodeFork(operation, request),
+        Effect.zipRight(guards.ready(operation, id), guards.preserve(operation, id))
+      ),
+      create: creates(http.fork(id, request, { operation })),
+      stream: http.forkStream(id, request, { operation }),
+      explain: explain(id),
+      shared: true
+    }).pipe(Stream.tap((event) =>
+      Effect.sync(() => {
+        if (event._tag !== "Started") return
+        ledger.sharing.set(id, true)
+        ledger.sharing.set(event.taskId, true)
+      })
+    ))
+
+  const subscribed = (operation: string) => (id: string, options?: SubscribeOptions) =>
+    Stream.unwrap(Effect.gen(function*() {
+      const taskId = yield* validate.taskId(operation, id)
+      const chosen = validate.given(options)
+      const from = yield* validate.integer(operation, "fromToken", chosen.fromToken ?? 0)
+      const recording = ledger.recordings.get(taskId)
+      if (recording !== undefined && from === 0) return replay(taskId, recording)
+      const fromToken = from >= 0
+        ? from
+        : Math.max(0, from + (yield* reads(http.status(taskId, { operation }))).generatedTokens)
+      return attach({ operation, options: chosen, taskId, fromToken })
+    }))
+
+  return StreamService.of({
+    create: (request, options) =>
+      textOf(created("StreamService.create", "delete", http.create, http.createStream)(request, options)),
+    createEvents: created("StreamService.createEvents", "keep", http.create, http.createStream),
+    fim: (request, options) =>
+      textOf(created("StreamService.fim", "delete", http.fim, http.fimStream)(request, options)),
+    fimEvents: created("StreamService.fimEvents", "keep", http.fim, http.fimStream),
+    subscribe: (id, options) => textOf(subscribed("StreamService.subscribe")(id, options)),
+    subscribeEvents: subscribed("StreamService.subscribeEvents"),
+    continue: (id, request, options) => textOf(continued("StreamService.continue")(id, request, options)),
+    continueEvents: continued("StreamService.continueEvents"),
+    fork: (id, request, options) => textOf(forked("StreamService.fork")(id, request, options)),
+    forkEvents: forked("StreamService.forkEvents")
+  })
+})
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<StreamService, never, RWKVHttpClient | RWKVConfig> = Layer.effect(StreamService, make)
+  .pipe(Layer.provide(Ledger.layer))
+
+/**
+ * Creates a task and streams its text (`POST /v1/tasks/tmp` or `/create`). Leaving early stops the task; a temporary one is deleted.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { RWKV, StreamService } from "effect-rwkv"
+ * import { Emulator } from "effect-rwkv/testing"
+ *
+ * const program = StreamService.create({ prompt: "Tell me a story", maxTokens: 20 }).pipe(
+ *   Stream.runForEach((text) => Effect.log(text))
+ * )
+ *
+ * await Effect.runPromise(program.pipe(Effect.provide(RWKV.layer()), Effect.provide(Emulator.layer())))
+ * ```
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const create = (
+  request: Generation.CreateRequest,
+  options?: StreamOptions
+): Stream.Stream<string, RWKVError, StreamService> =>
+  Stream.flatMap(StreamService, (streams) => streams.create(request, options))
+
+/**
+ * The same as {@link create}, as events with the task's id and its figures. The task is kept.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const createEvents = (
+  request: Generation.CreateRequest,
+  options?: StreamOptions
+): Stream.Stream<StreamEvent, RWKVError, StreamService> =>
+  Stream.flatMap(StreamService, (streams) => streams.createEvents(request, options))
+
+/**
+ * Fills in the middle (`POST /v1/tasks/fim`) and streams the text of the gap.
+ *
+ * @example
+ * ```ts
+ * import { StreamService } from "effect-rwkv"
+ *
+ * const gap = StreamService.fim({ prefix: "def add(a, b):\n  ", suffix: "\n  return result", maxTokens: 30 })
+ * ```
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const fim = (
+  request: Generation.FimRequest,
+  options?: StreamOptions
+): Stream.Stream<string, RWKVError, StreamService> =>
+  Stream.flatMap(StreamService, (streams) => streams.fim(request, options))
+
+/**
+ * The same as {@link fim}, as events with the task's id and its figures. The task is kept.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const fimEvents = (
+  request: Generation.FimRequest,
+  options?: StreamOptions
+): Stream.Stream<StreamEvent, RWKVError, StreamService> =>
+  Stream.flatMap(StreamService, (streams) => streams.fimEvents(request, options))
+
+/**
+ * Streams the text of a task that exists, from its beginning on (`GET /v1/tasks/{id}/stream`). Leaving early leaves the task alone.
+ *
+ * @example
+ * ```ts
+ * import { StreamService } from "effect-rwkv"
+ *
+ * const text = StreamService.subscribe("TMP_4a27e546c5ad4b08af86a0321de5bc70")
+ * ```
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const subscribe = (id: string, options?: SubscribeOptions): Stream.Stream<string, RWKVError, StreamService> =>
+  Stream.flatMap(StreamService, (streams) => streams.subscribe(id, options))
+
+/**
+ * The same as {@link subscribe}, as events with the task's id and its figures. The task is kept.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const subscribeEvents = (
+  id: string,
+  options?: SubscribeOptions
+): Stream.Stream<StreamEvent, RWKVError, StreamService> =>
+  Stream.flatMap(StreamService, (streams) => streams.subscribeEvents(id, options))
+
+const continue_ = (
+  id: string,
+  request: Generation.ContinueRequest,
+  options?: StreamOptions
+): Stream.Stream<string, RWKVError, StreamService> =>
+  Stream.flatMap(StreamService, (streams) => streams.continue(id, request, options))
+
+export {
+  /**
+   * Continues a finished task (`POST /v1/tasks/{id}/continue`) and streams the new text. Fails with `TaskBusyError` if the task is not finished.
+   *
+   * @example
+   * ```ts
+   * import { StreamService } from "effect-rwkv"
+   *
+   * const more = StreamService.continue("TASK_1", { prompt: " And then?", maxTokens: 100 })
+   * ```
+   *
+   * @since 0.1.0
+   * @category accessors
+   */
+  continue_ as continue
+}
+
+/**
+ * The same as {@link continue}, as events with the task's id and its figures. The task is kept.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const continueEvents = (
+  id: string,
+  request: Generation.ContinueRequest,
+  options?: StreamOptions
+): Stream.Stream<StreamEvent, RWKVError, StreamService> =>
+  Stream.flatMap(StreamService, (streams) => streams.continueEvents(id, request, options))
+
+/**
+ * Forks a finished task (`POST /v1/tasks/{id}/fork`) and streams the text of the fork. Any number of forks may run at once, and the source keeps its text for this program.
+ *
+ * @example
+ * ```ts
+ * import { Stream } from "effect"
+ * import { StreamService } from "effect-rwkv"
+ *
+ * const endings = Stream.mergeAll([
+ *   StreamService.fork("TASK_1", { prompt: " A happy end:" }),
+ *   StreamService.fork("TASK_1", { prompt: " A sad end:" })
+ * ], { concurrency: 2 })
+ * ```
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const fork = (
+  id: string,
+  request: Generation.ForkRequest,
+  options?: StreamOptions
+): Stream.Stream<string, RWKVError, StreamService> =>
+  Stream.flatMap(StreamService, (streams) => streams.fork(id, request, options))
+
+/**
+ * The same as {@link fork}, as events with the task's id and its figures. The task is kept.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const forkEvents = (
+  id: string,
+  request: Generation.ForkRequest,
+  options?: StreamOptions
+): Stream.Stream<StreamEvent, RWKVError, StreamService> =>
+  Stream.flatMap(StreamService, (streams) => streams.forkEvents(id, request, options))

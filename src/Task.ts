@@ -1,0 +1,158 @@
+/**
+ * The handle of one task: the verbs of `TaskService` and `StreamService`, bound to an id, and the options they take.
+ *
+ * @since 0.1.0
+ */
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type * as Stream from "effect/Stream"
+import type * as Generation from "./Generation.js"
+import type * as Polling from "./Polling.js"
+import type { StreamEvent, TaskId, TaskInfo, TaskResult } from "./Protocol.js"
+import type {
+  AlreadyTemplateError,
+  RWKVError,
+  StreamTruncatedError,
+  TaskBusyError,
+  TaskCancelledError,
+  TaskError,
+  TemplateProtectedError,
+  UnsupportedByServerError
+} from "./RWKVError.js"
+
+/**
+ * How a stream is followed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface FollowOptions {
+  /** What leaving early does to the task: `"stop"` where the stream started the run, `"detach"` for `subscribe`. */
+  readonly onInterrupt?: "stop" | "detach" | undefined
+  /** How long a silence may last before the server is asked what the task does; 30 seconds by default. */
+  readonly idleTimeout?: Duration.DurationInput | undefined
+  /** How long a task may make no progress, waiting for a slot included, before the stream fails; 10 minutes by default. */
+  readonly stallTimeout?: Duration.DurationInput | undefined
+  /** How long leaving early may take to stop the task; 2 seconds by default. */
+  readonly stopTimeout?: Duration.DurationInput | undefined
+  /** When to connect again after a failure, anew after each progress; the configuration's `retry` by default. */
+  readonly retry?: Polling.RetrySchedule | undefined
+}
+
+/**
+ * How a stream that starts a run is followed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface StreamOptions extends FollowOptions {
+  /**
+   * `"subscribe"` starts the run and then reads `GET /v1/tasks/{id}/stream`, the default; `"direct"` reads the answer to the
+   * request itself, which saves a round trip, and is how forks are read: their `GET` streams may mix.
+   */
+  readonly transport?: "subscribe" | "direct" | undefined
+  /**
+   * Whether a temporary task is deleted when the stream is done with it: `"delete"` by default for text streams, whose caller
+   * never learns the id, and `"keep"` for event streams. Persistent tasks are always kept.
+   */
+  readonly cleanup?: "delete" | "keep" | undefined
+}
+
+/**
+ * How the stream of a task that exists is followed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SubscribeOptions extends FollowOptions {
+  /**
+   * The token of the current run to begin at, 0 by default; a negative number counts from the last token at the time. A token
+   * inside a character stands for the whole character.
+   */
+  readonly fromToken?: number | undefined
+}
+
+/**
+ * How an end is waited for.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface WaitOptions {
+  /** The limit of the whole wait, its requests included; none by default. */
+  readonly timeout?: Duration.DurationInput | undefined
+  /** When to look again; `Polling.waitSchedule` by default. If it ends before the task, the wait fails like a timeout. */
+  readonly schedule?: Polling.WaitSchedule | undefined
+  /** Sees the state at every look: how many tokens there are so far. */
+  readonly onProgress?: ((info: TaskInfo) => Effect.Effect<void>) | undefined
+  /** `"polling"` asks for the status, the default; `"subscription"` listens to one stream instead, without progress. */
+  readonly by?: "polling" | "subscription" | undefined
+}
+
+/**
+ * How a stop is carried out.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface StopOptions {
+  /** How long to wait for the server to say that the task is finished; 5 seconds by default. */
+  readonly within?: Duration.DurationInput | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface DeleteOptions {
+  /** Templates are deleted only by force; false by default. */
+  readonly force?: boolean | undefined
+}
+
+/**
+ * What waiting can fail with.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type WaitError = TaskError | TaskCancelledError | StreamTruncatedError
+
+/**
+ * What continuing and forking can fail with.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type BranchError = TaskError | TaskBusyError | UnsupportedByServerError | StreamTruncatedError
+
+/**
+ * A task on the server, as a value to be passed around. It holds no state: every verb asks the server.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Task {
+  readonly id: TaskId
+  /** How long the prefill took, by the server's answer to the request; zero where the handle came from an id alone. */
+  readonly prefillTime: Duration.Duration
+  /** Waits for the end and reads the text. Interrupting it leaves the task alone. */
+  readonly wait: (options?: WaitOptions) => Effect.Effect<TaskResult, WaitError>
+  /** The text so far (`GET /v1/tasks/{id}/get_result`). */
+  readonly result: Effect.Effect<TaskResult, TaskError | UnsupportedByServerError>
+  /** The state (`GET /v1/tasks/{id}/status`). */
+  readonly status: Effect.Effect<TaskInfo, TaskError>
+  /** Stops the generation and waits until it has stopped (`POST /v1/tasks/{id}/stop`). */
+  readonly stop: (options?: StopOptions) => Effect.Effect<TaskInfo, TaskError>
+  /** Deletes the task, stopping it if it runs (`POST /v1/tasks/{id}/delete`). */
+  readonly delete: (options?: DeleteOptions) => Effect.Effect<void, TaskError | TemplateProtectedError>
+  /** Starts a new run of this task, which keeps its id (`POST /v1/tasks/{id}/continue`). */
+  readonly continue: (request: Generation.ContinueRequest) => Effect.Effect<Task, BranchError>
+  /** Starts a run of a copy of this task (`POST /v1/tasks/{id}/fork`). */
+  readonly fork: (request: Generation.ForkRequest) => Effect.Effect<Task, BranchError>
+  /** Turns a copy of this task into a template (`POST /v1/tasks/{id}/as_template`). */
+  readonly asTemplate: Effect.Effect<Task, TaskError | AlreadyTemplateError | UnsupportedByServerError>
+  /** The text of the current run, from its beginning on (`GET /v1/tasks/{id}/stream`). */
+  readonly stream: (options?: SubscribeOptions) => Stream.Stream<string, RWKVError>
+  /** The same as events. */
+  readonly streamEvents: (options?: SubscribeOptions) => Stream.Stream<StreamEvent, RWKVError>
+}

@@ -1,0 +1,398 @@
+/**
+ * Tasks: create them, wait for them, stop, delete, continue and fork them.
+ *
+ * Reads ride out what is transient by the configuration's `retry`; a request that makes the server work is repeated only if
+ * the server cannot have seen it.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Generation from "./Generation.js"
+import { RWKVHttpClient } from "./HttpClient.js"
+import * as Ledger from "./internal/ledger.js"
+import * as Tasks from "./internal/tasks.js"
+import type * as Protocol from "./Protocol.js"
+import { RWKVConfig } from "./RWKVConfig.js"
+import type {
+  AlreadyTemplateError,
+  CallError,
+  RWKVValidationError,
+  TaskError,
+  TemplateProtectedError,
+  UnsupportedByServerError
+} from "./RWKVError.js"
+import { StreamService } from "./StreamService.js"
+import type { BranchError, DeleteOptions, StopOptions, Task, WaitError, WaitOptions } from "./Task.js"
+
+/**
+ * What `create` takes beside `persistence`, which the name of the method tells.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type PlainRequest = Omit<Generation.CreateRequest, "persistence">
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Service {
+  /** Creates a task (`POST /v1/tasks/tmp`, or `/create` if persistent) and returns when its prompt has been read. */
+  readonly create: (request: Generation.CreateRequest) => Effect.Effect<Task, CallError>
+  /** `create` with `persistence: "temporary"`. */
+  readonly createTemporary: (request: PlainRequest) => Effect.Effect<Task, CallError>
+  /** `create` with `persistence: "persistent"`. */
+  readonly createPersistent: (request: PlainRequest) => Effect.Effect<Task, CallError>
+  /** Fills in the middle (`POST /v1/tasks/fim`) with a temporary task. */
+  readonly fim: (request: Generation.FimRequest) => Effect.Effect<Task, CallError>
+  /** Creates a task (or fills in, given a `prefix`), waits for its end and deletes it if it is temporary. However the wait ends otherwise, the task is stopped. */
+  readonly run: (
+    request: Generation.CreateRequest | Generation.FimRequest,
+    options?: WaitOptions
+  ) => Effect.Effect<Protocol.TaskResult, WaitError>
+  /** The handle of a task whose id is known. Nothing is asked. */
+  readonly task: (id: string) => Effect.Effect<Task, RWKVValidationError>
+  /** Waits for a task's end and reads its text. */
+  readonly wait: (id: string, options?: WaitOptions) => Effect.Effect<Protocol.TaskResult, WaitError>
+  /** The text so far (`GET /v1/tasks/{id}/get_result`). */
+  readonly result: (id: string) => Effect.Effect<Protocol.TaskResult, TaskError | UnsupportedByServerError>
+  /** The state (`GET /v1/tasks/{id}/status`). */
+  readonly status: (id: string) => Effect.Effect<Protocol.TaskInfo, TaskError>
+  /** Stops a task (`POST /v1/tasks/{id}/stop`) and waits until the server says it has; fails with `RWKVTimeoutError` of kind `"stop"` if it does not. */
+  readonly stop: (id: string, options?: StopOptions) => Effect.Effect<Protocol.TaskInfo, TaskError>
+  /** Deletes a task, stopping it if it runs, or by force a template (`POST /v1/tasks/{id}/delete`). */
+  readonly delete: (id: string, options?: DeleteOptions) => Effect.Effect<void, TaskError | TemplateProtectedError>
+  /** Continues a finished task with more prompt (`POST /v1/tasks/{id}/continue`). */
+  readonly continue: (id: string, request: Generation.ContinueRequest) => Effect.Effect<Task, BranchError>
+  /** Forks a finished task (`POST /v1/tasks/{id}/fork`). */
+  readonly fork: (id: string, request: Generation.ForkRequest) => Effect.Effect<Task, BranchError>
+  /** Makes a template of a task (`POST /v1/tasks/{id}/as_template`). */
+  readonly asTemplate: (
+    id: string
+  ) => Effect.Effect<Task, TaskError | AlreadyTemplateError | UnsupportedByServerError>
+  /** What the server holds (`GET /v1/tasks/list`). */
+  readonly list: Effect.Effect<Protocol.TaskList, CallError>
+  /** The server's models (`GET /v1/models`); also the way to ask whether it lives. */
+  readonly models: Effect.Effect<ReadonlyArray<Protocol.Model>, CallError>
+}
+
+/**
+ * @since 0.1.0
+ * @category tags
+ */
+export class TaskService extends Context.Tag("effect-rwkv/TaskService")<TaskService, Service>() {}
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<TaskService, never, RWKVHttpClient | RWKVConfig | StreamService> = Layer.effect(
+  TaskService,
+  Effect.map(
+    Effect.all([RWKVHttpClient, RWKVConfig, StreamService, Ledger.Ledger]),
+    ([http, config, streams, ledger]) => TaskService.of(Tasks.make(http, config, streams, ledger))
+  )
+).pipe(Layer.provide(Ledger.layer))
+
+/**
+ * Creates a task (`POST /v1/tasks/tmp`, or `/create` if persistent) and returns its handle when the prompt has been
+ * read. If this is interrupted, the task is stopped.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { RWKV, TaskService } from "effect-rwkv"
+ * import { Emulator } from "effect-rwkv/testing"
+ *
+ * const program = Effect.gen(function*() {
+ *   const task = yield* TaskService.create({ prompt: "Hello world", maxTokens: 50 })
+ *   const result = yield* task.wait({ timeout: "10 seconds" })
+ *   yield* Effect.log(result.text)
+ * })
+ *
+ * await Effect.runPromise(program.pipe(Effect.provide(RWKV.layer()), Effect.provide(Emulator.layer())))
+ * ```
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const create = (request: Generation.CreateRequest): Effect.Effect<Task, CallError, TaskService> =>
+  Effect.flatMap(TaskService, (tasks) => tasks.create(request))
+
+/**
+ * Creates a task that lives in the server's memory only (`POST /v1/tasks/tmp`).
+ *
+ * @example
+ * ```ts
+ * import { TaskService } from "effect-rwkv"
+ *
+ * const task = TaskService.createTemporary({ prompt: "Hello", maxTokens: 50 })
+ * ```
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const createTemporary = (request: PlainRequest): Effect.Effect<Task, CallError, TaskService> =>
+  Effect.flatMap(TaskService, (tasks) => tasks.createTemporary(request))
+
+/**
+ * Creates a task that the server writes to its database when it evicts it or shuts down in good order (`POST
+ * /v1/tasks/create`).
+ *
+ * @example
+ * ```ts
+ * import { TaskService } from "effect-rwkv"
+ *
+ * const task = TaskService.createPersistent({ prompt: "Hello", maxTokens: 50 })
+ * ```
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const createPersistent = (request: PlainRequest): Effect.Effect<Task, CallError, TaskService> =>
+  Effect.flatMap(TaskService, (tasks) => tasks.createPersistent(request))
+
+/**
+ * Fills in the middle (`POST /v1/tasks/fim`): the task's text is what belongs between prefix and suffix.
+ *
+ * @example
+ * ```ts
+ * import { TaskService } from "effect-rwkv"
+ *
+ * const task = TaskService.fim({ prefix: "def add(a, b):\n  ", suffix: "\n  return result", maxTokens: 30 })
+ * ```
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const fim = (request: Generation.FimRequest): Effect.Effect<Task, CallError, TaskService> =>
+  Effect.flatMap(TaskService, (tasks) => tasks.fim(request))
+
+/**
+ * Creates a task, waits for its end and cleans up: a temporary task is deleted, and one that is not waited for to its
+ * end (interrupt, timeout, failure) is stopped.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { TaskService } from "effect-rwkv"
+ *
+ * const answer = TaskService.run({ prompt: "Question: why is the sky blue?\n\nAnswer:", maxTokens: 200 }, {
+ *   timeout: "1 minute",
+ *   onProgress: (info) => Effect.log(`${info.generatedTokens} tokens so far`)
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const run = (
+  request: Generation.CreateRequest | Generation.FimRequest,
+  options?: WaitOptions
+): Effect.Effect<Protocol.TaskResult, WaitError, TaskService> =>
+  Effect.flatMap(TaskService, (tasks) => tasks.run(request, options))
+
+/**
+ * The handle of a task whose id is known. The server is not asked.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { TaskService } from "effect-rwkv"
+ *
+ * const status = TaskService.task("TASK_1").pipe(Effect.flatMap((task) => task.status))
+ * ```
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const task = (id: string): Effect.Effect<Task, RWKVValidationError, TaskService> =>
+  Effect.flatMap(TaskService, (tasks) => tasks.task(id))
+
+/**
+ * Waits for the end of a task and reads its text. Fails with `RWKVTimeoutError` of kind `"wait"` at the timeout, and
+ * with `TaskCancelledError` if this program stopped the task.
+ *
+ * @example
+ * ```ts
+ * import { TaskService } from "effect-rwkv"
+ *
+ * const result = TaskService.wait("TMP_1", { timeout: "30 seconds" })
+ * ```
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const wait = (id: string, options?: WaitOptions): Effect.Effect<Protocol.TaskResult, WaitError, TaskService> =>
+  Effect.flatMap(TaskService, (tasks) => tasks.wait(id, options))
+
+/**
+ * Reads the text so far (`GET /v1/tasks/{id}/get_result`). While the last character is incomplete the text is empty and
+ * `undecodedTail` is true.
+ *
+ * @example
+ * ```ts
+ * import { TaskService } from "effect-rwkv"
+ *
+ * const sofar = TaskService.result("TMP_1")
+ * ```
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const result = (
+  id: string
+): Effect.Effect<Protocol.TaskResult, TaskError | UnsupportedByServerError, TaskService> =>
+  Effect.flatMap(TaskService, (tasks) => tasks.result(id))
+
+/**
+ * Reads the state of a task and the number of tokens so far (`GET /v1/tasks/{id}/status`).
+ *
+ * @example
+ * ```ts
+ * import { TaskService } from "effect-rwkv"
+ *
+ * const info = TaskService.status("TMP_1")
+ * ```
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const status = (id: string): Effect.Effect<Protocol.TaskInfo, TaskError, TaskService> =>
+  Effect.flatMap(TaskService, (tasks) => tasks.status(id))
+
+/**
+ * Stops a task (`POST /v1/tasks/{id}/stop`) and waits until the server says that it has ended. Fails with
+ * `RWKVTimeoutError` of kind `"stop"` if it runs on: stops may miss on this server.
+ *
+ * @example
+ * ```ts
+ * import { TaskService } from "effect-rwkv"
+ *
+ * const info = TaskService.stop("TMP_1", { within: "3 seconds" })
+ * ```
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const stop = (id: string, options?: StopOptions): Effect.Effect<Protocol.TaskInfo, TaskError, TaskService> =>
+  Effect.flatMap(TaskService, (tasks) => tasks.stop(id, options))
+
+const delete_ = (
+  id: string,
+  options?: DeleteOptions
+): Effect.Effect<void, TaskError | TemplateProtectedError, TaskService> =>
+  Effect.flatMap(TaskService, (tasks) => tasks.delete(id, options))
+
+export {
+  /**
+   * Deletes a task, stopping it if it runs (`POST /v1/tasks/{id}/delete`). A template is deleted only with `force: true`,
+   * and fails with `TemplateProtectedError` otherwise.
+   *
+   * @example
+   * ```ts
+   * import { TaskService } from "effect-rwkv"
+   *
+   * const gone = TaskService.delete("TMP_1")
+   * ```
+   *
+   * @since 0.1.0
+   * @category accessors
+   */
+  delete_ as delete
+}
+
+const continue_ = (id: string, request: Generation.ContinueRequest): Effect.Effect<Task, BranchError, TaskService> =>
+  Effect.flatMap(TaskService, (tasks) => tasks.continue(id, request))
+
+export {
+  /**
+   * Starts a new run of a finished task with more prompt (`POST /v1/tasks/{id}/continue`): same id, new text. Fails with
+   * `TaskBusyError` if the task is not finished.
+   *
+   * @example
+   * ```ts
+   * import { TaskService } from "effect-rwkv"
+   *
+   * const task = TaskService.continue("TASK_1", { prompt: "\n\nAnd then?", maxTokens: 100 })
+   * ```
+   *
+   * @since 0.1.0
+   * @category accessors
+   */
+  continue_ as continue
+}
+
+/**
+ * Starts a run of a copy of a finished task (`POST /v1/tasks/{id}/fork`). Forks of one task may run at once, and the
+ * source keeps its text for this program. Fails with `TaskBusyError` if the source is not finished.
+ *
+ * @example
+ * ```ts
+ * import { TaskService } from "effect-rwkv"
+ *
+ * const task = TaskService.fork("TASK_1", { prompt: " A happy end:", maxTokens: 100 })
+ * ```
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const fork = (id: string, request: Generation.ForkRequest): Effect.Effect<Task, BranchError, TaskService> =>
+  Effect.flatMap(TaskService, (tasks) => tasks.fork(id, request))
+
+/**
+ * Makes a template of a task (`POST /v1/tasks/{id}/as_template`). Fails with `UnsupportedByServerError` where the
+ * server's templates do not work, before anything is lost.
+ *
+ * @example
+ * ```ts
+ * import { TaskService } from "effect-rwkv"
+ *
+ * const template = TaskService.asTemplate("TASK_1")
+ * ```
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const asTemplate = (
+  id: string
+): Effect.Effect<Task, TaskError | AlreadyTemplateError | UnsupportedByServerError, TaskService> =>
+  Effect.flatMap(TaskService, (tasks) => tasks.asTemplate(id))
+
+/**
+ * What the server holds (`GET /v1/tasks/list`).
+ *
+ * @example
+ * ```ts
+ * import { TaskService } from "effect-rwkv"
+ *
+ * const list = TaskService.list
+ * ```
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const list: Effect.Effect<Protocol.TaskList, CallError, TaskService> = Effect.flatMap(
+  TaskService,
+  (tasks) => tasks.list
+)
+
+/**
+ * The server's models (`GET /v1/models`); also the way to ask whether it lives.
+ *
+ * @example
+ * ```ts
+ * import { TaskService } from "effect-rwkv"
+ *
+ * const models = TaskService.models
+ * ```
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const models: Effect.Effect<ReadonlyArray<Protocol.Model>, CallError, TaskService> = Effect.flatMap(
+  TaskService,
+  (tasks) => tasks.models
+)

@@ -1,0 +1,177 @@
+/**
+ * From what the platform and the server say to the SDK's errors. What those hold besides (requests, headers, bodies) stops
+ * here.
+ *
+ * @internal
+ */
+import type * as HttpClientError from "@effect/platform/HttpClientError"
+import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
+import * as Clock from "effect/Clock"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as ParseResult from "effect/ParseResult"
+import { hasProperty } from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import {
+  RWKVConnectionError,
+  RWKVServerError,
+  RWKVStatusError,
+  RWKVTimeoutError,
+  RWKVValidationError
+} from "../RWKVError.js"
+
+/** @internal */
+export interface Subject {
+  readonly operation: string
+  readonly taskId?: string | undefined
+}
+
+/** One line, not too long: text of others goes into a message only like this. */
+const excerpt = (text: string): string => {
+  const line = text.replace(/[\s\p{Cc}]+/gu, " ").trim()
+  return line.length > 200 ? `${line.slice(0, 200)}...` : line
+}
+
+const codeOf = (cause: unknown, depth = 0): string | undefined => {
+  if (depth > 8 || !hasProperty(cause, "cause") && !hasProperty(cause, "code")) return undefined
+  if (hasProperty(cause, "code") && typeof cause.code === "string" && /^[A-Z][A-Z0-9_]{2,60}$/.test(cause.code)) {
+    return cause.code
+  }
+  return hasProperty(cause, "cause") ? codeOf(cause.cause, depth + 1) : undefined
+}
+
+/** The connection was never made: the server cannot have seen anything. */
+const unsent = new Set([
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "UND_ERR_CONNECT_TIMEOUT"
+])
+
+/** Trying again would find the same: no such host, not HTTP, not this certificate. */
+const lasting = /^(ENOTFOUND|EPROTO|HPE_|ERR_SSL|ERR_TLS|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|UND_ERR_INVALID_ARG)/
+
+/** The limits that the runtime's own fetch has, if its defaults were not changed. */
+const fetchLimit = Duration.seconds(300)
+
+/** @internal */
+export const fromTransport =
+  (subject: Subject, host: string) =>
+  (error: HttpClientError.HttpClientError): RWKVConnectionError | RWKVTimeoutError => {
+    const code = codeOf(error.cause)
+    if (code === "UND_ERR_HEADERS_TIMEOUT" || code === "UND_ERR_BODY_TIMEOUT") {
+      return new RWKVTimeoutError({ ...subject, kind: "request", limit: fetchLimit })
+    }
+    const refused = error._tag === "RequestError" && (error.reason !== "Transport" || unsent.has(code ?? ""))
+    return new RWKVConnectionError({
+      ...subject,
+      ...(code === undefined ? {} : { code }),
+      description: error._tag === "ResponseError"
+        ? `the answer of ${host} was cut off`
+        : refused
+        ? `cannot connect to ${host}`
+        : `no answer from ${host}`,
+      requestSent: !refused,
+      retryable: error._tag === "ResponseError" || error.reason === "Transport" && !lasting.test(code ?? "")
+    })
+  }
+
+const Detail = Schema.parseJson(Schema.Struct({ detail: Schema.Unknown }))
+const decodeDetail = ParseResult.decodeUnknownOption(Detail)
+
+/** The text of FastAPI's `{"detail": "..."}`. */
+const detailOf = (body: string): string | undefined =>
+  Option.match(decodeDetail(body), {
+    onNone: () => undefined,
+    onSome: ({ detail }) => typeof detail === "string" ? detail : undefined
+  })
+
+const Issues = Schema.parseJson(Schema.Struct({
+  detail: Schema.NonEmptyArray(Schema.Struct({
+    loc: Schema.Array(Schema.Union(Schema.String, Schema.Number)),
+    msg: Schema.String
+  }))
+}))
+const decodeIssues = ParseResult.decodeUnknownEither(Issues)
+
+const camelCase = (key: string) => key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
+
+/** `["body", "prompt", "list[int]", 0]` is our `prompt.0`: the middle part only names the server's alternative. */
+const pathOf = (loc: ReadonlyArray<string | number>) =>
+  loc.slice(1).filter((part) => part !== "str" && part !== "list[int]").map((part) => camelCase(String(part))).join(".")
+
+const fromUnprocessable = (subject: Subject, body: string) =>
+  new RWKVValidationError({
+    ...subject,
+    source: "server",
+    issues: Either.match(decodeIssues(body), {
+      onLeft: () => [{ path: "", message: excerpt(detailOf(body) ?? body) }],
+      onRight: ({ detail }) =>
+        detail.slice(0, 20).map(({ loc, msg }) => ({ path: excerpt(pathOf(loc)), message: excerpt(msg) }))
+    })
+  })
+
+const describe = (response: HttpClientResponse.HttpClientResponse, body: string): string => {
+  const html = /^\s*<(!doctype|html)/i.test(body) || (response.headers["content-type"] ?? "").includes("html")
+  if (html) return "an HTML page"
+  const text = excerpt(detailOf(body) ?? body)
+  return text === "" ? "no explanation" : text
+}
+
+const seconds = (text: string | undefined) =>
+  text !== undefined && /^\s*\d{1,9}(\.\d+)?\s*$/.test(text) ? Number(text) : undefined
+
+/** `Retry-After` as seconds or a date, or the non-standard milliseconds; what makes no sense is no wish. */
+const retryAfterOf = (
+  headers: Readonly<Record<string, string | undefined>>
+): Effect.Effect<Duration.Duration | undefined> =>
+  Effect.gen(function*() {
+    const millis = seconds(headers["retry-after-ms"])
+    if (millis !== undefined) return Duration.millis(millis)
+    const header = headers["retry-after"]
+    const delta = seconds(header)
+    if (delta !== undefined) return Duration.seconds(delta)
+    if (header === undefined || !/[a-z]{3}/i.test(header)) return undefined
+    const date = DateTime.make(header)
+    if (Option.isNone(date)) return undefined
+    const wait = DateTime.toEpochMillis(date.value) - (yield* Clock.currentTimeMillis)
+    return wait > 0 ? Duration.millis(wait) : undefined
+  })
+
+/**
+ * What a status other than 2xx means to any call. `secrets` are header values that a proxy may echo.
+ *
+ * @internal
+ */
+export const fromStatus = (
+  subject: Subject,
+  response: HttpClientResponse.HttpClientResponse,
+  body: string,
+  secrets: ReadonlyArray<string>
+): Effect.Effect<never, RWKVValidationError | RWKVServerError | RWKVStatusError> =>
+  Effect.gen(function*() {
+    const clean = secrets.reduce((text, secret) => text.replaceAll(secret, "<redacted>"), body)
+    const { status } = response
+    if (status === 422) return yield* fromUnprocessable(subject, clean)
+    const retryAfter = yield* retryAfterOf(response.headers)
+    const fields = { ...subject, status, ...(retryAfter === undefined ? {} : { retryAfter }) }
+    if (status >= 500) return yield* new RWKVServerError({ ...fields, description: describe(response, clean) })
+    const description = status === 0 || status >= 300 && status < 400
+      ? "a redirect, which is not followed"
+      : status === 404 && detailOf(clean) === "Not Found"
+      ? "no such route: the server may be older than this call"
+      : describe(response, clean)
+    return yield* new RWKVStatusError({ ...fields, description })
+  })
+
+/** @internal */
+export const isTaskMissing = (status: number, body: string): boolean =>
+  status === 404 && detailOf(body) === "Task not found"
+
+/** @internal */
+export const detail = detailOf

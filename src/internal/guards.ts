@@ -1,0 +1,73 @@
+/**
+ * The server's rules for tasks that exist, kept before it breaks them: it fails with a bare 500 where it should refuse, and
+ * some of those failures destroy the text of the task they were asked about.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import type * as HttpClient from "../HttpClient.js"
+import type * as Polling from "../Polling.js"
+import { type RWKVServerError, TaskBusyError, type TaskError, UnsupportedByServerError } from "../RWKVError.js"
+import * as Ledger from "./ledger.js"
+import * as retry from "./retry.js"
+import { settled } from "./settle.js"
+import * as validate from "./validate.js"
+
+/** @internal */
+export const isTemplate = (id: string): boolean => id.startsWith("_")
+
+/** @internal */
+export interface Guards {
+  /** Fails if the task still runs, or is a template that this server cannot use. */
+  readonly ready: (
+    operation: string,
+    id: string
+  ) => Effect.Effect<void, TaskError | TaskBusyError | UnsupportedByServerError>
+  /** Keeps the text of a task that is about to be forked, for forks write to the buffer of their source. */
+  readonly preserve: (operation: string, id: string) => Effect.Effect<void, TaskError>
+  /** Finds out what a 500 of `continue` or `fork` meant. */
+  readonly explain: (error: RWKVServerError, id: string) => Effect.Effect<never, RWKVServerError | TaskBusyError>
+  /** A template answers 500 to whoever asks for its result, on servers that cannot use templates. */
+  readonly templateWorks: (operation: string, id: string) => Effect.Effect<void, TaskError | UnsupportedByServerError>
+}
+
+/** @internal */
+export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule: Polling.RetrySchedule): Guards => {
+  const reads = retry.reads(schedule)
+
+  const busy = (operation: string, id: string) =>
+    Effect.flatMap(reads(http.status(id, { operation })), (info) =>
+      info.status === "Finished"
+        ? Effect.void
+        : Effect.fail(new TaskBusyError({ operation, taskId: id, status: info.status })))
+
+  const templateWorks: Guards["templateWorks"] = (operation, id) =>
+    http.result(id, { operation }).pipe(
+      Effect.mapError((error) =>
+        error._tag === "RWKVServerError" && error.status === 500
+          ? new UnsupportedByServerError({ operation, taskId: id, feature: "templates" })
+          : error
+      ),
+      Effect.asVoid
+    )
+
+  return {
+    templateWorks,
+    ready: (operation, id) =>
+      Effect.flatMap(
+        validate.taskId(operation, id),
+        (taskId): Effect.Effect<void, TaskError | TaskBusyError | UnsupportedByServerError> =>
+          isTemplate(taskId) ? templateWorks(operation, taskId) : busy(operation, taskId)
+      ),
+    preserve: (operation, id) =>
+      isTemplate(id) || ledger.recordings.get(id) !== undefined
+        ? Effect.void
+        : Effect.flatMap(settled(reads(http.result(id, { operation }))), (result) =>
+          Effect.map(Ledger.recordingOf(result), (recording) => ledger.recordings.set(id, recording))),
+    explain: (error, id) =>
+      error.status !== 500
+        ? Effect.fail(error)
+        : Effect.catchAll(busy(error.operation, id), (found) =>
+          Effect.fail(found._tag === "TaskBusyError" ? found : error)).pipe(Effect.zipRight(Effect.fail(error)))
+  }
+}

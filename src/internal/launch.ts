@@ -1,0 +1,140 @@
+/**
+ * From an operation to its stream of events: over which transport it starts, who owns the task, and what happens to it when
+ * the stream is left.
+ *
+ * @internal
+ */
+import * as Chunk from "effect/Chunk"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import type * as HttpClient from "../HttpClient.js"
+import { type StreamEvent, TaskId, type TaskResult } from "../Protocol.js"
+import type * as RWKVConfig from "../RWKVConfig.js"
+import { RWKVDecodeError, type RWKVError, RWKVTimeoutError, type TaskError } from "../RWKVError.js"
+import type { FollowOptions, StreamOptions } from "../Task.js"
+import { connect, type Connection } from "./connection.js"
+import { follow, type Policy } from "./follow.js"
+import type { Lifetime } from "./lifetime.js"
+import type { Frame } from "./sse.js"
+import * as validate from "./validate.js"
+
+/** @internal */
+export interface Launch {
+  readonly operation: string
+  readonly options: StreamOptions
+  /** What has to hold before the server is asked. */
+  readonly before: Effect.Effect<void, RWKVError>
+  readonly create: Effect.Effect<TaskResult, RWKVError>
+  readonly stream: Stream.Stream<Frame, TaskError>
+  readonly explain: (error: RWKVError) => Effect.Effect<never, RWKVError>
+  readonly shared: boolean
+}
+
+interface Begun {
+  readonly taskId: TaskId
+  readonly prefillTime: Duration.Duration
+  readonly opened: { readonly connection: Connection; readonly frames: ReadonlyArray<Frame> } | undefined
+}
+
+const isTaskId = Schema.is(TaskId)
+
+/** @internal */
+export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVConfig.Service) => {
+  const settings = (operation: string, options: FollowOptions) =>
+    Effect.all({
+      idleTimeout: validate.duration(operation, "idleTimeout", options.idleTimeout ?? "30 seconds"),
+      stallTimeout: validate.duration(operation, "stallTimeout", options.stallTimeout ?? "10 minutes"),
+      stopTimeout: validate.duration(operation, "stopTimeout", options.stopTimeout ?? "2 seconds"),
+      retry: Effect.succeed(options.retry ?? config.retry)
+    })
+
+  /** Opens a POST stream and reads on until the server has told which task it is. */
+  const openDirect = (operation: string, stream: Stream.Stream<Frame, TaskError>): Effect.Effect<Begun, RWKVError> =>
+    Effect.flatMap(connect(stream), (connection) => {
+      const unexpected = () =>
+        new RWKVDecodeError({ operation, description: "a stream that does not begin with its task" })
+      return connection.take.pipe(
+        Effect.timeoutFail({
+          duration: config.requestTimeout,
+          onTimeout: () => new RWKVTimeoutError({ operation, kind: "request", limit: config.requestTimeout })
+        }),
+        Effect.flatMap((signal): Effect.Effect<Begun, RWKVError> => {
+          if (signal._tag === "Broken") return Effect.failCause(signal.cause)
+          const frames = signal._tag === "Frames" ? Chunk.toReadonlyArray(signal.frames) : []
+          const [head] = frames
+          return head?._tag === "Head" && isTaskId(head.taskId)
+            ? Effect.succeed({
+              taskId: head.taskId,
+              prefillTime: Duration.seconds(head.prefillTime),
+              opened: { connection, frames: frames.slice(1) }
+            })
+            : Effect.fail(unexpected())
+        }),
+        Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : connection.close)
+      )
+    })
+
+  const launch = (run: Launch): Stream.Stream<StreamEvent, RWKVError> => {
+    const { operation, options } = run
+    const begin: Effect.Effect<Begun, RWKVError> = options.transport === "direct"
+      ? openDirect(operation, run.stream)
+      : Effect.map(run.create, ({ prefillTime, taskId }) => ({ taskId, prefillTime, opened: undefined }))
+    return Stream.unwrapScoped(Effect.gen(function*() {
+      const chosen = yield* settings(operation, options)
+      const farewell = (taskId: TaskId) => (finished: boolean) =>
+        lifetime.release({
+          operation,
+          taskId,
+          stop: !finished && options.onInterrupt !== "detach",
+          delete: options.cleanup === "delete" && taskId.startsWith("TMP_") &&
+            (finished || options.onInterrupt !== "detach"),
+          within: chosen.stopTimeout
+        })
+      yield* run.before
+      return yield* lifetime.acquire(
+        Effect.catchAll(begin, run.explain),
+        ({ opened, prefillTime, taskId }) => {
+          const policy: Policy = { ...chosen, farewell: farewell(taskId) }
+          return follow(
+            http,
+            lifetime,
+            { operation, taskId, prefillTime, opened, shared: run.shared, fromToken: 0 },
+            policy
+          )
+        },
+        ({ opened, taskId }) => Effect.zipRight(opened?.connection.close ?? Effect.void, farewell(taskId)(false))
+      )
+    })).pipe(Stream.withSpan(operation))
+  }
+
+  const attach = (run: {
+    readonly operation: string
+    readonly options: FollowOptions
+    readonly taskId: TaskId
+    readonly fromToken: number
+  }): Stream.Stream<StreamEvent, RWKVError> => {
+    const { fromToken, operation, options, taskId } = run
+    return Stream.unwrapScoped(Effect.gen(function*() {
+      const chosen = yield* settings(operation, options)
+      const farewell = (finished: boolean) =>
+        lifetime.release({
+          operation,
+          taskId,
+          stop: !finished && options.onInterrupt === "stop",
+          delete: false,
+          within: chosen.stopTimeout
+        })
+      return yield* follow(
+        http,
+        lifetime,
+        { operation, taskId, prefillTime: undefined, opened: undefined, shared: false, fromToken },
+        { ...chosen, farewell }
+      ).pipe(Effect.uninterruptible)
+    })).pipe(Stream.withSpan(operation))
+  }
+
+  return { attach, launch }
+}

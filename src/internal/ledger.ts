@@ -1,0 +1,102 @@
+/**
+ * What the services of one program remember together, because the server does not: which tasks this program stopped, which
+ * tasks share a buffer since a fork, and the texts that a fork overwrites there.
+ *
+ * @internal
+ */
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { TaskResult } from "../Protocol.js"
+import type { StreamTruncatedError, TaskError } from "../RWKVError.js"
+import { RWKVHttpClient } from "../HttpClient.js"
+import * as Lifetime from "./lifetime.js"
+
+/**
+ * The text of a run that only this program knows.
+ *
+ * @internal
+ */
+export interface Recording {
+  readonly text: () => string
+  readonly result: Deferred.Deferred<TaskResult, TaskError | StreamTruncatedError>
+}
+
+/** @internal */
+export interface Service {
+  readonly lifetime: Lifetime.Lifetime
+  readonly stopped: Remembered<true>
+  readonly sharing: Remembered<true>
+  readonly recordings: Remembered<Recording>
+  /** A new run of a task makes what was known of the old one untrue. */
+  readonly begins: (id: string) => void
+}
+
+/**
+ * The newest entries of a map: a program may run for months.
+ *
+ * @internal
+ */
+export interface Remembered<A> {
+  readonly get: (id: string) => A | undefined
+  readonly set: (id: string, value: A) => void
+  readonly delete: (id: string) => void
+}
+
+const remember = <A>(capacity: number): Remembered<A> => {
+  const entries = new Map<string, A>()
+  return {
+    get: (id) => entries.get(id),
+    delete: (id) => {
+      entries.delete(id)
+    },
+    set: (id, value) => {
+      entries.delete(id)
+      entries.set(id, value)
+      if (entries.size <= capacity) return
+      for (const oldest of entries.keys()) {
+        entries.delete(oldest)
+        return
+      }
+    }
+  }
+}
+
+/** @internal */
+export class Ledger extends Context.Tag("effect-rwkv/internal/Ledger")<Ledger, Service>() {}
+
+/**
+ * A recording of a run that has ended.
+ *
+ * @internal
+ */
+export const recordingOf = (result: TaskResult): Effect.Effect<Recording> =>
+  Effect.gen(function*() {
+    const deferred = yield* Deferred.make<TaskResult, TaskError | StreamTruncatedError>()
+    yield* Deferred.succeed(deferred, result)
+    return { text: () => result.text, result: deferred }
+  })
+
+/**
+ * One ledger for all services of a program: layers are built once.
+ *
+ * @internal
+ */
+export const layer: Layer.Layer<Ledger, never, RWKVHttpClient> = Layer.scoped(
+  Ledger,
+  Effect.map(Effect.flatMap(RWKVHttpClient, Lifetime.make), (lifetime) => {
+    const stopped = remember<true>(4096)
+    const recordings = remember<Recording>(4096)
+    return {
+      lifetime,
+      stopped,
+      sharing: remember(4096),
+      recordings,
+      begins: (id) => {
+        stopped.delete(id)
+        recordings.delete(id)
+      }
+    }
+  })
+)

@@ -1,0 +1,116 @@
+/**
+ * What a service started on the server ends with it: no task is left running for nobody, however its owner goes.
+ *
+ * @internal
+ */
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as FiberSet from "effect/FiberSet"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import type * as HttpClient from "../HttpClient.js"
+
+/** @internal */
+export interface Farewell {
+  readonly operation: string
+  readonly taskId: string
+  readonly stop: boolean
+  readonly delete: boolean
+  readonly within: Duration.DurationInput
+}
+
+/** @internal */
+export interface Lifetime {
+  /**
+   * Runs a create and, once it succeeded, `owned` in one uninterruptible step. If the caller is interrupted before the
+   * answer, the answer is awaited in the background and what it brought is given to `abandoned`: closing the connection would
+   * leave a task running whose id nobody knows.
+   */
+  readonly acquire: <A, E, B, E2, R, R2>(
+    create: Effect.Effect<A, E, R>,
+    owned: (created: A) => Effect.Effect<B, E2, R2>,
+    abandoned: (created: A) => Effect.Effect<void>
+  ) => Effect.Effect<B, E | E2, R | R2>
+  /** Stops and deletes a task, once, within a limit, whatever state the calling fiber is in. It never fails. */
+  readonly release: (farewell: Farewell) => Effect.Effect<void>
+  /** Runs a fiber that the service's end waits for. */
+  readonly watch: <R>(effect: Effect.Effect<void, never, R>) => Effect.Effect<Fiber.RuntimeFiber<void>, never, R>
+  /** Completes when the service is about to end. */
+  readonly closing: Effect.Effect<void>
+}
+
+/** How long the end of a service may be held up by what it still has to tell the server. */
+const grace = Duration.seconds(2)
+
+/** @internal */
+export const make = (http: HttpClient.Service): Effect.Effect<Lifetime, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const closing = yield* Deferred.make<void>()
+    const inner = yield* Scope.make()
+    const fibers = yield* Scope.extend(FiberSet.make<void>(), inner)
+    yield* Effect.addFinalizer((exit) =>
+      Deferred.succeed(closing, undefined).pipe(
+        Effect.zipRight(detached(FiberSet.awaitEmpty(fibers), grace)),
+        Effect.zipRight(Scope.close(inner, exit))
+      )
+    )
+
+    const release: Lifetime["release"] = (farewell) => {
+      const { operation, taskId, within } = farewell
+      const tell = (request: Effect.Effect<unknown, unknown>) =>
+        Effect.tapErrorCause(request, () => logFailure(farewell))
+      return Effect.gen(function*() {
+        if (farewell.stop) yield* Effect.exit(tell(http.stop(taskId, { operation })))
+        if (farewell.delete) yield* Effect.exit(tell(http.delete(taskId, { operation, force: true })))
+      }).pipe((requests) => detached(requests, within))
+    }
+
+    return {
+      closing: Deferred.await(closing),
+      release,
+      watch: (effect) => FiberSet.run(fibers, Effect.interruptible(effect)),
+      acquire: (create, owned, abandoned) =>
+        Effect.uninterruptibleMask((restore) =>
+          Effect.gen(function*() {
+            yield* restore(Effect.void)
+            const fiber = yield* Effect.forkIn(Effect.interruptible(create), inner)
+            const settle = Fiber.await(fiber).pipe(
+              Effect.asSome,
+              Effect.raceFirst(Effect.zipRight(Deferred.await(closing), Effect.as(Effect.sleep(grace), Option.none()))),
+              Effect.flatMap((exit) =>
+                Option.isSome(exit) && Exit.isSuccess(exit.value)
+                  ? abandoned(exit.value.value)
+                  : Fiber.interrupt(fiber)
+              ),
+              Effect.asVoid,
+              Effect.interruptible
+            )
+            const created = yield* restore(Fiber.join(fiber)).pipe(
+              Effect.onInterrupt(() => FiberSet.run(fibers, settle))
+            )
+            return yield* owned(created)
+          })
+        )
+    }
+  })
+
+/** A fiber that is being interrupted cannot be interrupted again, not even by a time limit: another one takes over. */
+const detached = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  within: Duration.DurationInput
+): Effect.Effect<void, never, R> =>
+  Effect.timeoutOption(effect, within).pipe(
+    Effect.interruptible,
+    Effect.forkDaemon,
+    Effect.flatMap(Fiber.await),
+    Effect.asVoid,
+    Effect.uninterruptible
+  )
+
+const logFailure = (farewell: Farewell) =>
+  Effect.logDebug(`${farewell.operation}: the server could not be told that task ${farewell.taskId} is done with`).pipe(
+    Effect.annotateLogs({ package: "effect-rwkv" })
+  )

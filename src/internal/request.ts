@@ -1,0 +1,243 @@
+/**
+ * One request to the server: sent with the configuration's headers, bounded in time and size, never redirected elsewhere, and
+ * failed by type.
+ *
+ * @internal
+ */
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import * as Headers from "@effect/platform/Headers"
+import * as HttpBody from "@effect/platform/HttpBody"
+import * as HttpClient from "@effect/platform/HttpClient"
+import type * as HttpClientError from "@effect/platform/HttpClientError"
+import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
+import type * as Cause from "effect/Cause"
+import * as Channel from "effect/Channel"
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as ParseResult from "effect/ParseResult"
+import * as Redacted from "effect/Redacted"
+import type * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import type * as RWKVConfig from "../RWKVConfig.js"
+import { type CallError, type RWKVConnectionError, RWKVDecodeError, RWKVTimeoutError } from "../RWKVError.js"
+import * as failure from "./failure.js"
+import { type Frame, makeDecoder } from "./sse.js"
+import * as validate from "./validate.js"
+
+/**
+ * `refuse` turns an answer into a failure that only this call knows.
+ *
+ * @internal
+ */
+export interface Call<E> extends failure.Subject {
+  readonly method: "GET" | "POST"
+  readonly path: string
+  readonly body?: object | undefined
+  readonly refuse?: ((status: number, body: string) => E | undefined) | undefined
+}
+
+/** @internal */
+export interface Requests {
+  /** The answer decoded by a Schema. */
+  readonly json: <A, I, E = never>(call: Call<E>, schema: Schema.Schema<A, I>) => Effect.Effect<A, CallError | E>
+  /** Any 2xx answer: its body if it has this shape. */
+  readonly accepted: <A, I, E = never>(
+    call: Call<E>,
+    schema: Schema.Schema<A, I>
+  ) => Effect.Effect<Option.Option<A>, CallError | E>
+  /** The frames of an event stream; the connection is closed with the stream. */
+  readonly frames: <E = never>(call: Call<E>) => Stream.Stream<Frame, CallError | E>
+}
+
+type TransportError = RWKVConnectionError | RWKVTimeoutError
+
+const parseJson = Option.liftThrowable((text: string): unknown => JSON.parse(text))
+
+/** @internal */
+export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.Service): Requests => {
+  const headers = Redacted.value(config.headers)
+  const secrets = Object.values(headers).flatMap((value) => [value, value.replace(/^Bearer /, "")])
+    .filter((value) => value.length > 3)
+  const { host } = new URL(config.baseUrl)
+  const sameServer = new URL(config.baseUrl).origin
+  const redactedNames = Object.keys(headers)
+  // Tracing headers are not asked for: they leave the trust of the program, and force browsers into preflights.
+  const client = config.transformClient(
+    platformClient.pipe(
+      HttpClient.mapRequest(HttpClientRequest.setHeaders(headers)),
+      HttpClient.withTracerPropagation(false)
+    )
+  )
+  const scopedClient = HttpClient.withScope(client)
+
+  const tooLarge = (subject: failure.Subject) =>
+    new RWKVDecodeError({
+      operation: subject.operation,
+      taskId: subject.taskId,
+      description: `larger than ${config.maxResponseSize} bytes`
+    })
+
+  /** Reads a body to its end or to the limit; what cannot exceed the limit is read at once. */
+  const readBody = (
+    call: Call<unknown>,
+    response: HttpClientResponse.HttpClientResponse
+  ): Effect.Effect<string, TransportError | RWKVDecodeError> => {
+    const fromTransport = failure.fromTransport(call, host)
+    const length = Number(response.headers["content-length"] ?? Number.NaN)
+    if (response.status === 204 || length === 0) return Effect.as(Effect.ignore(response.text), "")
+    if (length <= config.maxResponseSize && response.headers["content-encoding"] === undefined) {
+      return Effect.mapError(response.text, fromTransport)
+    }
+    return Effect.suspend(() => {
+      const utf8 = new TextDecoder()
+      let size = 0
+      return response.stream.pipe(
+        Stream.catchAll((error) => error.reason === "EmptyBody" ? Stream.empty : Stream.fail(fromTransport(error))),
+        Stream.runFoldEffect("", (text, bytes) => {
+          size += bytes.length
+          return size > config.maxResponseSize
+            ? Effect.fail(tooLarge(call))
+            : Effect.succeed(text + utf8.decode(bytes, { stream: true }))
+        }),
+        Effect.map((text) => text + utf8.decode())
+      )
+    })
+  }
+
+  const requestFor = (call: Call<unknown>, accept: string) => {
+    const request = HttpClientRequest.make(call.method)(config.baseUrl + call.path, { headers: { accept } })
+    return call.body === undefined
+      ? Effect.succeed(request)
+      : HttpBody.json(call.body).pipe(
+        Effect.map((body) => HttpClientRequest.setBody(request, body)),
+        Effect.mapError(() => validate.invalid(call.operation, "", "is too large to be sent"))
+      )
+  }
+
+  /** Where a redirect leads that repeats the request as it is on the same server: a slash at the end of a path. */
+  const movedTo = (response: HttpClientResponse.HttpClientResponse): string | undefined => {
+    const location = response.headers["location"]
+    if (response.status !== 307 && response.status !== 308 || location === undefined) return undefined
+    if (!URL.canParse(location, response.request.url)) return undefined
+    const url = new URL(location, response.request.url)
+    return url.origin === sameServer ? url.href : undefined
+  }
+
+  const send = <R>(
+    http: HttpClient.HttpClient.With<HttpClientError.HttpClientError, R>,
+    call: Call<unknown>,
+    accept: string
+  ) =>
+    Effect.gen(function*() {
+      const execute = (request: HttpClientRequest.HttpClientRequest) =>
+        Effect.mapError(http.execute(request), failure.fromTransport(call, host))
+      const request = yield* requestFor(call, accept)
+      const response = yield* execute(request)
+      const url = movedTo(response)
+      if (url === undefined) return response
+      yield* readBody(call, response)
+      return yield* execute(HttpClientRequest.setUrl(request, url))
+    }).pipe(
+      (effect) =>
+        Effect.flatMap(Effect.serviceOption(FetchHttpClient.RequestInit), (init) =>
+          // fetch would repeat a POST as a GET, and hand every header but one to another origin.
+          Effect.provideService(effect, FetchHttpClient.RequestInit, {
+            ...Option.getOrUndefined(init),
+            redirect: "manual"
+          })),
+      Effect.locallyWith(Headers.currentRedactedNames, (names) => [...names, ...redactedNames])
+    )
+
+  const refuse = <E>(
+    call: Call<E>,
+    response: HttpClientResponse.HttpClientResponse
+  ): Effect.Effect<never, CallError | E> =>
+    Effect.flatMap(readBody(call, response), (body): Effect.Effect<never, CallError | E> => {
+      const own = call.refuse?.(response.status, body)
+      return own === undefined
+        ? failure.fromStatus({ operation: call.operation, taskId: call.taskId }, response, body, secrets)
+        : Effect.fail(own)
+    })
+
+  const isOk = (response: HttpClientResponse.HttpClientResponse) => response.status >= 200 && response.status < 300
+
+  const bounded = <A, E, R>(call: Call<unknown>, effect: Effect.Effect<A, E, R>) =>
+    Effect.timeoutFail(effect, {
+      duration: config.requestTimeout,
+      onTimeout: () =>
+        new RWKVTimeoutError({
+          operation: call.operation,
+          taskId: call.taskId,
+          kind: "request",
+          limit: config.requestTimeout
+        })
+    })
+
+  const text = <E>(call: Call<E>): Effect.Effect<string, CallError | E> =>
+    bounded(
+      call,
+      Effect.flatMap(
+        send(client, call, "application/json"),
+        (response): Effect.Effect<string, CallError | E> =>
+          isOk(response) ? readBody(call, response) : refuse(call, response)
+      )
+    )
+
+  const parse = <A, I>(call: Call<unknown>, schema: Schema.Schema<A, I>, body: string) => {
+    const unreadable = (description: string) =>
+      new RWKVDecodeError({ operation: call.operation, taskId: call.taskId, description })
+    if (body === "") return Either.left(unreadable("empty"))
+    const json = parseJson(body)
+    if (Option.isNone(json)) return Either.left(unreadable("not JSON"))
+    return Either.mapLeft(ParseResult.decodeUnknownEither(schema)(json.value), (error) => {
+      const [issue] = validate.issuesOf(error)
+      return unreadable(issue === undefined ? "another shape" : `${issue.path}: ${issue.message}`)
+    })
+  }
+
+  return {
+    json: (call, schema) => Effect.flatMap(text(call), (body) => parse(call, schema, body)),
+    accepted: (call, schema) => Effect.map(text(call), (body) => Either.getRight(parse(call, schema, body))),
+    frames: (call) =>
+      Stream.unwrapScoped(
+        bounded(
+          call,
+          Effect.gen(function*() {
+            const response = yield* send(scopedClient, call, "text/event-stream")
+            if (!isOk(response)) return yield* refuse(call, response)
+            if (!(response.headers["content-type"] ?? "").startsWith("text/event-stream")) {
+              return yield* new RWKVDecodeError({
+                operation: call.operation,
+                taskId: call.taskId,
+                description: "not an event stream"
+              })
+            }
+            return response.stream.pipe(
+              Stream.pipeThroughChannel(decodeFrames(config.maxFrameSize)),
+              Stream.mapError(failure.fromTransport(call, host))
+            )
+          })
+        )
+      )
+  }
+}
+
+type FrameChannel<E> = Channel.Channel<Chunk.Chunk<Frame>, Chunk.Chunk<Uint8Array>, E, E, unknown, unknown>
+
+const decodeFrames = <E>(maxFrameSize: number): FrameChannel<E> =>
+  Channel.suspend(() => {
+    const decoder = makeDecoder(maxFrameSize)
+    const loop: FrameChannel<E> = Channel.readWithCause({
+      onInput: (chunk: Chunk.Chunk<Uint8Array>) => {
+        const frames = Array.from(chunk).flatMap(decoder.push)
+        if (decoder.ended()) return Channel.write(Chunk.unsafeFromArray(frames))
+        return frames.length === 0 ? loop : Channel.zipRight(Channel.write(Chunk.unsafeFromArray(frames)), loop)
+      },
+      onFailure: (cause: Cause.Cause<E>) => Channel.failCause(cause),
+      onDone: () => Channel.write(Chunk.unsafeFromArray(Array.from(decoder.flush())))
+    })
+    return loop
+  })

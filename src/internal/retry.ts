@@ -1,0 +1,41 @@
+/**
+ * Which failures may be repeated: of reads, whatever is transient; of what makes the server work, only what it never saw.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as Polling from "../Polling.js"
+import type { RWKVError } from "../RWKVError.js"
+
+const repeat = (schedule: Polling.RetrySchedule, may: (error: RWKVError) => boolean) => {
+  const respectful = Polling.respectRetryAfter(schedule)
+  return <A, E extends RWKVError, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.retry(effect, { schedule: respectful, while: may })
+}
+
+/**
+ * For reads. A request that took its whole time is not repeated: the caller has waited long enough.
+ *
+ * @internal
+ */
+export const reads = (schedule: Polling.RetrySchedule) =>
+  repeat(schedule, (error) => error.isRetryable && error._tag !== "RWKVTimeoutError")
+
+/**
+ * For polls of a longer wait, which has a limit of its own.
+ *
+ * @internal
+ */
+export const polls = (schedule: Polling.RetrySchedule) => repeat(schedule, (error) => error.isRetryable)
+
+/**
+ * For requests that make the server work: it has no way to recognise a repetition, and would do the work twice. A 503
+ * without `Retry-After` may come from a proxy that lost the server's answer.
+ *
+ * @internal
+ */
+export const creates = (schedule: Polling.RetrySchedule) =>
+  repeat(schedule, (error) =>
+    error._tag === "RWKVConnectionError" && !error.requestSent && error.isRetryable ||
+    error._tag === "RWKVStatusError" && error.status === 429 ||
+    error._tag === "RWKVServerError" && error.status === 503 && error.retryAfter !== undefined)

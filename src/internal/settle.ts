@@ -1,0 +1,27 @@
+/**
+ * Reading a text that is whole: the server calls a task finished a moment before it stores the last tokens.
+ *
+ * @internal
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type { TaskResult } from "../Protocol.js"
+
+/** When a finished result is read again while its time of generation, which is stored last, is missing. */
+const delays = ["20 millis", "60 millis", "120 millis"] as const
+
+/**
+ * Reads until the result is settled. Tasks without a time of their own (restored, prefill-only) cost these reads in vain.
+ *
+ * @internal
+ */
+export const settled = <E>(read: Effect.Effect<TaskResult, E>): Effect.Effect<TaskResult, E> =>
+  Effect.gen(function*() {
+    let result = yield* read
+    for (const delay of delays) {
+      if (!result.finished || !Duration.equals(result.generationTime, Duration.zero)) return result
+      yield* Effect.sleep(delay)
+      result = yield* read
+    }
+    return result
+  })

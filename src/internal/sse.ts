@@ -1,0 +1,120 @@
+/**
+ * From the bytes of a stream to its frames: one synchronous step for each chunk of bytes, however they are cut.
+ *
+ * @internal
+ */
+import * as Option from "effect/Option"
+import { createParser } from "eventsource-parser"
+
+/**
+ * What a stream says. `Unreadable` stands where text was lost on the way, `Failed` where the server told of a failure,
+ * `TooLarge` where reading stopped at the limit.
+ *
+ * @internal
+ */
+export type Frame =
+  | { readonly _tag: "Head"; readonly taskId: string; readonly prefillTime: number }
+  | { readonly _tag: "Data"; readonly text: string }
+  | { readonly _tag: "Done" }
+  | { readonly _tag: "Unreadable"; readonly description: string }
+  | { readonly _tag: "Failed"; readonly description: string }
+  | { readonly _tag: "TooLarge" }
+
+const done: Frame = { _tag: "Done" }
+const tooLarge: Frame = { _tag: "TooLarge" }
+const unreadable = (description: string): Frame => ({ _tag: "Unreadable", description })
+
+const parseJson = Option.liftThrowable((text: string): unknown => JSON.parse(text))
+
+const isRecord = (u: unknown): u is Readonly<Record<string, unknown>> =>
+  typeof u === "object" && u !== null && !Array.isArray(u)
+
+const messageOf = (value: unknown): string => typeof value === "string" ? value.slice(0, 200) : "no explanation"
+
+/** The guard that stands for Schema on the hot path; a property test holds the two against each other. */
+const frameOf = (payload: string): Frame => {
+  if (payload === "[DONE]") return done
+  const json = parseJson(payload)
+  if (Option.isNone(json)) return unreadable("a frame that is not JSON")
+  const { value } = json
+  if (!isRecord(value)) return unreadable("a frame that is no object")
+  if (typeof value["data"] === "string") {
+    return value["data"].isWellFormed()
+      ? { _tag: "Data", text: value["data"] }
+      : unreadable("a frame with half a character")
+  }
+  if (typeof value["task_id"] === "string" && typeof value["prefill_time"] === "number") {
+    return { _tag: "Head", taskId: value["task_id"], prefillTime: value["prefill_time"] }
+  }
+  if ("error" in value || "detail" in value) {
+    return { _tag: "Failed", description: messageOf(value["error"] ?? value["detail"]) }
+  }
+  return unreadable("a frame without data")
+}
+
+/** @internal */
+export interface Decoder {
+  /** The frames that these bytes complete. Nothing comes after `Done` or `TooLarge`. */
+  readonly push: (bytes: Uint8Array) => ReadonlyArray<Frame>
+  /** The frames that the end of the bytes completes. */
+  readonly flush: () => ReadonlyArray<Frame>
+  readonly ended: () => boolean
+}
+
+/**
+ * @param maxFrameSize the most UTF-16 units of one event
+ *
+ * @internal
+ */
+export const makeDecoder = (maxFrameSize: number): Decoder => {
+  const utf8 = new TextDecoder("utf-8", { fatal: true })
+  const decode = Option.liftThrowable((bytes: Uint8Array | undefined) =>
+    bytes === undefined ? utf8.decode() : utf8.decode(bytes, { stream: true })
+  )
+  let frames: Array<Frame> = []
+  let ended = false
+  let endsInCR = false
+  const parser = createParser({
+    maxBufferSize: maxFrameSize,
+    onEvent: (event) => {
+      if (ended) return
+      const frame = frameOf(event.data)
+      ended = frame._tag === "Done"
+      frames.push(frame)
+    },
+    onError: (error) => {
+      if (error.type !== "max-buffer-size-exceeded" || ended) return
+      ended = true
+      frames.push(tooLarge)
+    }
+  })
+  const take = () => {
+    const taken = frames
+    frames = []
+    return taken
+  }
+  const damaged = () => {
+    // Bytes that are no UTF-8 cannot come from the server: what they belonged to has to be read anew.
+    ended = true
+    frames.push(unreadable("bytes that are not UTF-8"))
+    return take()
+  }
+  return {
+    ended: () => ended,
+    push: (bytes) => {
+      if (ended) return []
+      const text = decode(bytes)
+      if (Option.isNone(text)) return damaged()
+      parser.feed(text.value)
+      endsInCR = text.value === "" ? endsInCR : text.value.endsWith("\r")
+      return take()
+    },
+    flush: () => {
+      if (ended) return []
+      if (Option.isNone(decode(undefined))) return damaged()
+      // A last line that ends in a bare CR is complete, but the parser has to wait for an LF until told otherwise.
+      if (endsInCR) parser.feed("\n")
+      return take()
+    }
+  }
+}

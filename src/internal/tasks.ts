@@ -1,0 +1,230 @@
+/**
+ * The verbs of `TaskService` and of the handles it returns.
+ *
+ * @internal
+ */
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { hasProperty } from "effect/Predicate"
+import * as Generation from "../Generation.js"
+import type * as HttpClient from "../HttpClient.js"
+import type { TaskId, TaskResult } from "../Protocol.js"
+import type * as RWKVConfig from "../RWKVConfig.js"
+import {
+  AlreadyTemplateError,
+  type RWKVError,
+  type TaskError,
+  TemplateProtectedError,
+  UnsupportedByServerError
+} from "../RWKVError.js"
+import type * as StreamService from "../StreamService.js"
+import type { BranchError, DeleteOptions, StopOptions, Task, WaitError, WaitOptions } from "../Task.js"
+import * as Guards from "./guards.js"
+import type * as Ledger from "./ledger.js"
+import { record } from "./record.js"
+import * as retry from "./retry.js"
+import * as validate from "./validate.js"
+import * as Wait from "./wait.js"
+
+const encodeContinue = validate.encoder(Generation.ContinueRequest)
+
+/** @internal */
+export const make = (
+  http: HttpClient.Service,
+  config: RWKVConfig.Service,
+  streams: StreamService.Service,
+  ledger: Ledger.Service
+) => {
+  const guards = Guards.make(http, ledger, config.retry)
+  const waiting = Wait.make(http, ledger, config.retry, (id) => streams.subscribeEvents(id))
+  const creates = retry.creates(config.retry)
+  const reads = retry.reads(config.retry)
+
+  const abandon = (operation: string) => ({ taskId }: TaskResult) =>
+    ledger.lifetime.release({ operation, taskId, stop: true, delete: taskId.startsWith("TMP_"), within: "2 seconds" })
+
+  const isFim = (request: Generation.CreateRequest | Generation.FimRequest): request is Generation.FimRequest =>
+    hasProperty(request, "prefix")
+
+  const complete = <A extends object>(operation: string, request: A) =>
+    validate.withDefaults(operation, config.defaults, request)
+
+  const create = (operation: string, request: Generation.CreateRequest, persistence?: Generation.Persistence) =>
+    Effect.flatMap(
+      complete(operation, request),
+      (request) =>
+        creates(http.create(persistence === undefined ? request : { ...request, persistence }, { operation }))
+    )
+
+  const fim = (operation: string, request: Generation.FimRequest) =>
+    Effect.flatMap(complete(operation, request), (request) => creates(http.fim(request, { operation })))
+
+  const createOrFim = (operation: string, request: Generation.CreateRequest | Generation.FimRequest) =>
+    Effect.flatMap(
+      complete(operation, request),
+      (request) => isFim(request) ? fim(operation, request) : create(operation, request)
+    )
+
+  /** A handle for the task of a create, which is stopped if nobody is left to take the handle. */
+  const owned = <E>(operation: string, create: Effect.Effect<TaskResult, E>) =>
+    ledger.lifetime.acquire(
+      create,
+      ({ prefillTime, taskId }) => Effect.succeed(handle(taskId, prefillTime)),
+      abandon(operation)
+    ).pipe(Effect.withSpan(operation))
+
+  const run = (
+    request: Generation.CreateRequest | Generation.FimRequest,
+    options?: WaitOptions
+  ): Effect.Effect<TaskResult, WaitError> => {
+    const operation = "TaskService.run"
+    return Effect.scoped(
+      Effect.flatMap(
+        ledger.lifetime.acquire(
+          createOrFim(operation, request),
+          (created) =>
+            Effect.as(
+              Effect.addFinalizer((exit) =>
+                ledger.lifetime.release({
+                  operation,
+                  taskId: created.taskId,
+                  stop: exit._tag === "Failure",
+                  delete: created.taskId.startsWith("TMP_"),
+                  within: "2 seconds"
+                })
+              ),
+              created
+            ),
+          abandon(operation)
+        ),
+        ({ taskId }) => waiting.wait(operation, taskId, options)
+      )
+    ).pipe(Effect.withSpan(operation))
+  }
+
+  const result = Effect.fn("TaskService.result")(function*(id: string) {
+    const operation = "TaskService.result"
+    const recording = ledger.recordings.get(id)
+    if (recording !== undefined) {
+      const ended = yield* Deferred.poll(recording.result)
+      const known = Option.isSome(ended) ? yield* Effect.option(ended.value) : Option.none()
+      if (Option.isSome(known)) return known.value
+      const sofar = yield* reads(http.result(id, { operation }))
+      return { ...sofar, text: recording.text(), undecodedTail: false }
+    }
+    return yield* reads(http.result(id, { operation })).pipe(Effect.mapError((error) => refused(operation, id, error)))
+  })
+
+  /** Templates answer 500 where the server cannot use them. */
+  const refused = (operation: string, id: string, error: TaskError) =>
+    error._tag === "RWKVServerError" && error.status === 500 && Guards.isTemplate(id)
+      ? new UnsupportedByServerError({ operation, taskId: id, feature: "templates" })
+      : error
+
+  const deleteTask = Effect.fn("TaskService.delete")(function*(id: string, options?: DeleteOptions) {
+    const operation = "TaskService.delete"
+    const taskId = yield* validate.taskId(operation, id)
+    const force = validate.given(options).force === true
+    if (Guards.isTemplate(taskId) && !force) return yield* new TemplateProtectedError({ operation, taskId })
+    yield* reads(http.delete(taskId, { operation, force }))
+    ledger.begins(taskId)
+  })
+
+  const branched = (operation: string, events: Parameters<typeof record>[2]): Effect.Effect<Task, BranchError> =>
+    record(ledger, operation, events).pipe(
+      Effect.map(({ prefillTime, taskId }) => handle(taskId, prefillTime)),
+      Effect.mapError((error) => branchError(operation, error)),
+      Effect.withSpan(operation)
+    )
+
+  const branchError = (operation: string, error: RWKVError): BranchError =>
+    error._tag === "TaskBusyError" || error._tag === "UnsupportedByServerError"
+      ? error
+      : Wait.narrow(operation, "")(error)
+
+  const continueTask = (id: string, request: Generation.ContinueRequest): Effect.Effect<Task, BranchError> => {
+    const operation = "TaskService.continue"
+    return Effect.suspend(() =>
+      ledger.sharing.get(id) === true
+        ? branched(operation, streams.continueEvents(id, request, { onInterrupt: "detach" }))
+        : owned(
+          operation,
+          encodeContinue(operation, request).pipe(
+            Effect.zipRight(guards.ready(operation, id)),
+            Effect.zipRight(creates(http.continue(id, request, { operation }))),
+            Effect.catchTag("RWKVServerError", (error) => guards.explain(error, id)),
+            Effect.tap(({ taskId }) => Effect.sync(() => ledger.begins(taskId)))
+          )
+        )
+    )
+  }
+
+  const asTemplate = Effect.fn("TaskService.asTemplate")(function*(id: string) {
+    const operation = "TaskService.asTemplate"
+    const taskId = yield* validate.taskId(operation, id)
+    if (Guards.isTemplate(taskId)) return yield* new AlreadyTemplateError({ operation, taskId })
+    const template = yield* creates(http.asTemplate(taskId, { operation }))
+    yield* guards.templateWorks(operation, template.taskId).pipe(
+      Effect.onError(() =>
+        ledger.lifetime.release({ operation, taskId: template.taskId, stop: false, delete: true, within: "2 seconds" })
+      )
+    )
+    return handle(template.taskId, template.prefillTime)
+  })
+
+  const status = Effect.fn("TaskService.status")(function*(id: string) {
+    const taskId = yield* validate.taskId("TaskService.status", id)
+    // The server names the ancestor of a fork or a template here.
+    return { ...(yield* reads(http.status(taskId, { operation: "TaskService.status" }))), taskId }
+  })
+
+  const fork = (id: string, request: Generation.ForkRequest): Effect.Effect<Task, BranchError> =>
+    branched("TaskService.fork", streams.forkEvents(id, request, { onInterrupt: "detach" }))
+
+  const wait = Effect.fn("TaskService.wait")((id: string, options?: WaitOptions) =>
+    waiting.wait("TaskService.wait", id, options)
+  )
+
+  const stop = Effect.fn("TaskService.stop")((id: string, options?: StopOptions) =>
+    waiting.stop("TaskService.stop", id, options)
+  )
+
+  const handle = (id: TaskId, prefillTime: Duration.Duration): Task => ({
+    id,
+    prefillTime,
+    wait: (options) => wait(id, options),
+    result: result(id),
+    status: status(id),
+    stop: (options) => stop(id, options),
+    delete: (options) => deleteTask(id, options),
+    continue: (request) => continueTask(id, request),
+    fork: (request) => fork(id, request),
+    asTemplate: asTemplate(id),
+    stream: (options) => streams.subscribe(id, options),
+    streamEvents: (options) => streams.subscribeEvents(id, options)
+  })
+
+  return {
+    create: (request: Generation.CreateRequest) => owned("TaskService.create", create("TaskService.create", request)),
+    createTemporary: (request: Generation.CreateRequest) =>
+      owned("TaskService.createTemporary", create("TaskService.createTemporary", request, "temporary")),
+    createPersistent: (request: Generation.CreateRequest) =>
+      owned("TaskService.createPersistent", create("TaskService.createPersistent", request, "persistent")),
+    fim: (request: Generation.FimRequest) => owned("TaskService.fim", fim("TaskService.fim", request)),
+    run,
+    task: (id: string) =>
+      Effect.map(validate.taskId("TaskService.task", id), (taskId) => handle(taskId, Duration.zero)),
+    wait,
+    result,
+    status,
+    stop,
+    delete: deleteTask,
+    continue: continueTask,
+    fork,
+    asTemplate,
+    list: reads(http.list({ operation: "TaskService.list" })),
+    models: reads(http.models({ operation: "TaskService.models" }))
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * From whatever a caller passed to a request that may be sent, or to a typed failure.
+ *
+ * @internal
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import { TaskId } from "../Protocol.js"
+import { RWKVValidationError } from "../RWKVError.js"
+
+/** @internal */
+export const invalid = (operation: string, path: string, message: string): RWKVValidationError =>
+  new RWKVValidationError({ operation, source: "client", issues: [{ path, message }] })
+
+/** What names a key is the caller's own text, and may be long. */
+const cut = (text: string, limit = 120) => text.length > limit ? `${text.slice(0, limit)}...` : text
+
+/** @internal */
+export const issuesOf = (
+  error: ParseResult.ParseIssue
+): ReadonlyArray<{ readonly path: string; readonly message: string }> =>
+  ParseResult.ArrayFormatter.formatIssueSync(error).map(({ message, path }) => ({
+    path: cut(path.join(".")),
+    message: cut(message)
+  }))
+
+const isRecord = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
+
+/** Explicit undefined means "not given": it does not hide a default. */
+const merge = (defaults: object, input: Record<string, unknown>) => ({
+  ...defaults,
+  ...Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined))
+})
+
+/**
+ * Encodes a request strictly. Reading a hostile object may throw (getters, proxies): that is a failure too.
+ *
+ * @internal
+ */
+export const encoder = <A, I>(schema: Schema.Schema<A, I>) => {
+  const encode = ParseResult.encodeUnknownEither(schema, { errors: "all", onExcessProperty: "error" })
+  return (operation: string, input: unknown, defaults: object = {}): Effect.Effect<I, RWKVValidationError> =>
+    Effect.try({
+      try: () =>
+        isRecord(input)
+          ? Either.mapLeft(
+            encode(merge(defaults, input)),
+            (error) => new RWKVValidationError({ operation, source: "client", issues: issuesOf(error) })
+          )
+          : Either.left(invalid(operation, "", "must be an object of options")),
+      catch: () => invalid(operation, "", "cannot be read")
+    }).pipe(Effect.flatten)
+}
+
+const isTaskId = Schema.is(TaskId)
+
+/** @internal */
+export const taskId = (operation: string, id: unknown): Effect.Effect<TaskId, RWKVValidationError> =>
+  isTaskId(id)
+    ? Effect.succeed(id)
+    : Effect.fail(invalid(operation, "taskId", "must be 1 to 256 letters, digits, \"_\", \"-\", \".\" or \"~\""))
+
+/** @internal */
+export const duration = (
+  operation: string,
+  path: string,
+  input: unknown
+): Effect.Effect<Duration.Duration, RWKVValidationError> =>
+  Option.match(Duration.decodeUnknown(input), {
+    onNone: () => Effect.fail(invalid(operation, path, "must be a duration")),
+    onSome: Effect.succeed
+  })
+
+/** @internal */
+export const integer = (
+  operation: string,
+  path: string,
+  input: unknown
+): Effect.Effect<number, RWKVValidationError> =>
+  typeof input === "number" && Number.isSafeInteger(input)
+    ? Effect.succeed(input)
+    : Effect.fail(invalid(operation, path, "must be an integer"))
+
+/**
+ * A request with the configuration's defaults for what it does not give. Its own validation comes later.
+ *
+ * @internal
+ */
+export const withDefaults = <A extends object>(
+  operation: string,
+  defaults: object,
+  request: A
+): Effect.Effect<A, RWKVValidationError> =>
+  Effect.try({
+    try: () => isRecord(request) ? { ...request, ...merge(defaults, request) } : request,
+    catch: () => invalid(operation, "", "cannot be read")
+  })
+
+/**
+ * Options as an object, whatever a caller without types passed for them.
+ *
+ * @internal
+ */
+export const given = <A extends object>(options: A | undefined): Partial<A> => isRecord(options) ? { ...options } : {}

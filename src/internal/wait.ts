@@ -1,0 +1,158 @@
+/**
+ * Waiting for the end of a task, and stopping one until it has ended.
+ *
+ * @internal
+ */
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import type * as HttpClient from "../HttpClient.js"
+import * as Polling from "../Polling.js"
+import type { StreamEvent, TaskId, TaskInfo, TaskResult } from "../Protocol.js"
+import {
+  type RWKVError,
+  RWKVTimeoutError,
+  StreamTruncatedError,
+  TaskCancelledError,
+  type TaskError
+} from "../RWKVError.js"
+import type { StopOptions, WaitError, WaitOptions } from "../Task.js"
+import type * as Ledger from "./ledger.js"
+import * as retry from "./retry.js"
+import { settled } from "./settle.js"
+import * as validate from "./validate.js"
+
+/**
+ * What is no error of a task cuts its text short.
+ *
+ * @internal
+ */
+export const narrow = (operation: string, taskId: string) => (error: RWKVError): TaskError | StreamTruncatedError => {
+  switch (error._tag) {
+    case "TaskBusyError":
+    case "TaskCancelledError":
+    case "TemplateProtectedError":
+    case "AlreadyTemplateError":
+    case "UnsupportedByServerError":
+      return new StreamTruncatedError({ operation, taskId, text: "", description: error.message, cause: error })
+    default:
+      return error
+  }
+}
+
+/** @internal */
+export const make = (
+  http: HttpClient.Service,
+  ledger: Ledger.Service,
+  schedule: Polling.RetrySchedule,
+  subscribe: (id: string) => Stream.Stream<StreamEvent, RWKVError>
+) => {
+  const reads = retry.reads(schedule)
+  const polls = retry.polls(schedule)
+
+  const limited = <A, E>(
+    operation: string,
+    taskId: TaskId,
+    kind: "wait" | "stop",
+    limit: Duration.Duration,
+    effect: Effect.Effect<A, E>
+  ) =>
+    Effect.timeoutFail(effect, {
+      duration: limit,
+      onTimeout: () => new RWKVTimeoutError({ operation, taskId, kind, limit })
+    })
+
+  /** The whole text of a task that the server calls finished. */
+  const whole = (operation: string, taskId: TaskId): Effect.Effect<TaskResult, TaskError | StreamTruncatedError> =>
+    Effect.suspend(() => {
+      const recording = ledger.recordings.get(taskId)
+      return recording === undefined
+        ? settled(polls(http.result(taskId, { operation })))
+        : Deferred.await(recording.result)
+    })
+
+  const poll = (
+    operation: string,
+    taskId: TaskId,
+    look: Polling.WaitSchedule,
+    onProgress: (info: TaskInfo) => Effect.Effect<void>
+  ): Effect.Effect<void, TaskError> =>
+    Effect.gen(function*() {
+      const driver = yield* Schedule.driver(look)
+      const begun = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
+      while (true) {
+        const info = { ...(yield* polls(http.status(taskId, { operation }))), taskId }
+        yield* onProgress(info)
+        if (info.status === "Finished") return
+        yield* driver.next(info).pipe(Effect.catchAll(() =>
+          Effect.flatMap(Effect.clockWith((clock) => clock.currentTimeMillis), (now) =>
+            Effect.fail(
+              new RWKVTimeoutError({ operation, taskId, kind: "wait", limit: Duration.millis(now - begun) })
+            ))
+        ))
+      }
+    })
+
+  const listen = (operation: string, taskId: TaskId) =>
+    Stream.runFold(
+      subscribe(taskId),
+      Option.none<TaskResult>(),
+      (last, event) => event._tag === "Finished" ? Option.some(event.result) : last
+    ).pipe(
+      Effect.mapError(narrow(operation, taskId)),
+      // A stream that ends without failing has told its end.
+      Effect.flatMap(Option.match({ onNone: () => whole(operation, taskId), onSome: Effect.succeed }))
+    )
+
+  const wait = (operation: string, id: string, options?: WaitOptions): Effect.Effect<TaskResult, WaitError> =>
+    Effect.gen(function*() {
+      const taskId = yield* validate.taskId(operation, id)
+      const { by, onProgress, schedule, timeout } = validate.given(options)
+      const limit = yield* validate.duration(operation, "timeout", timeout ?? Duration.infinity)
+      const ended = by === "subscription"
+        ? listen(operation, taskId)
+        : Effect.zipRight(
+          poll(operation, taskId, schedule ?? Polling.waitSchedule, onProgress ?? (() => Effect.void)),
+          whole(operation, taskId)
+        )
+      const result = yield* limited(operation, taskId, "wait", limit, ended)
+      return ledger.stopped.get(taskId) === true
+        ? yield* new TaskCancelledError({ operation, taskId, text: result.text })
+        : result
+    })
+
+  /** Looks until a stopped task has ended; a stop that did not reach it is repeated once. */
+  const stop = (operation: string, id: string, options?: StopOptions): Effect.Effect<TaskInfo, TaskError> =>
+    Effect.gen(function*() {
+      const taskId = yield* validate.taskId(operation, id)
+      const limit = yield* validate.duration(operation, "within", validate.given(options).within ?? "5 seconds")
+      const look = Effect.map(polls(http.status(taskId, { operation })), (info) => ({ ...info, taskId }))
+      const before = yield* limited(operation, taskId, "stop", limit, look)
+      if (before.status === "Finished") return before
+      ledger.stopped.set(taskId, true)
+      const ask = reads(http.stop(taskId, { operation }))
+      const seen = (times: number): Effect.Effect<Option.Option<TaskInfo>, TaskError> =>
+        look.pipe(
+          Effect.flatMap((info) => info.status === "Finished" ? Effect.succeed(info) : Effect.fail("running" as const)),
+          Effect.retry({ schedule: Schedule.intersect(pauses, Schedule.recurs(times)), while: (e) => e === "running" }),
+          Effect.asSome,
+          Effect.catchIf((error) => error === "running", () => Effect.succeedNone)
+        )
+      const ended = Effect.gen(function*() {
+        yield* ask
+        const once = yield* seen(8)
+        if (Option.isSome(once)) return once.value
+        yield* ask
+        const twice = yield* seen(Number.POSITIVE_INFINITY)
+        return Option.getOrElse(twice, () => before)
+      })
+      return yield* limited(operation, taskId, "stop", limit, ended)
+    })
+
+  return { stop, wait, whole }
+}
+
+const pauses = Schedule.exponential("20 millis", 1.5).pipe(Schedule.union(Schedule.spaced("250 millis")))

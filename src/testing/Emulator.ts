@@ -1,0 +1,283 @@
+/**
+ * RWKV-Server in memory: as an `HttpClient` without sockets, and as an `HttpApp` for any server of the platform.
+ *
+ * It follows the Effect Clock (a TestClock drives generation), is deterministic by seed, plays scripted replies,
+ * injects faults, and records what it was asked. Its own words come from a small byte n-gram model.
+ *
+ * @since 0.1.0
+ */
+import type * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Faults from "./faults.js"
+import * as Machine from "./machine.js"
+import type { Options, Profile } from "./options.js"
+import type { RecordedRequest } from "./routes.js"
+import * as Routes from "./routes.js"
+import { decodeLossy, READY, RUNNING, type Status, type Task } from "./task.js"
+import * as Transport from "./transport.js"
+
+export {
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  type Fault,
+  /**
+   * @since 0.1.0
+   * @category constructors
+   */
+  FaultKind
+} from "./faults.js"
+
+export type {
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  Options,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  Profile
+} from "./options.js"
+
+export {
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  SocketError
+} from "./reply.js"
+
+export type {
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  RecordedRequest
+} from "./routes.js"
+
+export type {
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  PromptRequest,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  Script
+} from "./script.js"
+
+/**
+ * A task as the server holds it. Its `text` is decoded character by character, so that a cut one does not hide the rest.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TaskSnapshot {
+  /** The id to use over HTTP; of a task that was evicted or deleted and still runs, the one it was made with. */
+  readonly taskId: string
+  /** 0 prefill, 1 ready, 2 running, 3 finished. */
+  readonly status: Status
+  /** Tokens of the current run. */
+  readonly generated: number
+  readonly text: string
+  /** False = evicted or deleted, but still in the scheduler. */
+  readonly cached: boolean
+}
+
+/**
+ * A running emulator.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Service {
+  readonly profile: Profile
+  /** To be served by any `HttpServer` of the platform. */
+  readonly httpApp: HttpApp.Default<never, Scope.Scope>
+  /** In process; it takes any host and port for its own, and does not follow redirects. */
+  readonly httpClient: HttpClient.HttpClient
+  /** All requests that reached the server, in order of arrival. */
+  readonly requests: Effect.Effect<ReadonlyArray<RecordedRequest>>
+  readonly clearRequests: Effect.Effect<void>
+  /** Tasks in memory, in the cache or in the scheduler. */
+  readonly tasks: Effect.Effect<ReadonlyArray<TaskSnapshot>>
+  /** Tasks ready or running in the scheduler, those included that were evicted or deleted and run on unseen. */
+  readonly running: Effect.Effect<number>
+  /** Streamed response bodies being read right now. */
+  readonly openStreams: Effect.Effect<number>
+  /** Queues a fault for the next requests that match. */
+  readonly inject: (fault: Faults.Fault) => Effect.Effect<void>
+  readonly clearFaults: Effect.Effect<void>
+  /**
+   * Ends the server and starts it again. Open streams are cut and memory is lost; `"graceful"` first stops all tasks
+   * and stores the persistent ones, `"kill"` does not.
+   */
+  readonly restart: (how: "graceful" | "kill") => Effect.Effect<void>
+}
+
+/**
+ * The emulator as a service.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class Emulator extends Context.Tag("effect-rwkv/testing/Emulator")<Emulator, Service>() {}
+
+const snapshots = (machine: Machine.Machine): ReadonlyArray<TaskSnapshot> => {
+  const snapshot = (taskId: string, task: Task, cached: boolean): TaskSnapshot => ({
+    taskId,
+    status: task.status,
+    generated: task.buffer.length,
+    text: decodeLossy(task.buffer),
+    cached
+  })
+  const cached = Array.from(machine.store.cache, ([taskId, task]) => snapshot(taskId, task, true))
+  const known = new Set(machine.store.cache.values())
+  const hidden = Array.from(machine.scheduler.listed()).filter((task) => !known.has(task))
+  return [...cached, ...hidden.map((task) => snapshot(task.ownId, task, false))]
+}
+
+/**
+ * Starts an emulator. Its scheduler lives as long as the scope.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Emulator } from "effect-rwkv/testing"
+ *
+ * const program = Effect.scoped(Effect.gen(function*() {
+ *   const emulator = yield* Emulator.make({ reply: () => "Hello!" })
+ *   const response = yield* emulator.httpClient.get("http://localhost:8000/v1/models")
+ *   return response.status
+ * }))
+ *
+ * Effect.runPromise(program).then((status) => assert.strictEqual(status, 200))
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: Options = {}): Effect.Effect<Service, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const machine = yield* Machine.make(options)
+    const scope = yield* Effect.scope
+    const requests: Array<RecordedRequest> = []
+    let faults: ReadonlyArray<{ readonly fault: Faults.Fault; readonly times: number }> = []
+    let open = 0
+
+    const takeFault = (request: RecordedRequest): Faults.FaultKind | undefined => {
+      const hit = faults.find(({ fault }) => Faults.isHit(fault, request))
+      faults = faults
+        .map((queued) => queued === hit ? { fault: queued.fault, times: queued.times - 1 } : queued)
+        .filter(({ times }) => times > 0)
+      return hit?.fault.kind
+    }
+
+    const exchange: Transport.Exchange = (request) =>
+      Effect.suspend(() => {
+        const kind = takeFault(request)
+        if (kind?._tag !== "Refuse") requests.push(request)
+        // A server does not notice that its client has left while it reads a prompt: the task is made all the same.
+        const run = Effect.flatMap(Effect.forkIn(Routes.handle(machine, request), scope), Fiber.join)
+        return kind === undefined ? run : Faults.apply(kind, run)
+      })
+
+    const count: Transport.Count = (body) =>
+      Stream.acquireRelease(Effect.sync(() => open++), () => Effect.sync(() => open--)).pipe(
+        Stream.flatMap(() => body)
+      )
+
+    return {
+      profile: machine.settings.profile,
+      httpApp: Transport.makeApp(exchange, count),
+      httpClient: Transport.makeClient(exchange, count),
+      requests: Effect.sync(() => requests.slice()),
+      clearRequests: Effect.sync(() => {
+        requests.length = 0
+      }),
+      tasks: Effect.sync(() => snapshots(machine)),
+      running: Effect.sync(() =>
+        Array.from(machine.scheduler.listed())
+          .filter((task) => task.status === READY || task.status === RUNNING).length
+      ),
+      openStreams: Effect.sync(() => open),
+      inject: (fault) =>
+        Effect.sync(() => {
+          faults = [...faults, { fault, times: fault.times ?? 1 }]
+        }),
+      clearFaults: Effect.sync(() => {
+        faults = []
+      }),
+      restart: machine.restart
+    }
+  })
+
+/**
+ * The emulator, and its `HttpClient` where production provides `FetchHttpClient.layer`.
+ *
+ * @example
+ * import { HttpClient } from "@effect/platform"
+ * import { Effect } from "effect"
+ * import { Emulator } from "effect-rwkv/testing"
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* HttpClient.get("http://localhost:8000/v1/tasks/list")
+ *   const emulator = yield* Emulator.Emulator
+ *   return yield* emulator.requests
+ * }).pipe(Effect.provide(Emulator.layer()))
+ *
+ * Effect.runPromise(program).then((requests) => assert.strictEqual(requests[0]?.path, "/v1/tasks/list"))
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options = {}): Layer.Layer<Emulator | HttpClient.HttpClient> =>
+  Layer.scopedContext(
+    Effect.map(make(options), (service) =>
+      Context.make(Emulator, service).pipe(Context.add(HttpClient.HttpClient, service.httpClient)))
+  )
+
+/**
+ * The emulator behind a real socket: serves it over the `HttpServer` that is provided.
+ *
+ * On Node, `Refuse` and `Reset` reset the accepted connection (a listening server cannot refuse one), a cut body closes
+ * it, and so does a 500, as on the real server. Other servers get a response whose body fails.
+ *
+ * @example
+ * import { HttpServer } from "@effect/platform"
+ * import { Effect, Layer } from "effect"
+ * import { Emulator } from "effect-rwkv/testing"
+ *
+ * // In a program: NodeHttpServer.layer(createServer, { port: 8000 })
+ * const server = Layer.succeed(
+ *   HttpServer.HttpServer,
+ *   HttpServer.make({
+ *     address: { _tag: "TcpAddress", hostname: "127.0.0.1", port: 8000 },
+ *     serve: () => Effect.void
+ *   })
+ * )
+ *
+ * const program = Effect.gen(function*() {
+ *   const emulator = yield* Emulator.Emulator
+ *   return emulator.profile
+ * }).pipe(Effect.provide(Emulator.layerServer().pipe(Layer.provide(server))))
+ *
+ * Effect.runPromise(program).then((profile) => assert.strictEqual(profile, "current"))
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerServer = (options: Options = {}): Layer.Layer<Emulator, never, HttpServer.HttpServer> =>
+  Layer.unwrapEffect(Effect.map(Emulator, (emulator) => HttpServer.serve(emulator.httpApp))).pipe(
+    Layer.provideMerge(Layer.scoped(Emulator, make(options)))
+  )

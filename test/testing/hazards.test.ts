@@ -1,0 +1,285 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { Emulator } from "effect-rwkv/testing"
+import { data, frames, get, isOpen, json, post, standIn, tick } from "./utils.js"
+
+const done = "data: [DONE]\n\n"
+
+const start = (options: Emulator.Options = {}) => Emulator.make({ reply: standIn, ...options })
+
+const create = (emulator: Emulator.Service, script: number, max_tokens: number, kind = "create") =>
+  Effect.map(
+    json(post(emulator, `/v1/tasks/${kind}`, { prompt: [60000 + script, 50], max_tokens })),
+    (body): string => body.task_id
+  )
+
+const result = (emulator: Emulator.Service, id: string) => json(get(emulator, `/v1/tasks/${id}/get_result`))
+const status = (emulator: Emulator.Service, id: string) => json(get(emulator, `/v1/tasks/${id}/status`))
+const act = (emulator: Emulator.Service, id: string, action: string, body: unknown = {}) =>
+  post(emulator, `/v1/tasks/${id}/${action}`, body)
+const codeOf = <E, R>(response: Effect.Effect<{ readonly status: number }, E, R>) =>
+  Effect.map(response, (response) => response.status)
+
+const prompt = (script: number, max_tokens: number) => ({ prompt: [60000 + script, 50], max_tokens })
+
+describe("hazards of streams", () => {
+  it.scoped("H1 a prefill between creation and first read loses frames or the end", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start({ prefillPerToken: 75 })
+      const opened = yield* Effect.forkScoped(Effect.all(
+        Array.from({ length: 12 }, () => frames(post(emulator, "/v1/tasks/tmp", { ...prompt(1, 5), stream: true }))),
+        { concurrency: "unbounded" }
+      ))
+      yield* tick(20_000)
+      const streams = yield* opened
+      const open = yield* Effect.all(streams.map(isOpen))
+      expect(open.filter((isOpen) => isOpen).length).toBeGreaterThan(5)
+      expect(streams.every(({ chunks }) => chunks[0]?.includes("prefill_time") === true)).toBe(true)
+    }))
+
+  it.scoped("H1 without a slow prefill no stream loses anything", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start()
+      const streams = yield* Effect.all(
+        Array.from({ length: 12 }, () => frames(post(emulator, "/v1/tasks/tmp", { ...prompt(1, 5), stream: true }))),
+        { concurrency: "unbounded" }
+      )
+      yield* tick(1000)
+      expect(streams.map(({ chunks }) => data(chunks).join(""))).toEqual(streams.map(() => "abcde"))
+    }))
+
+  it.scoped("H2 max_tokens 0 with a stream sends the head and never ends", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start()
+      const stream = yield* frames(post(emulator, "/v1/tasks/tmp", { ...prompt(0, 0), stream: true }))
+      yield* tick(60_000)
+      expect(stream.chunks).toHaveLength(1)
+      expect(yield* isOpen(stream)).toBe(true)
+    }))
+
+  it.scoped("H3 continue without a prompt runs nothing and keeps the old text", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start()
+      const id = yield* create(emulator, 1, 5)
+      yield* tick(1000)
+      const reply = yield* json(act(emulator, id, "continue"))
+      yield* tick(1000)
+      const after = yield* result(emulator, id)
+      expect(reply.finished).toBe(false)
+      expect(after).toMatchObject({ finished: true, result: "abcde" })
+    }))
+
+  it.scoped("H4 a fork of a prefill-only task ends at once, unless max_tokens was set by a promptless continue", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start()
+      const id = yield* create(emulator, 1, 0)
+      const first = yield* json(act(emulator, id, "fork", prompt(1, 4)))
+      yield* tick(1000)
+      expect(yield* result(emulator, first.task_id)).toMatchObject({ finished: true, result: "" })
+      yield* act(emulator, id, "continue", { max_tokens: 4 })
+      const second = yield* json(act(emulator, id, "fork", prompt(1, 4)))
+      yield* tick(1000)
+      expect(yield* result(emulator, second.task_id)).toMatchObject({ finished: true, result: "abcd" })
+    }))
+
+  it.scoped("H5 max_tokens 0 in an update generates one token", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start()
+      const id = yield* create(emulator, 1, 5)
+      yield* tick(1000)
+      yield* act(emulator, id, "continue", prompt(1, 0))
+      yield* tick(1000)
+      expect((yield* result(emulator, id)).result).toBe("a")
+      yield* act(emulator, id, "continue", prompt(1, 0))
+      yield* tick(1000)
+      // The first zero was prefilled with the old limit; the second finds max_tokens 0 stored and runs nothing.
+      expect((yield* result(emulator, id)).result).toBe("")
+    }))
+
+  it.scoped("H6 stop of a waiting task finishes it but leaves its POST stream open", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start({ maxBatchSize: 1 })
+      yield* create(emulator, 0, 4000)
+      yield* tick(10)
+      const pushed = yield* frames(post(emulator, "/v1/tasks/tmp", { ...prompt(0, 5), stream: true }))
+      yield* tick(10)
+      const id = JSON.parse(pushed.chunks[0]?.slice(6) ?? "").task_id
+      const polled = yield* frames(get(emulator, `/v1/tasks/${id}/stream`))
+      expect(yield* json(act(emulator, id, "stop"))).toMatchObject({ status: 3, generated_buf: 0 })
+      yield* tick(1000)
+      expect(yield* isOpen(pushed)).toBe(true)
+      expect(polled.chunks).toEqual([done])
+    }))
+
+  it.scoped("H7 a second POST stream takes the frames of the first", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start()
+      const first = yield* frames(post(emulator, "/v1/tasks/tmp", { ...prompt(0, 64), stream: true }))
+      yield* tick(50)
+      const id = JSON.parse(first.chunks[0]?.slice(6) ?? "").task_id
+      const second = yield* frames(act(emulator, id, "continue", { stream: true }))
+      yield* tick(1000)
+      expect(data(first.chunks)).toHaveLength(1)
+      expect(yield* isOpen(first)).toBe(true)
+      expect(data(second.chunks)).toHaveLength(1)
+      expect(second.chunks.at(-1)).toBe(done)
+    }))
+
+  it.scoped("H8 a task behind a full batch sends its head and waits", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start({ maxBatchSize: 1 })
+      yield* create(emulator, 0, 320)
+      const stream = yield* frames(post(emulator, "/v1/tasks/tmp", { ...prompt(1, 5), stream: true }))
+      yield* tick(450)
+      expect(stream.chunks).toHaveLength(1)
+      yield* tick(1000)
+      expect(data(stream.chunks)).toEqual(["abcde"])
+    }))
+
+  it.scoped("H10 H11 a cut character makes frames and, at the end of a run, the result a single U+FFFD", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start()
+      const split = yield* frames(post(emulator, "/v1/tasks/tmp", { ...prompt(2, 64), stream: true }))
+      const id = yield* create(emulator, 6, 64)
+      yield* tick(1000)
+      expect(data(split.chunks).slice(0, 2)).toEqual(["\ufffd", "\ufffd"])
+      expect((yield* result(emulator, id)).result).toBe("\ufffd")
+    }))
+
+  it.scoped("H12 pos counts tokens, and a negative one on an empty buffer sends an empty frame", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start()
+      const id = yield* create(emulator, 1, 0)
+      const empty = yield* frames(get(emulator, `/v1/tasks/${id}/stream?pos=-3`))
+      yield* tick(1000)
+      expect(empty.chunks.slice(1)).toEqual(["data: {\"data\": \"\"}\n\n", done])
+    }))
+
+  it.scoped("H13 POST frames hold raw line separators, GET frames escape them", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start({ reply: () => "a\u2028b\u0085c" })
+      const pushed = yield* frames(post(emulator, "/v1/tasks/create", { prompt: "x", stream: true }))
+      yield* tick(1000)
+      const id = JSON.parse(pushed.chunks[0]?.slice(6) ?? "").task_id
+      const polled = yield* frames(get(emulator, `/v1/tasks/${id}/stream`))
+      yield* tick(1000)
+      expect(pushed.chunks[1]).toContain("a\u2028b\u0085c")
+      expect(polled.chunks[1]).toContain("a\\u2028b\\u0085c")
+    }))
+})
+
+describe("hazards of forks, templates and prompts", () => {
+  it.scoped("H15 H18 a fork erases its source's text, both read one buffer, and TaskInfo names the source", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start()
+      const id = yield* create(emulator, 1, 5)
+      yield* tick(1000)
+      const left = yield* json(act(emulator, id, "fork", prompt(0, 40)))
+      const right = yield* json(act(emulator, id, "fork", prompt(0, 40)))
+      expect(yield* result(emulator, id)).toMatchObject({ result: "" })
+      yield* tick(1000)
+      expect((yield* result(emulator, left.task_id)).result).toHaveLength(80)
+      expect((yield* result(emulator, id)).result).toHaveLength(80)
+      expect((yield* status(emulator, right.task_id)).task_id).toBe(id)
+    }))
+
+  it.scoped("H16 templates cannot be read or continued, and a failing fork wipes the source", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start()
+      const id = yield* create(emulator, 1, 5)
+      yield* tick(1000)
+      const template = (yield* json(act(emulator, id, "as_template"))).task_id
+      expect(template).toMatch(/^_TMPL_[0-9a-f]{32}$/)
+      expect(yield* codeOf(get(emulator, `/v1/tasks/${template}/get_result`))).toBe(500)
+      const stream = yield* get(emulator, `/v1/tasks/${template}/stream`)
+      expect(stream.status).toBe(200)
+      expect((yield* Effect.flip(stream.text)).reason).toBe("Decode")
+      const fork = yield* json(act(emulator, template, "fork"))
+      expect(yield* codeOf(get(emulator, `/v1/tasks/${fork.task_id}/get_result`))).toBe(500)
+      const before = (yield* json(get(emulator, "/v1/tasks/list"))).cpu_cache_count
+      expect(yield* codeOf(act(emulator, template, "fork", prompt(1, 5)))).toBe(500)
+      expect((yield* json(get(emulator, "/v1/tasks/list"))).cpu_cache_count).toBe(before + 1)
+      expect((yield* result(emulator, id)).result).toBe("")
+    }))
+
+  it.scoped("H19 sibling forks with the same prompt say the same", () =>
+    Effect.gen(function*() {
+      const emulator = yield* Emulator.make()
+      const { task_id: id } = yield* json(post(emulator, "/v1/tasks/create", { prompt: "The sea", max_tokens: 8 }))
+      yield* tick(1000)
+      const body = { prompt: " and", max_tokens: 20, stream: true }
+      const left = yield* frames(act(emulator, id, "fork", body))
+      yield* tick(1000)
+      const right = yield* frames(act(emulator, id, "fork", body))
+      yield* tick(1000)
+      expect(data(left.chunks).join("")).not.toBe("")
+      expect(data(left.chunks)).toEqual(data(right.chunks))
+    }))
+
+  it.scoped("H20 continue or fork with a prompt of a running task is a 500 that leaves the task alone", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start()
+      const id = yield* create(emulator, 0, 64)
+      yield* tick(10)
+      expect(yield* codeOf(act(emulator, id, "continue", prompt(1, 5)))).toBe(500)
+      expect(yield* codeOf(act(emulator, id, "fork", prompt(1, 5)))).toBe(500)
+      yield* tick(1000)
+      expect(yield* status(emulator, id)).toMatchObject({ generated_buf: 64, status: 3 })
+    }))
+
+  it.scoped("H21 a promptless fork of a running task stays running until it is stopped", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start()
+      const id = yield* create(emulator, 0, 64)
+      yield* tick(10)
+      const fork = (yield* json(act(emulator, id, "fork"))).task_id
+      yield* tick(10_000)
+      expect((yield* status(emulator, fork)).status).toBe(2)
+      expect((yield* status(emulator, id)).status).toBe(3)
+      expect((yield* json(act(emulator, fork, "stop"))).status).toBe(3)
+    }))
+
+  it.scoped("H22 a waiting task that is continued runs twice into one buffer", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start({ idleDelay: 500 })
+      const id = yield* create(emulator, 0, 40)
+      yield* act(emulator, id, "continue")
+      yield* tick(5000)
+      expect((yield* status(emulator, id)).generated_buf).toBe(80)
+    }))
+
+  it.scoped("H24 an empty prompt wipes a task until a valid one repairs it", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start()
+      const id = yield* create(emulator, 1, 5)
+      yield* tick(1000)
+      expect(yield* codeOf(act(emulator, id, "continue", { prompt: "" }))).toBe(500)
+      yield* act(emulator, id, "stop")
+      expect(yield* result(emulator, id)).toMatchObject({ result: "", finished: false })
+      yield* act(emulator, id, "continue", prompt(1, 5))
+      yield* tick(1000)
+      expect(yield* result(emulator, id)).toMatchObject({ result: "abcde", finished: true })
+    }))
+
+  it.scoped("H25 an unknown id is a 500, but as the last of a prompt it blocks the server until a restart", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start()
+      expect(yield* codeOf(post(emulator, "/v1/tasks/tmp", { prompt: [70000, 50] }))).toBe(500)
+      expect(yield* codeOf(post(emulator, "/v1/tasks/tmp", { prompt: [50, -1] }))).toBe(200)
+      const id = yield* create(emulator, 1, 5)
+      yield* tick(60_000)
+      yield* act(emulator, id, "stop")
+      yield* tick(60_000)
+      expect((yield* status(emulator, id)).generated_buf).toBe(0)
+      yield* emulator.restart("kill")
+      const fresh = yield* create(emulator, 1, 5)
+      yield* tick(1000)
+      expect((yield* status(emulator, fresh)).status).toBe(3)
+    }))
+
+  it.scoped("H26 lone surrogates are a 500", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start()
+      expect(yield* codeOf(post(emulator, "/v1/tasks/fim", { prefix: "a\ud800" }))).toBe(500)
+    }))
+})
