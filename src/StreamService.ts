@@ -117,7 +117,7 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Ledger.L
       create: Effect.flatMap(complete, (request) => creates(create(request, { operation }))),
       stream: Stream.unwrap(Effect.map(complete, (request) => stream(request, { operation }))),
       explain: Effect.fail,
-      shared: false
+      group: undefined
     })
   }
 
@@ -131,15 +131,19 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Ledger.L
     options?: StreamOptions
   ): Stream.Stream<StreamEvent, RWKVError> =>
     Stream.suspend(() => {
-      const shared = ledger.sharing.get(id) === true
+      const group = ledger.sharing.get(id)
       return launch({
         operation,
-        options: { cleanup: "keep", transport: shared ? "direct" : "subscribe", ...validate.given(options) },
+        options: {
+          cleanup: "keep",
+          transport: group === undefined ? "subscribe" : "direct",
+          ...validate.given(options)
+        },
         before: Effect.zipRight(encodeContinue(operation, request), guards.ready(operation, id)),
         create: creates(http.continue(id, request, { operation })),
         stream: http.continueStream(id, request, { operation }),
         explain: explain(id),
-        shared
+        group
       })
     }).pipe(Stream.tap((event) =>
       Effect.sync(() => {
@@ -147,25 +151,32 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Ledger.L
       })
     ))
 
-  const forked = (operation: string) => (id: string, request: Generation.ForkRequest, options?: StreamOptions) =>
-    launch({
-      operation,
-      options: { cleanup: "keep", transport: "direct", ...validate.given(options) },
-      before: Effect.zipRight(
-        encodeFork(operation, request),
-        Effect.zipRight(guards.ready(operation, id), guards.preserve(operation, id))
-      ),
-      create: creates(http.fork(id, request, { operation })),
-      stream: http.forkStream(id, request, { operation }),
-      explain: explain(id),
-      shared: true
-    }).pipe(Stream.tap((event) =>
-      Effect.sync(() => {
-        if (event._tag !== "Started") return
-        ledger.sharing.set(id, true)
-        ledger.sharing.set(event.taskId, true)
-      })
-    ))
+  const forked = (operation: string) =>
+  (
+    id: string,
+    request: Generation.ForkRequest,
+    options?: StreamOptions
+  ): Stream.Stream<StreamEvent, RWKVError> =>
+    Stream.suspend(() => {
+      const group = ledger.sharing.get(id) ?? Ledger.makeGroup()
+      ledger.sharing.set(id, group)
+      return launch({
+        operation,
+        options: { cleanup: "keep", transport: "direct", ...validate.given(options) },
+        before: encodeFork(operation, request).pipe(
+          Effect.zipRight(guards.ready(operation, id)),
+          Effect.zipRight(guards.preserve(operation, id))
+        ),
+        create: creates(http.fork(id, request, { operation })),
+        stream: http.forkStream(id, request, { operation }),
+        explain: explain(id),
+        group
+      }).pipe(Stream.tap((event) =>
+        Effect.sync(() => {
+          if (event._tag === "Started") ledger.sharing.set(event.taskId, group)
+        })
+      ))
+    })
 
   const subscribed = (operation: string) => (id: string, options?: SubscribeOptions) =>
     Stream.unwrap(Effect.gen(function*() {

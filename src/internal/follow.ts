@@ -30,6 +30,7 @@ import {
   type TaskError
 } from "../RWKVError.js"
 import { connect, type Connection, type Signal } from "./connection.js"
+import type { Run } from "./ledger.js"
 import type { Lifetime } from "./lifetime.js"
 import * as retry from "./retry.js"
 import { settled } from "./settle.js"
@@ -43,8 +44,8 @@ export interface Subject {
   readonly prefillTime: Duration.Duration | undefined
   /** The open POST stream of a direct transport, and what was read of it already. */
   readonly opened: { readonly connection: Connection; readonly frames: ReadonlyArray<Frame> } | undefined
-  /** Whether other tasks write to the buffer that `get_result` reads: then a whole POST stream is the better witness. */
-  readonly shared: boolean
+  /** Present if other tasks may write to the buffer that `get_result` reads: then a whole POST stream is the better witness. */
+  readonly run: Run | undefined
   readonly fromToken: number
 }
 
@@ -77,7 +78,8 @@ export const follow = (
 
     const open = connect(http.stream(taskId, { fromToken, operation }))
     let connection = subject.opened?.connection ?? (yield* open)
-    let shared = subject.shared && subject.opened !== undefined
+    /** Whether the text is taken from this connection alone, and not from the buffer. */
+    let witnessed = subject.run !== undefined && subject.opened !== undefined
     let delivered = ""
     /** How much of what was delivered this connection has repeated. */
     let offset = 0
@@ -135,12 +137,20 @@ export const follow = (
     /** A failure before anything was heard is told as it is; later it is what cut the text short. */
     const interrupted = (error: TaskError): RWKVError => heard === 0 ? error : truncated(error.message, error)
 
-    const reconnect = Effect.suspend(() =>
+    /** From here on the text is what the buffer says. */
+    const trustBuffer = Effect.suspend(() => {
+      witnessed = false
+      return subject.run === undefined || subject.run.alone()
+        ? Effect.void
+        : Effect.fail(truncated("forks that ran at the same time share the buffer that the rest would be read from"))
+    })
+
+    const reconnect = Effect.suspend((): Effect.Effect<void, RWKVError> =>
       closed ? Effect.fail(ended()) : Effect.gen(function*() {
+        yield* trustBuffer
         yield* connection.close
         offset = 0
         aligned = true
-        shared = false
         connection = yield* open
       })
     ).pipe(Effect.uninterruptible)
@@ -194,7 +204,8 @@ export const follow = (
           const unfinished = truncated("the stream ended, the task did not")
           return yield* again(unfinished, unfinished)
         }
-        const whole: TaskResult = shared && aligned
+        if (!witnessed || !aligned) yield* trustBuffer
+        const whole: TaskResult = witnessed
           ? { ...result, text: delivered, undecodedTail: false }
           : result.undecodedTail
           ? { ...result, text: delivered }
@@ -233,7 +244,7 @@ export const follow = (
         }
         const info = status.right
         if (info.status === "Finished") {
-          shared = false
+          yield* trustBuffer
           return yield* finish(out)
         }
         const moved = tokens !== -1 && info.generatedTokens !== tokens

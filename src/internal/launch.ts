@@ -17,6 +17,7 @@ import { RWKVDecodeError, type RWKVError, RWKVTimeoutError, type TaskError } fro
 import type { FollowOptions, StreamOptions } from "../Task.js"
 import { connect, type Connection } from "./connection.js"
 import { follow, type Policy } from "./follow.js"
+import type * as Ledger from "./ledger.js"
 import type { Lifetime } from "./lifetime.js"
 import type { Frame } from "./sse.js"
 import * as validate from "./validate.js"
@@ -30,7 +31,8 @@ export interface Launch {
   readonly create: Effect.Effect<TaskResult, RWKVError>
   readonly stream: Stream.Stream<Frame, TaskError>
   readonly explain: (error: RWKVError) => Effect.Effect<never, RWKVError>
-  readonly shared: boolean
+  /** The tasks that this run shares its buffer with. */
+  readonly group: Ledger.Group | undefined
 }
 
 interface Begun {
@@ -38,6 +40,8 @@ interface Begun {
   readonly prefillTime: Duration.Duration
   readonly opened: { readonly connection: Connection; readonly frames: ReadonlyArray<Frame> } | undefined
 }
+
+const enter = (group: Ledger.Group) => Effect.acquireRelease(Effect.sync(group.enter), (run) => Effect.sync(run.leave))
 
 const isTaskId = Schema.is(TaskId)
 
@@ -94,6 +98,7 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
           within: chosen.stopTimeout
         })
       yield* run.before
+      const entered = run.group === undefined ? undefined : yield* enter(run.group)
       return yield* lifetime.acquire(
         Effect.catchAll(begin, run.explain),
         ({ opened, prefillTime, taskId }) => {
@@ -101,7 +106,7 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
           return follow(
             http,
             lifetime,
-            { operation, taskId, prefillTime, opened, shared: run.shared, fromToken: 0 },
+            { operation, taskId, prefillTime, opened, run: entered, fromToken: 0 },
             policy
           )
         },
@@ -130,7 +135,7 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
       return yield* follow(
         http,
         lifetime,
-        { operation, taskId, prefillTime: undefined, opened: undefined, shared: false, fromToken },
+        { operation, taskId, prefillTime: undefined, opened: undefined, run: undefined, fromToken },
         { ...chosen, farewell }
       ).pipe(Effect.uninterruptible)
     })).pipe(Stream.withSpan(operation))

@@ -23,11 +23,47 @@ export interface Recording {
   readonly result: Deferred.Deferred<TaskResult, TaskError | StreamTruncatedError>
 }
 
+/**
+ * Tasks that write to one buffer: a source and its forks.
+ *
+ * @internal
+ */
+export interface Group {
+  /** Enters a run; what it returns leaves again. */
+  readonly enter: () => Run
+}
+
+/** @internal */
+export interface Run {
+  /** Whether no other run of this program has written to the buffer since this one began. */
+  readonly alone: () => boolean
+  readonly leave: () => void
+}
+
+/** @internal */
+export const makeGroup = (): Group => {
+  let active = 0
+  let mixed = false
+  return {
+    enter: () => {
+      active++
+      mixed = mixed || active > 1
+      return {
+        alone: () => !mixed,
+        leave: () => {
+          active--
+          mixed = mixed && active > 0
+        }
+      }
+    }
+  }
+}
+
 /** @internal */
 export interface Service {
   readonly lifetime: Lifetime.Lifetime
   readonly stopped: Remembered<true>
-  readonly sharing: Remembered<true>
+  readonly sharing: Remembered<Group>
   readonly recordings: Remembered<Recording>
   /** A new run of a task makes what was known of the old one untrue. */
   readonly begins: (id: string) => void

@@ -147,7 +147,7 @@ export const make = (
   const continueTask = (id: string, request: Generation.ContinueRequest): Effect.Effect<Task, BranchError> => {
     const operation = "TaskService.continue"
     return Effect.suspend(() =>
-      ledger.sharing.get(id) === true
+      ledger.sharing.get(id) !== undefined
         ? branched(operation, streams.continueEvents(id, request, { onInterrupt: "detach" }))
         : owned(
           operation,
