@@ -24,6 +24,8 @@ export interface Machine {
   readonly startedAt: number
   /** The event loop: held by whoever computes, so that a prefill delays everybody else. */
   readonly exclusive: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** Work of the server that no request waits for. */
+  readonly background: (effect: Effect.Effect<void>) => Effect.Effect<void>
   /** Fails when this process ends. */
   readonly death: Effect.Effect<never, SocketError>
   readonly restart: (how: "graceful" | "kill") => Effect.Effect<void>
@@ -32,6 +34,7 @@ export interface Machine {
 /** @internal */
 export const make = (options: Options) =>
   Effect.gen(function*() {
+    const scope = yield* Effect.scope
     const settings = resolve(options)
     const documented = settings.profile === "documented"
     const store = new Store(settings)
@@ -59,6 +62,7 @@ export const make = (options: Options) =>
       newId: (prefix) => `${prefix}${word()}${word()}${word()}${word()}`,
       startedAt,
       exclusive: (effect) => documented ? effect : Effect.suspend(() => loop.withPermits(1)(effect)),
+      background: (effect) => Effect.asVoid(Effect.forkIn(effect, scope)),
       death: Effect.suspend(() => Deferred.await(death)),
       restart: (how) =>
         Effect.gen(function*() {

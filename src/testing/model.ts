@@ -119,12 +119,13 @@ const openBytes = (context: ReadonlyArray<number>): number => {
 
 interface Candidate {
   readonly id: number
-  weight: number
+  /** Logarithm of the weight. */
+  readonly score: number
 }
 
 /** Contexts shorter than the character begun are not asked: their answers could break it. */
-const candidates = (context: ReadonlyArray<number>): Array<Candidate> => {
-  const found: Array<Candidate> = []
+const score = (context: ReadonlyArray<number>): ReadonlyArray<Candidate> => {
+  const found: Array<{ readonly id: number; weight: number }> = []
   const open = openBytes(context)
   for (let length = Math.min(order, context.length); length >= open; length--) {
     const entry = table()[length]?.get(contextKey(context, length))
@@ -138,7 +139,20 @@ const candidates = (context: ReadonlyArray<number>): Array<Candidate> => {
       else known.weight += weight
     })
   }
-  return found.length > 0 ? found : [{ id: 33, weight: 1 }]
+  return found.length > 0 ? found.map(({ id, weight }) => ({ id, score: Math.log(weight) })) : [{ id: 33, score: 0 }]
+}
+
+const scored = new Map<number, ReadonlyArray<Candidate>>()
+const scoredContexts = 20_000
+
+const candidates = (context: ReadonlyArray<number>): ReadonlyArray<Candidate> => {
+  const key = contextKey(context, context.length) * (order + 1) + context.length
+  const known = scored.get(key)
+  if (known !== undefined) return known
+  if (scored.size >= scoredContexts) scored.clear()
+  const found = score(context)
+  scored.set(key, found)
+  return found
 }
 
 /**
@@ -148,13 +162,13 @@ const candidates = (context: ReadonlyArray<number>): Array<Candidate> => {
  * @internal
  */
 export const sample = (state: ModelState, sampling: Sampling): number => {
-  const scored = candidates(state.context).map(({ id, weight }) => {
+  const ranked = candidates(state.context).map(({ id, score }) => {
     const count = state.counts[id] ?? 0
     const penalty = count > 0 ? sampling.presencePenalty + sampling.repetitionPenalty * count : 0
-    return { id, score: Math.log(weight) - penalty }
+    return { id, score: score - penalty }
   }).sort((a, b) => b.score - a.score || a.id - b.id)
   const greedy = sampling.temperature === 0 || sampling.topP === 0
-  const kept = greedy ? scored.slice(0, 1) : sampling.topK > 0 ? scored.slice(0, sampling.topK) : scored
+  const kept = greedy ? ranked.slice(0, 1) : sampling.topK > 0 ? ranked.slice(0, sampling.topK) : ranked
   const best = kept[0]?.score ?? 0
   const shares = kept.map(({ score }) => Math.exp((score - best) / (greedy ? 1 : sampling.temperature)))
   const total = shares.reduce((sum, share) => sum + share, 0)

@@ -65,13 +65,13 @@ export const make = (settings: Settings, onFinish: (task: Task) => void): Schedu
     slots.push(slot)
   }
 
-  const deliver = (slot: Slot, plan: Session.Plan): void => {
+  const deliver = (slot: Slot, plan: Session.Plan, at: number): void => {
     slot.session = plan.session
     slot.produced += plan.tokens.length
     slot.plan = undefined
     slot.task.session = plan.session
     slot.task.buffer.push(...plan.tokens)
-    notify(slot.task.hub, { _tag: "Tokens", tokens: plan.tokens })
+    notify(slot.task.hub, { _tag: "Tokens", tokens: plan.tokens, at })
   }
 
   const finish = (task: Task, now: number): void => {
@@ -86,7 +86,7 @@ export const make = (settings: Settings, onFinish: (task: Task) => void): Schedu
   const finishNow = (task: Task, millis: number, now: number): void => {
     for (const slot of slots.filter((slot) => slot.task === task)) {
       const steps = elapsedSteps(millis)
-      if (slot.plan !== undefined && steps > 0) deliver(slot, planSlot(slot, Math.min(steps, slot.plan.steps)))
+      if (slot.plan !== undefined && steps > 0) deliver(slot, planSlot(slot, Math.min(steps, slot.plan.steps)), now)
     }
     slots = slots.filter((slot) => slot.task !== task)
     finish(task, now)
@@ -145,14 +145,14 @@ export const make = (settings: Settings, onFinish: (task: Task) => void): Schedu
     yield* Effect.yieldNow()
     yield* waitForEnd(mine)
     if (mine !== epoch) return
+    const to = yield* seconds
     const ended: Array<Slot> = []
     for (const slot of slots) {
       if (slot.plan?.ended === true) ended.push(slot)
-      else if (slot.plan !== undefined) deliver(slot, slot.plan)
+      else if (slot.plan !== undefined) deliver(slot, slot.plan, to)
     }
     slots = slots.filter((slot) => !ended.includes(slot))
     for (const slot of ended) slot.task.status = FINISHED
-    const to = yield* seconds
     if (slots.length > 0 && to > from) gauge = settings.tokensPerPulse / between(from, to)
     if (settings.lateTokens > 0 && ended.length > 0) {
       yield* Effect.sleep(settings.lateTokens)
@@ -160,7 +160,7 @@ export const make = (settings: Settings, onFinish: (task: Task) => void): Schedu
     }
     const end = yield* seconds
     for (const slot of ended) {
-      if (slot.plan !== undefined) deliver(slot, slot.plan)
+      if (slot.plan !== undefined) deliver(slot, slot.plan, end)
       finish(slot.task, end)
     }
     list = list.filter((task) => task.status !== FINISHED)

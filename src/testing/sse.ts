@@ -10,7 +10,7 @@ import * as Stream from "effect/Stream"
 import { ascii, float } from "./json.js"
 import type { Machine } from "./machine.js"
 import { reset, type SocketError } from "./reply.js"
-import { between, seconds } from "./scheduler.js"
+import { between } from "./scheduler.js"
 import { decode, decodeWhole, FINISHED, type Hub, join, type Signal, type Task } from "./task.js"
 
 type Body = Stream.Stream<Uint8Array, SocketError>
@@ -44,8 +44,23 @@ const turn = (machine: Machine): Effect.Effect<void> =>
   Effect.zipRight(Effect.yieldNow(), machine.exclusive(Effect.void))
 
 /**
- * A stream asked for by POST. It hears nothing before its second read, when its queue is registered; the documented
- * server registers it with the task.
+ * Lets a POST stream hear of its task. The documented server does so before the task is queued, the current one when
+ * the event loop comes to the stream's second step, whether or not the client reads: prefills of other requests that
+ * were waiting come first, and what is generated meanwhile is lost.
+ *
+ * @internal
+ */
+export const register = (machine: Machine, hub: Hub, queue: Queue.Queue<Signal>): Effect.Effect<void> => {
+  const set = Effect.sync(() => {
+    hub.queue = queue
+  })
+  return machine.settings.prefillPerToken === 0
+    ? set
+    : machine.background(Effect.zipRight(Effect.zipRight(turn(machine), turn(machine)), set))
+}
+
+/**
+ * A stream asked for by POST: what its queue hears.
  *
  * @internal
  */
@@ -53,50 +68,31 @@ export const push = (
   machine: Machine,
   taskId: string,
   task: Task,
-  hub: Hub,
-  queue: Queue.Queue<Signal>
+  queue: Queue.Dequeue<Signal>,
+  openedAt: number
 ): Body =>
   untilDeath(
     machine,
     Stream.suspend(() => {
       const text = makeDecoder(machine)
-      let stage: "head" | "register" | "frames" | "end" = "head"
-      let last = 0
-      const frame = Effect.gen(function*() {
+      let ended = false
+      let last = openedAt
+      const pull: Effect.Effect<Uint8Array, Option.Option<SocketError>> = Effect.gen(function*() {
+        if (ended) return yield* Effect.fail(Option.none())
         const signal = yield* Queue.take(queue)
         if (signal._tag === "End") {
-          stage = "end"
+          ended = true
           return done
         }
-        const now = yield* seconds
-        const delta = between(last, now)
-        last = now
+        const delta = between(last, signal.at)
+        last = signal.at
         const speed = delta > 0 ? signal.tokens.length / delta : 0
         const data = JSON.stringify(text(signal.tokens))
         const id = JSON.stringify(taskId)
         return event(`{"data":${data},"task_id":${id},"gen_time":${float(delta)},"speed":${float(speed)}}`)
       })
-      const pull: Effect.Effect<Uint8Array, Option.Option<SocketError>> = Effect.gen(function*() {
-        switch (stage) {
-          case "head": {
-            yield* turn(machine)
-            last = yield* seconds
-            stage = "register"
-            return head(taskId, task)
-          }
-          case "register": {
-            yield* turn(machine)
-            hub.queue = queue
-            stage = "frames"
-            return yield* frame
-          }
-          case "frames":
-            return yield* frame
-          case "end":
-            return yield* Effect.fail(Option.none())
-        }
-      })
-      return Stream.ensuring(Stream.repeatEffectOption(pull), Effect.sync(() => hub.queue = undefined))
+      const first = Effect.as(turn(machine), head(taskId, task))
+      return Stream.concat(Stream.fromEffect(first), Stream.repeatEffectOption(pull))
     })
   )
 

@@ -26,7 +26,7 @@ export interface Parameters extends Sampling {
 
 /** @internal */
 export type Signal =
-  | { readonly _tag: "Tokens"; readonly tokens: ReadonlyArray<Uint8Array> }
+  | { readonly _tag: "Tokens"; readonly tokens: ReadonlyArray<Uint8Array>; readonly at: number }
   | { readonly _tag: "End" }
 
 /**

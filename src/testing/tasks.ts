@@ -129,11 +129,15 @@ const launch = (machine: Machine, taskId: string, task: Task, stream: boolean): 
   Effect.gen(function*() {
     const queue = yield* Queue.unbounded<Signal>()
     const hub: Hub = { queue: machine.documented ? queue : undefined }
+    const now = yield* seconds
     task.hub = stream ? hub : undefined
     machine.scheduler.add(task)
     if (machine.documented && task.status === FINISHED) notify(task.hub, { _tag: "End" })
     if (machine.documented) machine.store.save(taskId, task)
-    if (stream) return Reply.events(Sse.push(machine, taskId, task, hub, queue))
+    if (stream) {
+      if (!machine.documented) yield* Sse.register(machine, hub, queue)
+      return Reply.events(Sse.push(machine, taskId, task, queue, now))
+    }
     return response(taskId, { prefill: task.prefillTime }, false)
   })
 

@@ -48,6 +48,17 @@ describe("hazards of streams", () => {
       expect(streams.map(({ chunks }) => data(chunks).join(""))).toEqual(streams.map(() => "abcde"))
     }))
 
+  it.scoped("a stream that its client opens late has kept everything", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start()
+      const response = yield* post(emulator, "/v1/tasks/tmp", { ...prompt(1, 5), stream: true })
+      yield* tick(1000)
+      const stream = yield* frames(Effect.succeed(response))
+      yield* tick(1)
+      expect(data(stream.chunks)).toEqual(["abcde"])
+      expect(stream.chunks[1]).toContain("\"gen_time\":0.0078125,")
+    }))
+
   it.scoped("H2 max_tokens 0 with a stream sends the head and never ends", () =>
     Effect.gen(function*() {
       const emulator = yield* start()

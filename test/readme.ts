@@ -1,0 +1,35 @@
+/**
+ * Compiles every TypeScript block of the README against the sources, as strictly as the sources.
+ */
+import { Command, FileSystem, Path } from "@effect/platform"
+import { NodeContext, NodeRuntime } from "@effect/platform-node"
+import { Console, Effect } from "effect"
+
+const program = Effect.gen(function*() {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const readme = yield* fs.readFileString("README.md")
+  const blocks = Array.from(readme.matchAll(/```ts\n([\s\S]*?)```/g), ([, code]) => code ?? "")
+  const folder = yield* fs.makeTempDirectoryScoped({ directory: ".", prefix: ".readme-" })
+  yield* Effect.forEach(
+    blocks,
+    (code, index) => fs.writeFileString(path.join(folder, `block-${index + 1}.ts`), `${code}\nexport {}\n`)
+  )
+  yield* fs.writeFileString(
+    path.join(folder, "tsconfig.json"),
+    JSON.stringify({
+      extends: "../tsconfig.json",
+      compilerOptions: { noUnusedLocals: false, types: ["node"] },
+      include: ["*.ts"]
+    })
+  )
+  const code = yield* Command.make("npx", "tsc", "--noEmit", "-p", folder).pipe(
+    Command.stdout("inherit"),
+    Command.stderr("inherit"),
+    Command.exitCode
+  )
+  yield* Console.log(`${blocks.length} blocks of the README compiled with exit code ${code}`)
+  if (code !== 0 || blocks.length === 0) return yield* Effect.fail("README")
+})
+
+NodeRuntime.runMain(Effect.provide(Effect.scoped(program), NodeContext.layer), { disableErrorReporting: true })
