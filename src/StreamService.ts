@@ -7,21 +7,17 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import * as Generation from "./Generation.js"
-import { type CallOptions, type Frame, RWKVHttpClient } from "./HttpClient.js"
-import * as Guards from "./internal/guards.js"
-import * as Launch from "./internal/launch.js"
+import type * as Generation from "./Generation.js"
+import { RWKVHttpClient } from "./HttpClient.js"
 import * as Ledger from "./internal/ledger.js"
-import * as retry from "./internal/retry.js"
-import * as validate from "./internal/validate.js"
-import { StreamEvent, type TaskId, type TaskResult } from "./Protocol.js"
+import * as Runs from "./internal/runs.js"
+import type { StreamEvent } from "./Protocol.js"
 import { RWKVConfig } from "./RWKVConfig.js"
-import type { CallError, RWKVError } from "./RWKVError.js"
+import type { RWKVError } from "./RWKVError.js"
 import type { StreamOptions, SubscribeOptions } from "./Task.js"
 
 /**
@@ -82,114 +78,9 @@ export class StreamService extends Context.Tag("effect-rwkv/StreamService")<Stre
 const textOf = (events: Stream.Stream<StreamEvent, RWKVError>): Stream.Stream<string, RWKVError> =>
   Stream.filterMap(events, (event) => event._tag === "Text" ? Option.some(event.text) : Option.none())
 
-const encodeContinue = validate.encoder(Generation.ContinueRequest)
-const encodeFork = validate.encoder(Generation.ForkRequest)
-
-/** The events of a run that is known here and nowhere else. */
-const replay = (taskId: TaskId, recording: Ledger.Recording): Stream.Stream<StreamEvent, RWKVError> =>
-  Stream.fromIterableEffect(Effect.map(Deferred.await(recording.result), (result) => [
-    StreamEvent.Started({ taskId, prefillTime: result.prefillTime }),
-    ...(result.text === "" ? [] : [StreamEvent.Text({ text: result.text })]),
-    StreamEvent.Finished({ result })
-  ]))
-
 const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Ledger.Ledger> = Effect.gen(function*() {
   const http = yield* RWKVHttpClient
-  const config = yield* RWKVConfig
-  const ledger = yield* Ledger.Ledger
-  const guards = Guards.make(http, ledger, config.retry)
-  const { attach, launch } = Launch.make(http, ledger.lifetime, config)
-  const creates = retry.creates(config.retry)
-  const reads = retry.reads(config.retry)
-
-  const created = <A extends object>(
-    operation: string,
-    cleanup: "delete" | "keep",
-    create: (request: A, options: CallOptions) => Effect.Effect<TaskResult, CallError>,
-    stream: (request: A, options: CallOptions) => Stream.Stream<Frame, CallError>
-  ) =>
-  (request: A, options?: StreamOptions) => {
-    const complete = Effect.suspend(() => validate.withDefaults(operation, config.defaults, request))
-    return launch({
-      operation,
-      options: { cleanup, ...validate.given(options) },
-      before: Effect.void,
-      create: Effect.flatMap(complete, (request) => creates(create(request, { operation }))),
-      stream: Stream.unwrap(Effect.map(complete, (request) => stream(request, { operation }))),
-      explain: Effect.fail,
-      group: undefined
-    })
-  }
-
-  const explain = (id: string) => (error: RWKVError) =>
-    error._tag === "RWKVServerError" ? guards.explain(error, id) : Effect.fail(error)
-
-  const continued = (operation: string) =>
-  (
-    id: string,
-    request: Generation.ContinueRequest,
-    options?: StreamOptions
-  ): Stream.Stream<StreamEvent, RWKVError> =>
-    Stream.suspend(() => {
-      const group = ledger.sharing.get(id)
-      return launch({
-        operation,
-        options: {
-          cleanup: "keep",
-          transport: group === undefined ? "subscribe" : "direct",
-          ...validate.given(options)
-        },
-        before: Effect.zipRight(encodeContinue(operation, request), guards.ready(operation, id)),
-        create: creates(http.continue(id, request, { operation })),
-        stream: http.continueStream(id, request, { operation }),
-        explain: explain(id),
-        group
-      })
-    }).pipe(Stream.tap((event) =>
-      Effect.sync(() => {
-        if (event._tag === "Started") ledger.begins(event.taskId)
-      })
-    ))
-
-  const forked = (operation: string) =>
-  (
-    id: string,
-    request: Generation.ForkRequest,
-    options?: StreamOptions
-  ): Stream.Stream<StreamEvent, RWKVError> =>
-    Stream.suspend(() => {
-      const group = ledger.sharing.get(id) ?? Ledger.makeGroup()
-      ledger.sharing.set(id, group)
-      return launch({
-        operation,
-        options: { cleanup: "keep", transport: "direct", ...validate.given(options) },
-        before: encodeFork(operation, request).pipe(
-          Effect.zipRight(guards.ready(operation, id)),
-          Effect.zipRight(guards.preserve(operation, id))
-        ),
-        create: creates(http.fork(id, request, { operation })),
-        stream: http.forkStream(id, request, { operation }),
-        explain: explain(id),
-        group
-      }).pipe(Stream.tap((event) =>
-        Effect.sync(() => {
-          if (event._tag === "Started") ledger.sharing.set(event.taskId, group)
-        })
-      ))
-    })
-
-  const subscribed = (operation: string) => (id: string, options?: SubscribeOptions) =>
-    Stream.unwrap(Effect.gen(function*() {
-      const taskId = yield* validate.taskId(operation, id)
-      const chosen = validate.given(options)
-      const from = yield* validate.integer(operation, "fromToken", chosen.fromToken ?? 0)
-      const recording = ledger.recordings.get(taskId)
-      if (recording !== undefined && from === 0) return replay(taskId, recording)
-      const fromToken = from >= 0
-        ? from
-        : Math.max(0, from + (yield* reads(http.status(taskId, { operation }))).generatedTokens)
-      return attach({ operation, options: chosen, taskId, fromToken })
-    }))
+  const { continued, created, forked, subscribed } = Runs.make(http, yield* RWKVConfig, yield* Ledger.Ledger)
 
   return StreamService.of({
     create: (request, options) =>

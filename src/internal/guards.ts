@@ -24,7 +24,7 @@ export interface Guards {
     id: string
   ) => Effect.Effect<void, TaskError | TaskBusyError | UnsupportedByServerError>
   /** Keeps the text of a task that is about to be forked, for forks write to the buffer of their source. */
-  readonly preserve: (operation: string, id: string) => Effect.Effect<void, TaskError>
+  readonly preserve: (operation: string, id: string, group: Ledger.Group) => Effect.Effect<void, TaskError>
   /** Finds out what a 500 of `continue` or `fork` meant. */
   readonly explain: (error: RWKVServerError, id: string) => Effect.Effect<never, RWKVServerError | TaskBusyError>
   /** A template answers 500 to whoever asks for its result, on servers that cannot use templates. */
@@ -48,6 +48,7 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule:
           ? new UnsupportedByServerError({ operation, taskId: id, feature: "templates" })
           : error
       ),
+      reads,
       Effect.asVoid
     )
 
@@ -59,11 +60,13 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule:
         (taskId): Effect.Effect<void, TaskError | TaskBusyError | UnsupportedByServerError> =>
           isTemplate(taskId) ? templateWorks(operation, taskId) : busy(operation, taskId)
       ),
-    preserve: (operation, id) =>
-      isTemplate(id) || ledger.recordings.get(id) !== undefined
-        ? Effect.void
-        : Effect.flatMap(settled(reads(http.result(id, { operation }))), (result) =>
-          Effect.map(Ledger.recordingOf(result), (recording) => ledger.recordings.set(id, recording))),
+    preserve: (operation, id, group) =>
+      group.lock.withPermits(1)(Effect.suspend(() =>
+        isTemplate(id) || ledger.recordings.get(id) !== undefined
+          ? Effect.void
+          : Effect.flatMap(settled(reads(http.result(id, { operation }))), (result) =>
+            Effect.map(Ledger.recordingOf(result), (recording) => ledger.recordings.set(id, recording)))
+      )),
     explain: (error, id) =>
       error.status !== 500
         ? Effect.fail(error)

@@ -31,6 +31,10 @@ export interface Recording {
 export interface Group {
   /** Enters a run; what it returns leaves again. */
   readonly enter: () => Run
+  /** Whether the runs of this moment, or runs that overlapped them, write to the buffer at the same time. */
+  readonly mixed: () => boolean
+  /** Lets one at a time look at the buffer before a fork overwrites it. */
+  readonly lock: Effect.Semaphore
 }
 
 /** @internal */
@@ -45,6 +49,8 @@ export const makeGroup = (): Group => {
   let active = 0
   let mixed = false
   return {
+    lock: Effect.unsafeMakeSemaphore(1),
+    mixed: () => mixed,
     enter: () => {
       active++
       mixed = mixed || active > 1

@@ -1,6 +1,7 @@
 /**
  * Runs whose text only their own stream tells. A fork writes to the buffer of its source, and so do its siblings: what
- * `get_result` says of one of them may be the text of all. So their streams are read in the background and kept.
+ * `get_result` says of one of them may be the text of all. So their streams, which keep what they tell, are read in the
+ * background.
  *
  * @internal
  */
@@ -8,9 +9,8 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { StreamEvent, TaskId, TaskResult } from "../Protocol.js"
-import type { RWKVError, StreamTruncatedError, TaskError } from "../RWKVError.js"
+import type { RWKVError } from "../RWKVError.js"
 import type * as Ledger from "./ledger.js"
-import { narrow } from "./wait.js"
 
 /** @internal */
 export interface Begun {
@@ -19,7 +19,7 @@ export interface Begun {
 }
 
 /**
- * Starts a run and returns when the server has named it; the rest is recorded until the end of the run or of the program.
+ * Starts a run and returns when the server has named it; the rest is read until the end of the run or of the program.
  *
  * @internal
  */
@@ -31,28 +31,11 @@ export const record = (
   ledger.lifetime.acquire(
     Effect.gen(function*() {
       const begun = yield* Deferred.make<Begun, RWKVError>()
-      const result = yield* Deferred.make<TaskResult, TaskError | StreamTruncatedError>()
-      let text = ""
-      let id = ""
-      yield* events.pipe(
-        Stream.runForEach((event) => {
-          switch (event._tag) {
-            case "Started":
-              id = event.taskId
-              ledger.recordings.set(event.taskId, { text: () => text, result })
-              return Deferred.succeed(begun, event)
-            case "Text":
-              return Effect.sync(() => {
-                text += event.text
-              })
-            case "Finished":
-              return Deferred.succeed(result, event.result)
-          }
-        }),
-        Effect.catchAll((error) =>
-          Effect.zipRight(Deferred.fail(begun, error), Deferred.fail(result, narrow(operation, id)(error)))
-        ),
-        Effect.asVoid,
+      yield* Stream.runForEach(
+        events,
+        (event) => event._tag === "Started" ? Deferred.succeed(begun, event) : Effect.void
+      ).pipe(
+        Effect.catchAllCause((cause) => Effect.asVoid(Deferred.failCause(begun, cause))),
         ledger.lifetime.watch
       )
       return yield* Deferred.await(begun)

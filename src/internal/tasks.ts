@@ -25,6 +25,7 @@ import * as Guards from "./guards.js"
 import type * as Ledger from "./ledger.js"
 import { record } from "./record.js"
 import * as retry from "./retry.js"
+import * as Runs from "./runs.js"
 import * as validate from "./validate.js"
 import * as Wait from "./wait.js"
 
@@ -38,12 +39,19 @@ export const make = (
   ledger: Ledger.Service
 ) => {
   const guards = Guards.make(http, ledger, config.retry)
-  const waiting = Wait.make(http, ledger, config.retry, (id) => streams.subscribeEvents(id))
+  const runs = Runs.make(http, config, ledger)
+  const waiting = Wait.make(http, ledger, config.retry, (operation, id) => runs.subscribed(operation)(id))
   const creates = retry.creates(config.retry)
   const reads = retry.reads(config.retry)
 
-  const abandon = (operation: string) => ({ taskId }: TaskResult) =>
-    ledger.lifetime.release({ operation, taskId, stop: true, delete: taskId.startsWith("TMP_"), within: "2 seconds" })
+  const abandon = (operation: string, keep = false) => ({ taskId }: TaskResult) =>
+    ledger.lifetime.release({
+      operation,
+      taskId,
+      stop: true,
+      delete: !keep && taskId.startsWith("TMP_"),
+      within: "2 seconds"
+    })
 
   const isFim = (request: Generation.CreateRequest | Generation.FimRequest): request is Generation.FimRequest =>
     hasProperty(request, "prefix")
@@ -68,11 +76,11 @@ export const make = (
     )
 
   /** A handle for the task of a create, which is stopped if nobody is left to take the handle. */
-  const owned = <E>(operation: string, create: Effect.Effect<TaskResult, E>) =>
+  const owned = <E>(operation: string, create: Effect.Effect<TaskResult, E>, abandoned = abandon(operation)) =>
     ledger.lifetime.acquire(
       create,
       ({ prefillTime, taskId }) => Effect.succeed(handle(taskId, prefillTime)),
-      abandon(operation)
+      abandoned
     ).pipe(Effect.withSpan(operation))
 
   const run = (
@@ -83,7 +91,7 @@ export const make = (
     return Effect.scoped(
       Effect.flatMap(
         ledger.lifetime.acquire(
-          createOrFim(operation, request),
+          Effect.zipRight(waiting.limitOf(operation, options), createOrFim(operation, request)),
           (created) =>
             Effect.as(
               Effect.addFinalizer((exit) =>
@@ -108,11 +116,15 @@ export const make = (
     const operation = "TaskService.result"
     const recording = ledger.recordings.get(id)
     if (recording !== undefined) {
-      const ended = yield* Deferred.poll(recording.result)
-      const known = Option.isSome(ended) ? yield* Effect.option(ended.value) : Option.none()
+      const sofar = Option.isNone(yield* Deferred.poll(recording.result))
+        ? yield* reads(http.result(id, { operation }))
+        : undefined
+      if (sofar?.finished === false) return { ...sofar, text: recording.text(), undecodedTail: false }
+      // The server is done: so is the recording, or it is about to be.
+      const known = yield* Effect.option(Deferred.await(recording.result))
       if (Option.isSome(known)) return known.value
-      const sofar = yield* reads(http.result(id, { operation }))
-      return { ...sofar, text: recording.text(), undecodedTail: false }
+      const ended = sofar ?? (yield* reads(http.result(id, { operation })))
+      return { ...ended, text: recording.text(), undecodedTail: true }
     }
     return yield* reads(http.result(id, { operation })).pipe(Effect.mapError((error) => refused(operation, id, error)))
   })
@@ -128,7 +140,15 @@ export const make = (
     const taskId = yield* validate.taskId(operation, id)
     const force = validate.given(options).force === true
     if (Guards.isTemplate(taskId) && !force) return yield* new TemplateProtectedError({ operation, taskId })
-    yield* reads(http.delete(taskId, { operation, force }))
+    let sent = false
+    yield* http.delete(taskId, { operation, force }).pipe(
+      Effect.tapError((error) =>
+        Effect.sync(() => {
+          sent = sent || error._tag !== "RWKVConnectionError" || error.requestSent
+        })
+      ),
+      reads
+    )
     ledger.begins(taskId)
   })
 
@@ -148,7 +168,7 @@ export const make = (
     const operation = "TaskService.continue"
     return Effect.suspend(() =>
       ledger.sharing.get(id) !== undefined
-        ? branched(operation, streams.continueEvents(id, request, { onInterrupt: "detach" }))
+        ? branched(operation, runs.continued(operation)(id, request, { onInterrupt: "detach" }))
         : owned(
           operation,
           encodeContinue(operation, request).pipe(
@@ -156,7 +176,9 @@ export const make = (
             Effect.zipRight(creates(http.continue(id, request, { operation }))),
             Effect.catchTag("RWKVServerError", (error) => guards.explain(error, id)),
             Effect.tap(({ taskId }) => Effect.sync(() => ledger.begins(taskId)))
-          )
+          ),
+          // The task was there before: what is abandoned is the run.
+          abandon(operation, true)
         )
     )
   }
@@ -165,13 +187,20 @@ export const make = (
     const operation = "TaskService.asTemplate"
     const taskId = yield* validate.taskId(operation, id)
     if (Guards.isTemplate(taskId)) return yield* new AlreadyTemplateError({ operation, taskId })
-    const template = yield* creates(http.asTemplate(taskId, { operation }))
-    yield* guards.templateWorks(operation, template.taskId).pipe(
-      Effect.onError(() =>
-        ledger.lifetime.release({ operation, taskId: template.taskId, stop: false, delete: true, within: "2 seconds" })
-      )
+    const forget = (template: TaskResult) =>
+      ledger.lifetime.release({
+        operation,
+        taskId: template.taskId,
+        stop: false,
+        delete: true,
+        within: "2 seconds"
+      })
+    return yield* ledger.lifetime.acquire(
+      Effect.tap(creates(http.asTemplate(taskId, { operation })), (template) =>
+        Effect.onError(guards.templateWorks(operation, template.taskId), () => forget(template))),
+      (template) => Effect.succeed(handle(template.taskId, template.prefillTime)),
+      forget
     )
-    return handle(template.taskId, template.prefillTime)
   })
 
   const status = Effect.fn("TaskService.status")(function*(id: string) {
@@ -181,7 +210,7 @@ export const make = (
   })
 
   const fork = (id: string, request: Generation.ForkRequest): Effect.Effect<Task, BranchError> =>
-    branched("TaskService.fork", streams.forkEvents(id, request, { onInterrupt: "detach" }))
+    branched("TaskService.fork", runs.forked("TaskService.fork")(id, request, { onInterrupt: "detach" }))
 
   const wait = Effect.fn("TaskService.wait")((id: string, options?: WaitOptions) =>
     waiting.wait("TaskService.wait", id, options)

@@ -48,7 +48,7 @@ export const make = (
   http: HttpClient.Service,
   ledger: Ledger.Service,
   schedule: Polling.RetrySchedule,
-  subscribe: (id: string) => Stream.Stream<StreamEvent, RWKVError>
+  subscribe: (operation: string, id: string) => Stream.Stream<StreamEvent, RWKVError>
 ) => {
   const reads = retry.reads(schedule)
   const polls = retry.polls(schedule)
@@ -98,7 +98,7 @@ export const make = (
 
   const listen = (operation: string, taskId: TaskId) =>
     Stream.runFold(
-      subscribe(taskId),
+      subscribe(operation, taskId),
       Option.none<TaskResult>(),
       (last, event) => event._tag === "Finished" ? Option.some(event.result) : last
     ).pipe(
@@ -107,11 +107,16 @@ export const make = (
       Effect.flatMap(Option.match({ onNone: () => whole(operation, taskId), onSome: Effect.succeed }))
     )
 
+  const limitOf = (operation: string, options: WaitOptions | undefined) => {
+    const { timeout } = validate.given(options)
+    return validate.duration(operation, "timeout", timeout === undefined ? Duration.infinity : timeout)
+  }
+
   const wait = (operation: string, id: string, options?: WaitOptions): Effect.Effect<TaskResult, WaitError> =>
     Effect.gen(function*() {
       const taskId = yield* validate.taskId(operation, id)
-      const { by, onProgress, schedule, timeout } = validate.given(options)
-      const limit = yield* validate.duration(operation, "timeout", timeout ?? Duration.infinity)
+      const { by, onProgress, schedule } = validate.given(options)
+      const limit = yield* limitOf(operation, options)
       const ended = by === "subscription"
         ? listen(operation, taskId)
         : Effect.zipRight(
@@ -128,31 +133,34 @@ export const make = (
   const stop = (operation: string, id: string, options?: StopOptions): Effect.Effect<TaskInfo, TaskError> =>
     Effect.gen(function*() {
       const taskId = yield* validate.taskId(operation, id)
-      const limit = yield* validate.duration(operation, "within", validate.given(options).within ?? "5 seconds")
+      const { within } = validate.given(options)
+      const limit = yield* validate.duration(operation, "within", within === undefined ? "5 seconds" : within)
       const look = Effect.map(polls(http.status(taskId, { operation })), (info) => ({ ...info, taskId }))
-      const before = yield* limited(operation, taskId, "stop", limit, look)
-      if (before.status === "Finished") return before
-      ledger.stopped.set(taskId, true)
       const ask = reads(http.stop(taskId, { operation }))
-      const seen = (times: number): Effect.Effect<Option.Option<TaskInfo>, TaskError> =>
-        look.pipe(
-          Effect.flatMap((info) => info.status === "Finished" ? Effect.succeed(info) : Effect.fail("running" as const)),
-          Effect.retry({ schedule: Schedule.intersect(pauses, Schedule.recurs(times)), while: (e) => e === "running" }),
-          Effect.asSome,
-          Effect.catchIf((error) => error === "running", () => Effect.succeedNone)
-        )
       const ended = Effect.gen(function*() {
+        const before = yield* look
+        if (before.status === "Finished") return before
+        ledger.stopped.set(taskId, true)
         yield* ask
-        const once = yield* seen(8)
-        if (Option.isSome(once)) return once.value
-        yield* ask
-        const twice = yield* seen(Number.POSITIVE_INFINITY)
-        return Option.getOrElse(twice, () => before)
+        const driver = yield* Schedule.driver(pauses)
+        for (let looks = 1;; looks++) {
+          const info = yield* look
+          if (info.status === "Finished") return info
+          if (looks === patience) {
+            yield* ask
+            yield* driver.reset
+          }
+          yield* Effect.ignore(driver.next(undefined))
+        }
       })
       return yield* limited(operation, taskId, "stop", limit, ended)
     })
 
-  return { stop, wait, whole }
+  return { limitOf, stop, wait, whole }
 }
 
+/** Without end: the limit of the stop ends it. */
 const pauses = Schedule.exponential("20 millis", 1.5).pipe(Schedule.union(Schedule.spaced("250 millis")))
+
+/** After so many looks, about a second, a stop is taken for lost. */
+const patience = 9
