@@ -195,9 +195,10 @@ export const make: Effect.Effect<Service, never, RWKVConfig | PlatformHttpClient
     )
 
   const streamCall = (operation: string, id: string, fromToken: unknown) =>
-    typeof fromToken === "number" && Number.isSafeInteger(fromToken)
-      ? about(operation, id, "GET", fromToken === 0 ? "stream" : `stream?pos=${fromToken}`)
-      : Effect.fail(validate.invalid(operation, "fromToken", "must be an integer"))
+    Effect.flatMap(
+      validate.integer(operation, "fromToken", fromToken),
+      (pos) => about(operation, id, "GET", pos === 0 ? "stream" : `stream?pos=${pos}`)
+    )
 
   const json = <A, I, E>(
     call: Effect.Effect<Requests.Call<E>, CallError>,

@@ -31,7 +31,7 @@ import * as rule from "./internal/rules.js"
 export const TaskId = Schema.String.pipe(
   Schema.pattern(/^(?!\.{1,2}$)[A-Za-z0-9_.~-]{1,256}$/),
   Schema.annotations(rule.says("must be 1 to 256 letters, digits, \"_\", \"-\", \".\" or \"~\"")),
-  Schema.brand("TaskId")
+  Schema.brand("TaskId", { identifier: "TaskId" })
 )
 
 /**
@@ -267,17 +267,13 @@ export const ModelList: Schema.Schema<{ readonly data: ReadonlyArray<Model> }, {
 export const HeadFrame = Schema.Struct({ task_id: Schema.String, prefill_time: Schema.Number })
 
 /**
- * A frame with text. The POST streams add the task's id, the seconds since the frame before, and tokens per second.
+ * A frame with text. The POST streams add `task_id`, `gen_time` (the seconds since the frame before) and `speed`; whatever
+ * those hold, the text counts.
  *
  * @since 0.1.0
  * @category schemas
  */
-export const DataFrame = Schema.Struct({
-  data: Schema.String,
-  task_id: Schema.optional(Schema.String),
-  gen_time: Schema.optional(Schema.Number),
-  speed: Schema.optional(Schema.Number)
-})
+export const DataFrame = Schema.Struct({ data: Schema.String })
 
 /**
  * What an event stream tells: that the task exists, its text piece by piece, and the figures at its end. The texts of all

@@ -7,7 +7,7 @@ import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -82,7 +82,7 @@ const checkUrl = (input: unknown): Effect.Effect<string, RWKVValidationError> =>
     if (/\s/.test(input)) return refuse("must not contain spaces")
     // A secret in a URL ends up in logs and spans that this package does not write.
     if (url.username !== "" || url.password !== "") return refuse("must not contain a user or a password: use headers")
-    if (url.search !== "" || url.hash !== "") return refuse("must not contain a query or a fragment")
+    if (/[?#]/.test(url.href)) return refuse("must not contain a query or a fragment")
     return Effect.succeed(url.href.replace(/\/+$/, ""))
   })
 
@@ -104,8 +104,12 @@ const checkHeader = (
 
 const checkHeaders = (options: Options) =>
   Effect.gen(function*() {
+    const given = options.headers ?? {}
+    if (typeof given !== "object" || Symbol.iterator in given) {
+      return yield* validate.invalid(operation, "headers", "must be an object of names and values")
+    }
     const headers: Array<[string, string]> = []
-    for (const [name, value] of Object.entries(options.headers ?? {})) {
+    for (const [name, value] of Object.entries(given)) {
       // A bad name is not repeated: it may be a value in the wrong place.
       headers.push(yield* checkHeader("headers", name, reveal(value)))
     }
@@ -115,6 +119,13 @@ const checkHeaders = (options: Options) =>
     }
     return Redacted.make(Object.fromEntries(headers))
   })
+
+const checkTimeout = (input: unknown): Effect.Effect<Duration.Duration, RWKVValidationError> =>
+  Effect.filterOrFail(
+    validate.duration(operation, "requestTimeout", input),
+    Duration.greaterThan(Duration.zero),
+    () => validate.invalid(operation, "requestTimeout", "must be longer than nothing")
+  )
 
 const checkLimit = (path: string, limit: unknown): Effect.Effect<number, RWKVValidationError> =>
   typeof limit === "number" && limit > 0
@@ -131,12 +142,15 @@ const checkDefaults = validate.encoder(GenerationOptions)
  */
 export const make = (options: Options = {}): Effect.Effect<Service, RWKVValidationError> =>
   Effect.gen(function*() {
+    if (typeof options !== "object" || options === null) {
+      return yield* validate.invalid(operation, "", "must be an object of options")
+    }
     const defaults = options.defaults ?? {}
     yield* checkDefaults(operation, defaults)
     return {
       baseUrl: yield* checkUrl(options.baseUrl ?? "http://localhost:8000"),
       headers: yield* checkHeaders(options),
-      requestTimeout: yield* validate.duration(operation, "requestTimeout", options.requestTimeout ?? "120 seconds"),
+      requestTimeout: yield* checkTimeout(options.requestTimeout ?? "120 seconds"),
       defaults,
       retry: options.retry ?? Polling.retrySchedule,
       maxResponseSize: yield* checkLimit("maxResponseSize", options.maxResponseSize ?? 32 * 1024 * 1024),

@@ -56,7 +56,7 @@ export interface Service {
   readonly task: (id: string) => Effect.Effect<Task, RWKVValidationError>
   /** Waits for a task's end and reads its text. */
   readonly wait: (id: string, options?: WaitOptions) => Effect.Effect<Protocol.TaskResult, WaitError>
-  /** The text so far (`GET /v1/tasks/{id}/get_result`). */
+  /** The text so far (`GET /v1/tasks/{id}/get_result`); of a fork among forks, what its own stream told. */
   readonly result: (id: string) => Effect.Effect<Protocol.TaskResult, TaskError | UnsupportedByServerError>
   /** The state (`GET /v1/tasks/{id}/status`). */
   readonly status: (id: string) => Effect.Effect<Protocol.TaskInfo, TaskError>

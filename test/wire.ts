@@ -42,16 +42,19 @@ export const platform = (respond: Respond) => {
   return { client, sent }
 }
 
+/** The endpoints over any platform. */
+export const over = (client: Http.HttpClient.HttpClient, options?: RWKVConfig.Options) =>
+  HttpClient.make.pipe(
+    Effect.provideServiceEffect(RWKVConfig.RWKVConfig, RWKVConfig.make(options)),
+    Effect.provideService(Http.HttpClient.HttpClient, client),
+    Effect.map((http) => ({ http }))
+  )
+
 /** The endpoints over a platform that answers as told. */
-export const make = (respond: Respond, options?: RWKVConfig.Options) =>
-  Effect.gen(function*() {
-    const { client, sent } = platform(respond)
-    const http = yield* HttpClient.make.pipe(
-      Effect.provideServiceEffect(RWKVConfig.RWKVConfig, RWKVConfig.make(options)),
-      Effect.provideService(Http.HttpClient.HttpClient, client)
-    )
-    return { http, sent }
-  })
+export const make = (respond: Respond, options?: RWKVConfig.Options) => {
+  const { client, sent } = platform(respond)
+  return Effect.map(over(client, options), ({ http }) => ({ http, sent }))
+}
 
 export const text = (body: string, status = 200, headers: Readonly<Record<string, string>> = {}) =>
   new Response(status === 204 ? null : body, {
@@ -73,7 +76,13 @@ export const created = {
 
 export const info = { task_id: "TMP_1", generated_buf: 5, status: 3 }
 
-export const list = { cpu_cache_count: 1, database_count: 2, total_count: 3, cpu_tasks: ["TMP_1"], db_tasks: ["TASK_1"] }
+export const list = {
+  cpu_cache_count: 1,
+  database_count: 2,
+  total_count: 3,
+  cpu_tasks: ["TMP_1"],
+  db_tasks: ["TASK_1"]
+}
 
 export const models = {
   object: "list",
@@ -82,9 +91,12 @@ export const models = {
 
 /** What the real server says to each path. */
 export const ok: Respond = ({ path }) =>
-  path.includes("/list") ? json(list) :
-    path.includes("/models") ? json(models) :
-    /\/(status|stop|delete)/.test(path) ? json(info) :
+  path.includes("/list") ?
+    json(list) :
+    path.includes("/models") ?
+    json(models) :
+    /\/(status|stop|delete)/.test(path) ?
+    json(info) :
     json(created)
 
 export const events = (...payloads: ReadonlyArray<string>) =>
@@ -106,8 +118,8 @@ export const broken = (request: Http.HttpClientRequest.HttpClientRequest, code: 
 export const untyped = (input: unknown) => Object.create(null, { input: { value: input } }).input
 
 /** The failure, and no other exit. */
-export const failure = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<E, Error, R> =>
+export const failure = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<E, never, R> =>
   Effect.matchEffect(effect, {
     onFailure: Effect.succeed,
-    onSuccess: (value) => Effect.fail(new Error(`succeeded with ${String(Exit.succeed(value))}`))
+    onSuccess: (value) => Effect.dieMessage(`succeeded with ${String(Exit.succeed(value))}`)
   })

@@ -5,7 +5,7 @@
  * @internal
  */
 import type * as Cause from "effect/Cause"
-import type * as Chunk from "effect/Chunk"
+import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Mailbox from "effect/Mailbox"
@@ -40,7 +40,10 @@ export const connect = (frames: Stream.Stream<Frame, TaskError>): Effect.Effect<
   Effect.gen(function*() {
     const scope = yield* Scope.make()
     const mailbox = yield* Mailbox.make<Signal>({ capacity: 2 })
-    yield* Stream.runForEachChunk(frames, (chunk) => mailbox.offer({ _tag: "Frames", frames: chunk })).pipe(
+    yield* Stream.runForEachChunk(
+      frames,
+      (chunk) => Chunk.isEmpty(chunk) ? Effect.void : mailbox.offer({ _tag: "Frames", frames: chunk })
+    ).pipe(
       Effect.matchCauseEffect({
         onFailure: (cause) => mailbox.offer({ _tag: "Broken", cause }),
         onSuccess: () => mailbox.offer(ended)

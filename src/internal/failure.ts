@@ -27,12 +27,18 @@ import {
 export interface Subject {
   readonly operation: string
   readonly taskId?: string | undefined
+  /** What makes the server work has a body. */
+  readonly body?: object | undefined
 }
 
-/** One line, not too long: text of others goes into a message only like this. */
-const excerpt = (text: string): string => {
+/**
+ * One line, not too long: text of others goes into a message only like this.
+ *
+ * @internal
+ */
+export const excerpt = (text: string): string => {
   const line = text.replace(/[\s\p{Cc}]+/gu, " ").trim()
-  return line.length > 200 ? `${line.slice(0, 200)}...` : line
+  return line.length > 160 ? `${line.slice(0, 160).toWellFormed()}...` : line
 }
 
 const codeOf = (cause: unknown, depth = 0): string | undefined => {
@@ -67,15 +73,16 @@ export const fromTransport =
     if (code === "UND_ERR_HEADERS_TIMEOUT" || code === "UND_ERR_BODY_TIMEOUT") {
       return new RWKVTimeoutError({ ...subject, kind: "request", limit: fetchLimit })
     }
+    const unsure = subject.body === undefined ? "" : ", and the server may have started the task"
     const refused = error._tag === "RequestError" && (error.reason !== "Transport" || unsent.has(code ?? ""))
     return new RWKVConnectionError({
       ...subject,
       ...(code === undefined ? {} : { code }),
       description: error._tag === "ResponseError"
-        ? `the answer of ${host} was cut off`
+        ? `the answer of ${host} was cut off${unsure}`
         : refused
         ? `cannot connect to ${host}`
-        : `no answer from ${host}`,
+        : `no answer from ${host}${unsure}`,
       requestSent: !refused,
       retryable: error._tag === "ResponseError" || error.reason === "Transport" && !lasting.test(code ?? "")
     })
@@ -105,26 +112,39 @@ const camelCase = (key: string) => key.replace(/_([a-z])/g, (_, letter: string) 
 const pathOf = (loc: ReadonlyArray<string | number>) =>
   loc.slice(1).filter((part) => part !== "str" && part !== "list[int]").map((part) => camelCase(String(part))).join(".")
 
-const fromUnprocessable = (subject: Subject, body: string) =>
+const fromUnprocessable = (subject: Subject, body: string, say: (text: string) => string) =>
   new RWKVValidationError({
     ...subject,
     source: "server",
     issues: Either.match(decodeIssues(body), {
-      onLeft: () => [{ path: "", message: excerpt(detailOf(body) ?? body) }],
+      onLeft: () => [{ path: "", message: say(detailOf(body) ?? body) || "no explanation" }],
       onRight: ({ detail }) =>
-        detail.slice(0, 20).map(({ loc, msg }) => ({ path: excerpt(pathOf(loc)), message: excerpt(msg) }))
+        detail.slice(0, 20).map(({ loc, msg }) => ({ path: say(pathOf(loc)), message: say(msg) }))
     })
   })
 
-const describe = (response: HttpClientResponse.HttpClientResponse, body: string): string => {
+const describe = (
+  response: HttpClientResponse.HttpClientResponse,
+  body: string,
+  say: (text: string) => string
+): string => {
   const html = /^\s*<(!doctype|html)/i.test(body) || (response.headers["content-type"] ?? "").includes("html")
   if (html) return "an HTML page"
-  const text = excerpt(detailOf(body) ?? body)
+  const text = say(detailOf(body) ?? body)
   return text === "" ? "no explanation" : text
 }
 
 const seconds = (text: string | undefined) =>
   text !== undefined && /^\s*\d{1,9}(\.\d+)?\s*$/.test(text) ? Number(text) : undefined
+
+const months = "JanFebMarAprMayJunJulAugSepOctNovDec"
+
+/** The date of HTTP, as in `Mon, 23 Nov 2026 12:00:30 GMT`: DateTime reads only ISO's. */
+const httpDate = (text: string): Option.Option<DateTime.Utc> => {
+  const [, day, month = "?", year, time] = /^\w{3}, (\d\d) (\w{3}) (\d{4}) (\d\d:\d\d:\d\d) GMT$/.exec(text) ?? []
+  const number = String(months.indexOf(month) / 3 + 1).padStart(2, "0")
+  return DateTime.make(`${year}-${number}-${day}T${time}Z`)
+}
 
 /** `Retry-After` as seconds or a date, or the non-standard milliseconds; what makes no sense is no wish. */
 const retryAfterOf = (
@@ -136,15 +156,14 @@ const retryAfterOf = (
     const header = headers["retry-after"]
     const delta = seconds(header)
     if (delta !== undefined) return Duration.seconds(delta)
-    if (header === undefined || !/[a-z]{3}/i.test(header)) return undefined
-    const date = DateTime.make(header)
+    const date = httpDate(header ?? "")
     if (Option.isNone(date)) return undefined
     const wait = DateTime.toEpochMillis(date.value) - (yield* Clock.currentTimeMillis)
     return wait > 0 ? Duration.millis(wait) : undefined
   })
 
 /**
- * What a status other than 2xx means to any call. `secrets` are header values that a proxy may echo.
+ * What a status other than 2xx means to any call. `say` makes an excerpt of what a proxy or the server says.
  *
  * @internal
  */
@@ -152,20 +171,19 @@ export const fromStatus = (
   subject: Subject,
   response: HttpClientResponse.HttpClientResponse,
   body: string,
-  secrets: ReadonlyArray<string>
+  say: (text: string) => string
 ): Effect.Effect<never, RWKVValidationError | RWKVServerError | RWKVStatusError> =>
   Effect.gen(function*() {
-    const clean = secrets.reduce((text, secret) => text.replaceAll(secret, "<redacted>"), body)
     const { status } = response
-    if (status === 422) return yield* fromUnprocessable(subject, clean)
+    if (status === 422) return yield* fromUnprocessable(subject, body, say)
     const retryAfter = yield* retryAfterOf(response.headers)
     const fields = { ...subject, status, ...(retryAfter === undefined ? {} : { retryAfter }) }
-    if (status >= 500) return yield* new RWKVServerError({ ...fields, description: describe(response, clean) })
+    if (status >= 500) return yield* new RWKVServerError({ ...fields, description: describe(response, body, say) })
     const description = status === 0 || status >= 300 && status < 400
       ? "a redirect, which is not followed"
-      : status === 404 && detailOf(clean) === "Not Found"
+      : status === 404 && detailOf(body) === "Not Found"
       ? "no such route: the server may be older than this call"
-      : describe(response, clean)
+      : describe(response, body, say)
     return yield* new RWKVStatusError({ ...fields, description })
   })
 

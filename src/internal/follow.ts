@@ -9,7 +9,6 @@
  */
 import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -18,7 +17,7 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as HttpClient from "../HttpClient.js"
-import type * as Polling from "../Polling.js"
+import * as Polling from "../Polling.js"
 import { StreamEvent, type TaskId, type TaskResult } from "../Protocol.js"
 import {
   RWKVConnectionError,
@@ -31,7 +30,7 @@ import {
 } from "../RWKVError.js"
 import { connect, type Connection, type Signal } from "./connection.js"
 import type { Run } from "./ledger.js"
-import type { Lifetime } from "./lifetime.js"
+import { clientClosed, type Lifetime } from "./lifetime.js"
 import * as retry from "./retry.js"
 import { settled } from "./settle.js"
 import type { Frame } from "./sse.js"
@@ -61,6 +60,9 @@ export interface Policy {
 /** What the server sends for a stretch of tokens that does not decode. */
 const undecodable = "\uFFFD"
 
+/** What is more than reading frames: it may wait, ask, connect and fail. */
+type Step = Effect.Effect<void, RWKVError>
+
 const idle: Signal = { _tag: "Idle" }
 const closing: Signal = { _tag: "Closing" }
 
@@ -74,7 +76,10 @@ export const follow = (
   Effect.gen(function*() {
     const { fromToken, operation, taskId } = subject
     const reads = retry.reads(policy.retry)
-    const driver = yield* Schedule.driver(policy.retry)
+    const driver = yield* Schedule.driver(Polling.respectRetryAfter(policy.retry))
+    const clock = yield* Effect.clock
+    const now = () => clock.unsafeCurrentTimeMillis()
+    const patience = Math.max(1, Duration.toMillis(policy.idleTimeout))
 
     const open = connect(http.stream(taskId, { fromToken, operation }))
     let connection = subject.opened?.connection ?? (yield* open)
@@ -85,16 +90,24 @@ export const follow = (
     let offset = 0
     /** Whether the frames of this connection still add up to the text. */
     let aligned = true
+    /** Frames to let pass before the text is read anew; more each time that this found nothing new. */
+    let skip = 0
+    let skipped = 0
     let started = false
+    let heard = false
     let failing = false
     let finished = false
     let closed = false
     let left = false
-    // For the watchdog: frames so far, whether one is being waited for, when something last moved.
-    let heard = 0
-    let waiting = false
+    // For the watchdog: whether a signal is being waited for, and since when there was none.
+    let listening = false
+    let quietSince = now()
+    /** When frames, or tokens that the status counts, were last seen to come. */
+    let progress = quietSince
     let tokens = -1
-    let lastProgress = yield* Clock.currentTimeMillis
+    /** What the consumer gets next, and what has to happen before more is read. */
+    let out: Array<StreamEvent> = []
+    let next: Step | undefined
 
     const leave = Effect.suspend(() => {
       if (left) return Effect.void
@@ -103,22 +116,21 @@ export const follow = (
     })
 
     const watch = Effect.gen(function*() {
-      let before = -1
       while (true) {
+        const rest = listening ? quietSince + patience - now() : patience
+        if (rest <= 0) {
+          quietSince = now()
+          connection.signal(idle)
+          continue
+        }
         const ends = yield* Effect.raceFirst(
-          Effect.as(Effect.sleep(policy.idleTimeout), false),
+          Effect.as(Effect.sleep(rest), false),
           Effect.as(lifetime.closing, true)
         )
         if (ends) {
           closed = true
           connection.signal(closing)
           return yield* Effect.uninterruptible(leave)
-        }
-        if (!waiting || heard !== before) {
-          before = heard
-          lastProgress = yield* Clock.currentTimeMillis
-        } else {
-          connection.signal(idle)
         }
       }
     })
@@ -135,162 +147,185 @@ export const follow = (
       })
 
     /** A failure before anything was heard is told as it is; later it is what cut the text short. */
-    const interrupted = (error: TaskError): RWKVError => heard === 0 ? error : truncated(error.message, error)
+    const interrupted = (error: TaskError): RWKVError => heard ? truncated(error.message, error) : error
+
+    const ended = Effect.suspend(() => Effect.fail(clientClosed(operation, taskId)))
+
+    /** Whether no other run can have written to the buffer that the server reads the text from. */
+    const alone = () => subject.run === undefined || subject.run.alone()
+
+    const mixed = Effect.suspend(() =>
+      Effect.fail(truncated("forks that ran at the same time share the buffer that the rest would be read from"))
+    )
+
+    const rewritten = Effect.suspend(() =>
+      Effect.fail(truncated("the task's text no longer continues what was delivered"))
+    )
 
     /** From here on the text is what the buffer says. */
-    const trustBuffer = Effect.suspend(() => {
+    const reconnect: Step = Effect.gen(function*() {
+      if (!alone()) return yield* mixed
       witnessed = false
-      return subject.run === undefined || subject.run.alone()
-        ? Effect.void
-        : Effect.fail(truncated("forks that ran at the same time share the buffer that the rest would be read from"))
-    })
-
-    const reconnect = Effect.suspend((): Effect.Effect<void, RWKVError> =>
-      closed ? Effect.fail(ended()) : Effect.gen(function*() {
-        yield* trustBuffer
-        yield* connection.close
-        offset = 0
-        aligned = true
-        connection = yield* open
-      })
-    ).pipe(Effect.uninterruptible)
-
-    const ended = () =>
-      new RWKVConnectionError({
-        operation,
-        taskId,
-        description: "the client was closed",
-        requestSent: true,
-        retryable: false
-      })
+      yield* connection.close
+      const another = yield* open
+      if (closed || left) {
+        yield* another.close
+        return yield* ended
+      }
+      connection = another
+      offset = 0
+      skipped = 0
+      aligned = true
+    }).pipe(Effect.uninterruptible)
 
     /** Goes on after a failure, as long as the schedule allows; it starts anew with every progress. */
-    const again = (error: RWKVError, otherwise: RWKVError) =>
-      Effect.suspend(() => {
-        failing = true
-        return driver.next(error)
-      }).pipe(
+    const again = (error: RWKVError, otherwise: RWKVError): Step =>
+      Effect.suspend(() => failing ? Effect.void : driver.reset).pipe(
+        Effect.zipRight(Effect.suspend(() => {
+          failing = true
+          return driver.next(error)
+        })),
         Effect.mapError(() => otherwise),
         Effect.zipRight(reconnect)
       )
 
-    const begin = (out: Array<StreamEvent>, prefillTime: Duration.Duration) => {
+    const begin = (prefillTime: Duration.Duration) => {
       if (started) return
       started = true
       out.push(StreamEvent.Started({ taskId, prefillTime }))
     }
 
-    const emit = (out: Array<StreamEvent>, text: string): Effect.Effect<void, RWKVError> => {
+    /** False if the text contradicts what was delivered. */
+    const emit = (text: string): boolean => {
       const known = delivered.length - offset
-      const overlap = known === 0 ? "" : text.slice(0, known)
-      if (known > 0 && !delivered.startsWith(overlap, offset)) return Effect.fail(rewritten())
+      if (known > 0 && !delivered.startsWith(text.slice(0, known), offset)) return false
       const fresh = known === 0 ? text : text.slice(known)
       offset += text.length
-      if (fresh === "") return Effect.void
+      if (fresh === "") return true
       delivered += fresh
-      begin(out, Duration.zero)
-      out.push(StreamEvent.Text({ text: fresh }))
-      if (!failing) return Effect.void
       failing = false
-      return driver.reset
+      skip = 0
+      begin(Duration.zero)
+      out.push(StreamEvent.Text({ text: fresh }))
+      return true
     }
 
-    const rewritten = () => truncated("the task's text no longer continues what was delivered")
-
-    const finish = (out: Array<StreamEvent>) =>
-      Effect.gen(function*() {
-        const result = yield* settled(reads(http.result(taskId, { operation }))).pipe(Effect.mapError(interrupted))
-        if (!result.finished) {
-          const unfinished = truncated("the stream ended, the task did not")
-          return yield* again(unfinished, unfinished)
-        }
-        if (!witnessed || !aligned) yield* trustBuffer
-        const whole: TaskResult = witnessed
-          ? { ...result, text: delivered, undecodedTail: false }
-          : result.undecodedTail
-          ? { ...result, text: delivered }
-          : result
-        const text = fromToken === 0 || whole !== result ? whole.text : yield* textFrom
-        if (!text.startsWith(delivered)) return yield* rewritten()
-        begin(out, result.prefillTime)
-        offset = delivered.length
-        yield* emit(out, text.slice(delivered.length))
-        out.push(StreamEvent.Finished({ result: whole }))
-        finished = true
-      })
+    const finish: Step = Effect.gen(function*() {
+      const result = yield* settled(reads(http.result(taskId, { operation }))).pipe(Effect.mapError(interrupted))
+      if (!result.finished) {
+        const unfinished = truncated("the stream ended, the task did not")
+        return yield* again(unfinished, unfinished)
+      }
+      // What its own connection told is all there is to say of a run that others wrote over.
+      const told = witnessed && aligned
+      if (!alone() && !told) return yield* mixed
+      const whole: TaskResult = alone() && !result.undecodedTail
+        ? result
+        : { ...result, text: delivered, undecodedTail: !told }
+      const text = whole === result && fromToken > 0 ? yield* textFrom : whole.text
+      if (!text.startsWith(delivered)) return yield* rewritten
+      begin(result.prefillTime)
+      offset = delivered.length
+      emit(text.slice(delivered.length))
+      out.push(StreamEvent.Finished({ result: whole }))
+      finished = true
+    })
 
     /** The finished text from a token on. A token inside a character stands for the whole character, which has up to four. */
     const textFrom = Effect.gen(function*() {
       for (let token = fromToken; token >= Math.max(0, fromToken - 3); token--) {
-        const frames = yield* Stream.runCollect(reads_(http.stream(taskId, { fromToken: token, operation })))
-        const text = Array.from(frames, (frame) => frame._tag === "Data" ? frame.text : "").join("")
+        const text = yield* reads(textAt(token))
         if (text !== undecodable) return text
       }
       return delivered
     }).pipe(Effect.mapError(interrupted))
 
-    const reads_ = <A>(stream: Stream.Stream<A, TaskError>) =>
-      Stream.fromIterableEffect(reads(Stream.runCollect(stream)))
+    const textAt = (token: number) =>
+      Stream.runCollect(http.stream(taskId, { fromToken: token, operation })).pipe(
+        Effect.flatMap((frames) =>
+          Array.from(frames).at(-1)?._tag === "Done"
+            ? Effect.succeed(Array.from(frames, (frame) => frame._tag === "Data" ? frame.text : "").join(""))
+            : Effect.fail(
+              new RWKVConnectionError({
+                operation,
+                taskId,
+                description: "the stream ended without its end mark",
+                requestSent: true,
+                retryable: true
+              })
+            )
+        ),
+        Effect.timeoutFail({ duration: policy.stallTimeout, onTimeout: () => stalled })
+      )
+
+    const stalled = new RWKVTimeoutError({ operation, taskId, kind: "stalled", limit: policy.stallTimeout })
 
     /** After silence: is the task done, does it move, or does it hang? */
-    const ask = (out: Array<StreamEvent>) =>
-      Effect.gen(function*() {
-        const now = yield* Clock.currentTimeMillis
-        const stalled = now - lastProgress >= Duration.toMillis(policy.stallTimeout)
-        const status = yield* Effect.either(reads(http.status(taskId, { operation })))
-        if (status._tag === "Left") {
-          // An evicted task is not found, and still generates into this connection.
-          return stalled ? yield* truncated(status.left.message, status.left) : undefined
-        }
-        const info = status.right
-        if (info.status === "Finished") {
-          yield* trustBuffer
-          return yield* finish(out)
-        }
-        const moved = tokens !== -1 && info.generatedTokens !== tokens
-        if (tokens === -1 || moved) tokens = info.generatedTokens
-        if (moved) {
-          // The task generates and this connection does not tell: another one will.
-          lastProgress = now
-          return yield* reconnect
-        }
-        if (stalled) {
-          return yield* new RWKVTimeoutError({ operation, taskId, kind: "stalled", limit: policy.stallTimeout })
-        }
-      })
+    const ask: Step = Effect.gen(function*() {
+      const late = now() - progress >= Duration.toMillis(policy.stallTimeout)
+      const status = yield* Effect.either(reads(http.status(taskId, { operation })))
+      if (status._tag === "Left") {
+        // An evicted task is not found, and still generates into this connection.
+        return late ? yield* truncated(status.left.message, status.left) : undefined
+      }
+      const { generatedTokens } = status.right
+      const moved = tokens !== -1 && generatedTokens !== tokens
+      tokens = generatedTokens
+      if (moved) progress = now()
+      if (status.right.status === "Finished") {
+        witnessed = false
+        return yield* finish
+      }
+      // The task generates and this connection does not tell: another one will. Forks count each other's tokens.
+      if (moved && alone()) return yield* reconnect
+      if (late && !moved) return yield* stalled
+    })
 
-    const read = (out: Array<StreamEvent>, frames: Iterable<Frame>) =>
-      Effect.gen(function*() {
-        for (const frame of frames) {
-          heard++
-          switch (frame._tag) {
-            case "Head":
-              begin(out, Duration.seconds(frame.prefillTime))
-              break
-            case "Data":
+    /** Takes frames in one go, up to the first that asks for a step. */
+    const read = (frames: Iterable<Frame>): Step | undefined => {
+      for (const frame of frames) {
+        heard = true
+        switch (frame._tag) {
+          case "Head":
+            begin(Duration.seconds(frame.prefillTime))
+            break
+          case "Data":
+            if (aligned && frame.text !== undecodable) {
+              if (!emit(frame.text)) return rewritten
+            } else if (aligned) {
+              aligned = false
+            } else if (skipped < skip) {
+              skipped++
+            } else {
               // After a gap a frame only tells that there is more: what it continues is unknown.
-              if (!aligned) return yield* reconnect
-              if (frame.text === undecodable) aligned = false
-              else yield* emit(out, frame.text)
-              break
-            case "Done":
-              return yield* finish(out)
-            case "Unreadable": {
-              const error = new RWKVDecodeError({ operation, taskId, description: frame.description })
-              return yield* again(error, error)
+              skip = Math.min(2 * skip + 1, 63)
+              return reconnect
             }
-            case "Failed":
-              return yield* new RWKVServerError({ operation, taskId, status: 500, description: frame.description })
-            case "TooLarge":
-              return yield* new RWKVDecodeError({ operation, taskId, description: "a frame larger than the limit" })
+            break
+          case "Done":
+            return finish
+          case "Unreadable": {
+            const error = new RWKVDecodeError({ operation, taskId, description: frame.description })
+            return again(error, error)
           }
+          case "Failed":
+            return Effect.fail(
+              new RWKVServerError({ operation, taskId, status: 500, description: frame.description })
+            )
+          case "TooLarge":
+            return Effect.fail(
+              new RWKVDecodeError({ operation, taskId, description: "a frame larger than the limit" })
+            )
         }
-      })
+      }
+      return undefined
+    }
 
-    const hear = (out: Array<StreamEvent>, signal: Signal): Effect.Effect<void, RWKVError> => {
+    const hear = (signal: Signal): Step | undefined => {
       switch (signal._tag) {
         case "Frames":
-          return read(out, signal.frames)
+          quietSince = progress = now()
+          return read(signal.frames)
         case "Ended": {
           const error = truncated("the stream ended without its end mark")
           return again(error, error)
@@ -298,32 +333,37 @@ export const follow = (
         case "Broken": {
           const error = Option.getOrUndefined(Cause.failureOption(signal.cause))
           if (error === undefined) return Effect.failCause(Cause.stripFailures(signal.cause))
-          return error.isRetryable ? again(error, interrupted(error)) : Effect.fail(interrupted(error))
+          // Who waited the whole time of a request for nothing has waited long enough.
+          const hopeless = !error.isRetryable || !heard && error._tag === "RWKVTimeoutError"
+          return hopeless ? Effect.fail(interrupted(error)) : again(error, interrupted(error))
         }
         case "Idle":
-          return ask(out)
+          return ask
         case "Closing":
-          return Effect.fail(ended())
+          return ended
       }
     }
 
-    let backlog = subject.opened?.frames
+    if (subject.prefillTime !== undefined) begin(subject.prefillTime)
+    if (subject.opened !== undefined) next = read(subject.opened.frames)
     const pull = Effect.gen(function*() {
-      const out: Array<StreamEvent> = []
-      if (subject.prefillTime !== undefined) begin(out, subject.prefillTime)
-      if (backlog !== undefined) {
-        const frames = backlog
-        backlog = undefined
-        yield* read(out, frames)
-      }
+      quietSince = progress = now()
       while (out.length === 0) {
-        if (closed) return yield* ended()
-        waiting = true
-        const signal = yield* connection.take
-        waiting = false
-        yield* hear(out, signal)
+        if (closed) return yield* ended
+        const step = next
+        if (step === undefined) {
+          listening = true
+          const signal = yield* connection.take
+          listening = false
+          next = hear(signal)
+        } else {
+          next = undefined
+          yield* Effect.raceFirst(step, Effect.zipRight(lifetime.closing, ended))
+        }
       }
-      return Chunk.unsafeFromArray(out)
+      const events = out
+      out = []
+      return Chunk.unsafeFromArray(events)
     })
 
     return Stream.repeatEffectChunkOption(

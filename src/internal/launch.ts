@@ -13,9 +13,16 @@ import * as Stream from "effect/Stream"
 import type * as HttpClient from "../HttpClient.js"
 import { type StreamEvent, TaskId, type TaskResult } from "../Protocol.js"
 import type * as RWKVConfig from "../RWKVConfig.js"
-import { RWKVDecodeError, type RWKVError, RWKVTimeoutError, type TaskError } from "../RWKVError.js"
+import {
+  RWKVDecodeError,
+  type RWKVError,
+  RWKVServerError,
+  RWKVTimeoutError,
+  StreamTruncatedError,
+  type TaskError
+} from "../RWKVError.js"
 import type { FollowOptions, StreamOptions } from "../Task.js"
-import { connect, type Connection } from "./connection.js"
+import { connect, type Connection, type Signal } from "./connection.js"
 import { follow, type Policy } from "./follow.js"
 import type * as Ledger from "./ledger.js"
 import type { Lifetime } from "./lifetime.js"
@@ -56,30 +63,38 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
     })
 
   /** Opens a POST stream and reads on until the server has told which task it is. */
-  const openDirect = (operation: string, stream: Stream.Stream<Frame, TaskError>): Effect.Effect<Begun, RWKVError> =>
-    Effect.flatMap(connect(stream), (connection) => {
-      const unexpected = () =>
-        new RWKVDecodeError({ operation, description: "a stream that does not begin with its task" })
-      return connection.take.pipe(
-        Effect.timeoutFail({
+  const openDirect = (operation: string, stream: Stream.Stream<Frame, TaskError>): Effect.Effect<Begun, RWKVError> => {
+    const begun = (connection: Connection, signal: Signal): Effect.Effect<Begun, RWKVError> => {
+      if (signal._tag === "Broken") return Effect.failCause(signal.cause)
+      if (signal._tag === "Ended") {
+        const description = "the stream ended before it told its task, which may exist"
+        return Effect.fail(new StreamTruncatedError({ operation, text: "", description }))
+      }
+      const [head, ...frames] = signal._tag === "Frames" ? Chunk.toReadonlyArray(signal.frames) : []
+      if (head?._tag === "Failed") {
+        return Effect.fail(new RWKVServerError({ operation, status: 500, description: head.description }))
+      }
+      return head?._tag === "Head" && isTaskId(head.taskId)
+        ? Effect.succeed({
+          taskId: head.taskId,
+          prefillTime: Duration.seconds(head.prefillTime),
+          opened: { connection, frames }
+        })
+        : Effect.fail(
+          new RWKVDecodeError({ operation, description: "a stream that does not begin with its task" })
+        )
+    }
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(connect(stream), (connection) =>
+        restore(Effect.timeoutFail(connection.take, {
           duration: config.requestTimeout,
           onTimeout: () => new RWKVTimeoutError({ operation, kind: "request", limit: config.requestTimeout })
-        }),
-        Effect.flatMap((signal): Effect.Effect<Begun, RWKVError> => {
-          if (signal._tag === "Broken") return Effect.failCause(signal.cause)
-          const frames = signal._tag === "Frames" ? Chunk.toReadonlyArray(signal.frames) : []
-          const [head] = frames
-          return head?._tag === "Head" && isTaskId(head.taskId)
-            ? Effect.succeed({
-              taskId: head.taskId,
-              prefillTime: Duration.seconds(head.prefillTime),
-              opened: { connection, frames: frames.slice(1) }
-            })
-            : Effect.fail(unexpected())
-        }),
-        Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : connection.close)
-      )
-    })
+        })).pipe(
+          Effect.flatMap((signal) => begun(connection, signal)),
+          Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : connection.close)
+        ))
+    )
+  }
 
   const launch = (run: Launch): Stream.Stream<StreamEvent, RWKVError> => {
     const { operation, options } = run
@@ -87,6 +102,7 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
       ? openDirect(operation, run.stream)
       : Effect.map(run.create, ({ prefillTime, taskId }) => ({ taskId, prefillTime, opened: undefined }))
     return Stream.unwrapScoped(Effect.gen(function*() {
+      yield* lifetime.usable(operation)
       const chosen = yield* settings(operation, options)
       const farewell = (taskId: TaskId) => (finished: boolean) =>
         lifetime.release({
@@ -100,6 +116,7 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
       yield* run.before
       const entered = run.group === undefined ? undefined : yield* enter(run.group)
       return yield* lifetime.acquire(
+        operation,
         Effect.catchAll(begin, run.explain),
         ({ opened, prefillTime, taskId }) => {
           const policy: Policy = { ...chosen, farewell: farewell(taskId) }
@@ -123,6 +140,7 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
   }): Stream.Stream<StreamEvent, RWKVError> => {
     const { fromToken, operation, options, taskId } = run
     return Stream.unwrapScoped(Effect.gen(function*() {
+      yield* lifetime.usable(operation)
       const chosen = yield* settings(operation, options)
       const farewell = (finished: boolean) =>
         lifetime.release({

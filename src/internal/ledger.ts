@@ -7,7 +7,10 @@
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import { constant } from "effect/Function"
+import * as Iterable from "effect/Iterable"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type { TaskResult } from "../Protocol.js"
 import type { StreamTruncatedError, TaskError } from "../RWKVError.js"
 import { RWKVHttpClient } from "../HttpClient.js"
@@ -97,10 +100,7 @@ const remember = <A>(capacity: number): Remembered<A> => {
       entries.delete(id)
       entries.set(id, value)
       if (entries.size <= capacity) return
-      for (const oldest of entries.keys()) {
-        entries.delete(oldest)
-        return
-      }
+      Option.map(Iterable.head(entries.keys()), (oldest) => entries.delete(oldest))
     }
   }
 }
@@ -117,7 +117,7 @@ export const recordingOf = (result: TaskResult): Effect.Effect<Recording> =>
   Effect.gen(function*() {
     const deferred = yield* Deferred.make<TaskResult, TaskError | StreamTruncatedError>()
     yield* Deferred.succeed(deferred, result)
-    return { text: () => result.text, result: deferred }
+    return { text: constant(result.text), result: deferred }
   })
 
 /**

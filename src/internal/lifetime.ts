@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -12,11 +13,13 @@ import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import type * as HttpClient from "../HttpClient.js"
+import type { TaskId } from "../Protocol.js"
+import { RWKVConnectionError } from "../RWKVError.js"
 
 /** @internal */
 export interface Farewell {
   readonly operation: string
-  readonly taskId: string
+  readonly taskId: TaskId
   readonly stop: boolean
   readonly delete: boolean
   readonly within: Duration.DurationInput
@@ -30,17 +33,30 @@ export interface Lifetime {
    * leave a task running whose id nobody knows.
    */
   readonly acquire: <A, E, B, E2, R, R2>(
+    operation: string,
     create: Effect.Effect<A, E, R>,
     owned: (created: A) => Effect.Effect<B, E2, R2>,
     abandoned: (created: A) => Effect.Effect<void>
-  ) => Effect.Effect<B, E | E2, R | R2>
+  ) => Effect.Effect<B, E | E2 | RWKVConnectionError, R | R2>
   /** Stops and deletes a task, once, within a limit, whatever state the calling fiber is in. It never fails. */
   readonly release: (farewell: Farewell) => Effect.Effect<void>
   /** Runs a fiber that the service's end waits for. */
   readonly watch: <R>(effect: Effect.Effect<void, never, R>) => Effect.Effect<Fiber.RuntimeFiber<void>, never, R>
   /** Completes when the service is about to end. */
   readonly closing: Effect.Effect<void>
+  /** Fails once the service has ended. */
+  readonly usable: (operation: string, taskId?: TaskId) => Effect.Effect<void, RWKVConnectionError>
 }
+
+/** @internal */
+export const clientClosed = (operation: string, taskId?: TaskId) =>
+  new RWKVConnectionError({
+    operation,
+    taskId,
+    description: "the client was closed",
+    requestSent: true,
+    retryable: false
+  })
 
 /** How long the end of a service may be held up by what it still has to tell the server. */
 const grace = Duration.seconds(2)
@@ -60,19 +76,42 @@ export const make = (http: HttpClient.Service): Effect.Effect<Lifetime, never, S
 
     const release: Lifetime["release"] = (farewell) => {
       const { operation, taskId, within } = farewell
-      const tell = (request: Effect.Effect<unknown, unknown>) =>
-        Effect.tapErrorCause(request, () => logFailure(farewell))
-      return Effect.gen(function*() {
-        if (farewell.stop) yield* Effect.exit(tell(http.stop(taskId, { operation })))
-        if (farewell.delete) yield* Effect.exit(tell(http.delete(taskId, { operation, force: true })))
-      }).pipe((requests) => detached(requests, within))
+      const log = logFailure(farewell)
+      const tell = (request: Effect.Effect<unknown, unknown>) => Effect.catchAllCause(request, () => log)
+      const requests = Effect.gen(function*() {
+        if (farewell.stop) yield* tell(http.stop(taskId, { operation }))
+        if (farewell.delete) yield* tell(http.delete(taskId, { operation, force: true }))
+      })
+      // The server says yes to a stop before it has an effect, and sometimes it has none.
+      const check = http.status(taskId, { operation }).pipe(
+        Effect.delay(within),
+        Effect.flatMap(({ status }) => status === "Finished" ? Effect.void : log),
+        Effect.ignore,
+        Effect.interruptible
+      )
+      return detached(requests, within).pipe(
+        Effect.flatMap((done) => done ? Effect.void : log),
+        Effect.zipRight(farewell.stop && !farewell.delete ? Effect.asVoid(Effect.forkIn(check, inner)) : Effect.void)
+      )
     }
+
+    const closed = Deferred.isDone(closing)
+
+    /** The end of the service interrupts what it forked; who waits for that is not interrupted, but has failed. */
+    const join = <A, E>(operation: string, fiber: Fiber.Fiber<A, E>): Effect.Effect<A, E | RWKVConnectionError> =>
+      Effect.catchAllCause(Fiber.join(fiber), (cause) =>
+        Effect.flatMap(closed, (closed): Effect.Effect<never, E | RWKVConnectionError> =>
+          closed && Cause.isInterruptedOnly(cause) ? Effect.fail(clientClosed(operation)) : Effect.failCause(cause)))
 
     return {
       closing: Deferred.await(closing),
+      usable: (operation, taskId) =>
+        Effect.flatMap(closed, (closed) =>
+          closed ? Effect.fail(clientClosed(operation, taskId)) : Effect.void),
       release,
-      watch: (effect) => FiberSet.run(fibers, Effect.interruptible(effect)),
-      acquire: (create, owned, abandoned) =>
+      watch: (effect) =>
+        FiberSet.run(fibers, Effect.interruptible(effect)),
+      acquire: (operation, create, owned, abandoned) =>
         Effect.uninterruptibleMask((restore) =>
           Effect.gen(function*() {
             yield* restore(Effect.void)
@@ -88,7 +127,7 @@ export const make = (http: HttpClient.Service): Effect.Effect<Lifetime, never, S
               Effect.asVoid,
               Effect.interruptible
             )
-            const created = yield* restore(Fiber.join(fiber)).pipe(
+            const created = yield* restore(join(operation, fiber)).pipe(
               Effect.onInterrupt(() => FiberSet.run(fibers, settle))
             )
             return yield* owned(created)
@@ -97,20 +136,23 @@ export const make = (http: HttpClient.Service): Effect.Effect<Lifetime, never, S
     }
   })
 
-/** A fiber that is being interrupted cannot be interrupted again, not even by a time limit: another one takes over. */
+/**
+ * A fiber that is being interrupted cannot be interrupted again, not even by a time limit: another one takes over. False if
+ * the time was too short.
+ */
 const detached = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   within: Duration.DurationInput
-): Effect.Effect<void, never, R> =>
+): Effect.Effect<boolean, never, R> =>
   Effect.timeoutOption(effect, within).pipe(
     Effect.interruptible,
     Effect.forkDaemon,
     Effect.flatMap(Fiber.await),
-    Effect.asVoid,
+    Effect.map((exit) => Exit.isFailure(exit) || Option.isSome(exit.value)),
     Effect.uninterruptible
   )
 
 const logFailure = (farewell: Farewell) =>
-  Effect.logDebug(`${farewell.operation}: the server could not be told that task ${farewell.taskId} is done with`).pipe(
+  Effect.logDebug(`${farewell.operation}: task ${farewell.taskId} is done with, and may not have ended`).pipe(
     Effect.annotateLogs({ package: "effect-rwkv" })
   )

@@ -29,6 +29,7 @@ export const record = (
   events: Stream.Stream<StreamEvent, RWKVError>
 ): Effect.Effect<Begun, RWKVError> =>
   ledger.lifetime.acquire(
+    operation,
     Effect.gen(function*() {
       const begun = yield* Deferred.make<Begun, RWKVError>()
       yield* Stream.runForEach(

@@ -56,14 +56,26 @@ type TransportError = RWKVConnectionError | RWKVTimeoutError
 
 const parseJson = Option.liftThrowable((text: string): unknown => JSON.parse(text))
 
+/** Headers that spans may show. All others are hidden there: a proxy may echo a secret under any name. */
+const unshown = /^(?!(?:accept|allow|content-(?:encoding|length|type)|date|retry-after|server|transfer-encoding)$)/i
+
+/** Header values as a server may echo them, the longest first, for one may contain another. */
+const echoes = (headers: Readonly<Record<string, string>>): ReadonlyArray<string> =>
+  Object.values(headers)
+    .flatMap((value) => [value, value.replace(/^\w+ /, "")])
+    .flatMap((value) => [value, JSON.stringify(value).slice(1, -1)])
+    .filter((value) => value.length > 3)
+    .sort((a, b) => b.length - a.length)
+
 /** @internal */
 export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.Service): Requests => {
   const headers = Redacted.value(config.headers)
-  const secrets = Object.values(headers).flatMap((value) => [value, value.replace(/^Bearer /, "")])
-    .filter((value) => value.length > 3)
+  const secrets = echoes(headers)
+  const say = (text: string) =>
+    failure.excerpt(secrets.reduce((text, secret) => text.replaceAll(secret, "<redacted>"), text))
   const { host } = new URL(config.baseUrl)
   const sameServer = new URL(config.baseUrl).origin
-  const redactedNames = Object.keys(headers)
+  const hidden = [unshown, ...Object.keys(headers)]
   // Tracing headers are not asked for: they leave the trust of the program, and force browsers into preflights.
   const client = config.transformClient(
     platformClient.pipe(
@@ -133,7 +145,14 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
   ) =>
     Effect.gen(function*() {
       const execute = (request: HttpClientRequest.HttpClientRequest) =>
-        Effect.mapError(http.execute(request), failure.fromTransport(call, host))
+        http.execute(request).pipe(
+          // A client that was changed to fail for statuses has an answer all the same.
+          Effect.catchTag(
+            "ResponseError",
+            (error) => error.reason === "StatusCode" ? Effect.succeed(error.response) : Effect.fail(error)
+          ),
+          Effect.mapError(failure.fromTransport(call, host))
+        )
       const request = yield* requestFor(call, accept)
       const response = yield* execute(request)
       const url = movedTo(response)
@@ -148,19 +167,23 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
             ...Option.getOrUndefined(init),
             redirect: "manual"
           })),
-      Effect.locallyWith(Headers.currentRedactedNames, (names) => [...names, ...redactedNames])
+      Effect.locallyWith(Headers.currentRedactedNames, (names) => [...names, ...hidden])
     )
 
   const refuse = <E>(
     call: Call<E>,
     response: HttpClientResponse.HttpClientResponse
   ): Effect.Effect<never, CallError | E> =>
-    Effect.flatMap(readBody(call, response), (body): Effect.Effect<never, CallError | E> => {
-      const own = call.refuse?.(response.status, body)
-      return own === undefined
-        ? failure.fromStatus({ operation: call.operation, taskId: call.taskId }, response, body, secrets)
-        : Effect.fail(own)
-    })
+    readBody(call, response).pipe(
+      // The status says enough when the explanation is too long to be read.
+      Effect.catchTag("RWKVDecodeError", () => Effect.succeed("")),
+      Effect.flatMap((body): Effect.Effect<never, CallError | E> => {
+        const own = call.refuse?.(response.status, body)
+        return own === undefined
+          ? failure.fromStatus({ operation: call.operation, taskId: call.taskId }, response, body, say)
+          : Effect.fail(own)
+      })
+    )
 
   const isOk = (response: HttpClientResponse.HttpClientResponse) => response.status >= 200 && response.status < 300
 
@@ -192,10 +215,10 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
     if (body === "") return Either.left(unreadable("empty"))
     const json = parseJson(body)
     if (Option.isNone(json)) return Either.left(unreadable("not JSON"))
-    return Either.mapLeft(ParseResult.decodeUnknownEither(schema)(json.value), (error) => {
-      const [issue] = validate.issuesOf(error)
-      return unreadable(issue === undefined ? "another shape" : `${issue.path}: ${issue.message}`)
-    })
+    return Either.mapLeft(
+      ParseResult.decodeUnknownEither(schema)(json.value),
+      (error) => unreadable(validate.breach(error))
+    )
   }
 
   return {
@@ -216,7 +239,7 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
               })
             }
             return response.stream.pipe(
-              Stream.pipeThroughChannel(decodeFrames(config.maxFrameSize)),
+              Stream.pipeThroughChannel(decodeFrames(config.maxFrameSize, say)),
               Stream.mapError(failure.fromTransport(call, host))
             )
           })
@@ -227,9 +250,9 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
 
 type FrameChannel<E> = Channel.Channel<Chunk.Chunk<Frame>, Chunk.Chunk<Uint8Array>, E, E, unknown, unknown>
 
-const decodeFrames = <E>(maxFrameSize: number): FrameChannel<E> =>
+const decodeFrames = <E>(maxFrameSize: number, say: (text: string) => string): FrameChannel<E> =>
   Channel.suspend(() => {
-    const decoder = makeDecoder(maxFrameSize)
+    const decoder = makeDecoder(maxFrameSize, say)
     const loop: FrameChannel<E> = Channel.readWithCause({
       onInput: (chunk: Chunk.Chunk<Uint8Array>) => {
         const frames = Array.from(chunk).flatMap(decoder.push)

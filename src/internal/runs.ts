@@ -96,9 +96,11 @@ export const make = (http: HttpService, config: RWKVConfig.Service, ledger: Ledg
           return event
         }),
         Stream.tapError((error) => Deferred.fail(result, narrow(operation, id)(error))),
-        Stream.ensuring(Effect.suspend(() => Deferred.fail(result, left())).pipe(
-          Effect.map((early) => early && !mixed && !group.mixed() ? ledger.recordings.delete(id) : undefined)
-        ))
+        Stream.ensuring(
+          Effect.suspend(() => Deferred.fail(result, left())).pipe(
+            Effect.map((early) => early && !mixed && !group.mixed() ? ledger.recordings.delete(id) : undefined)
+          )
+        )
       )
     }))
 
@@ -128,26 +130,27 @@ export const make = (http: HttpService, config: RWKVConfig.Service, ledger: Ledg
           : recorded(operation, group, events)
       })
 
-  const forked = (operation: string) => (id: string, request: Generation.ForkRequest, options?: StreamOptions): Events =>
-    Stream.suspend(() => {
-      // Known at once: another fork of this task may begin before the server has named this one.
-      const group = ledger.sharing.get(id) ?? Ledger.makeGroup()
-      ledger.sharing.set(id, group)
-      const chosen = validate.given(options)
-      const events = launch({
-        operation,
-        options: { ...chosen, cleanup: chosen.cleanup ?? "keep", transport: chosen.transport ?? "direct" },
-        before: encodeFork(operation, request).pipe(
-          Effect.zipRight(guards.ready(operation, id)),
-          Effect.zipRight(guards.preserve(operation, id, group))
-        ),
-        create: creates(http.fork(id, request, { operation })),
-        stream: http.forkStream(id, request, { operation }),
-        explain: explain(id),
-        group
+  const forked =
+    (operation: string) => (id: string, request: Generation.ForkRequest, options?: StreamOptions): Events =>
+      Stream.suspend(() => {
+        // Known at once: another fork of this task may begin before the server has named this one.
+        const group = ledger.sharing.get(id) ?? Ledger.makeGroup()
+        ledger.sharing.set(id, group)
+        const chosen = validate.given(options)
+        const events = launch({
+          operation,
+          options: { ...chosen, cleanup: chosen.cleanup ?? "keep", transport: chosen.transport ?? "direct" },
+          before: encodeFork(operation, request).pipe(
+            Effect.zipRight(guards.ready(operation, id)),
+            Effect.zipRight(guards.preserve(operation, id, group))
+          ),
+          create: creates(http.fork(id, request, { operation })),
+          stream: http.forkStream(id, request, { operation }),
+          explain: explain(id),
+          group
+        })
+        return recorded(operation, group, events)
       })
-      return recorded(operation, group, events)
-    })
 
   const subscribed = (operation: string) => (id: string, options?: SubscribeOptions): Events =>
     Stream.unwrap(Effect.gen(function*() {

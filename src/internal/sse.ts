@@ -29,10 +29,8 @@ const parseJson = Option.liftThrowable((text: string): unknown => JSON.parse(tex
 const isRecord = (u: unknown): u is Readonly<Record<string, unknown>> =>
   typeof u === "object" && u !== null && !Array.isArray(u)
 
-const messageOf = (value: unknown): string => typeof value === "string" ? value.slice(0, 200) : "no explanation"
-
 /** The guard that stands for Schema on the hot path; a property test holds the two against each other. */
-const frameOf = (payload: string): Frame => {
+const frameOf = (payload: string, say: (text: string) => string): Frame => {
   if (payload === "[DONE]") return done
   const json = parseJson(payload)
   if (Option.isNone(json)) return unreadable("a frame that is not JSON")
@@ -47,7 +45,8 @@ const frameOf = (payload: string): Frame => {
     return { _tag: "Head", taskId: value["task_id"], prefillTime: value["prefill_time"] }
   }
   if ("error" in value || "detail" in value) {
-    return { _tag: "Failed", description: messageOf(value["error"] ?? value["detail"]) }
+    const told = value["error"] ?? value["detail"]
+    return { _tag: "Failed", description: typeof told === "string" ? say(told) : "no explanation" }
   }
   return unreadable("a frame without data")
 }
@@ -61,12 +60,16 @@ export interface Decoder {
   readonly ended: () => boolean
 }
 
+/** What the parser holds of an event beside its data: a field's name, and the CR of an unfinished line end. */
+const overhead = 8
+
 /**
- * @param maxFrameSize the most UTF-16 units of one event
+ * @param maxFrameSize the most UTF-16 units of one event's data
+ * @param say makes an excerpt of what the server says
  *
  * @internal
  */
-export const makeDecoder = (maxFrameSize: number): Decoder => {
+export const makeDecoder = (maxFrameSize: number, say: (text: string) => string): Decoder => {
   const utf8 = new TextDecoder("utf-8", { fatal: true })
   const decode = Option.liftThrowable((bytes: Uint8Array | undefined) =>
     bytes === undefined ? utf8.decode() : utf8.decode(bytes, { stream: true })
@@ -75,11 +78,12 @@ export const makeDecoder = (maxFrameSize: number): Decoder => {
   let ended = false
   let endsInCR = false
   const parser = createParser({
-    maxBufferSize: maxFrameSize,
-    onEvent: (event) => {
+    // The parser limits only what it has to keep between two chunks.
+    maxBufferSize: maxFrameSize + overhead,
+    onEvent: ({ data }) => {
       if (ended) return
-      const frame = frameOf(event.data)
-      ended = frame._tag === "Done"
+      const frame = data.length > maxFrameSize ? tooLarge : frameOf(data, say)
+      ended = frame._tag === "Done" || frame._tag === "TooLarge"
       frames.push(frame)
     },
     onError: (error) => {
@@ -99,22 +103,20 @@ export const makeDecoder = (maxFrameSize: number): Decoder => {
     frames.push(unreadable("bytes that are not UTF-8"))
     return take()
   }
+  /** A CR ends its line at once: the parser would wait for an LF that may belong to it, and that comes with the next text. */
+  const feed = (text: string) => {
+    const rest = endsInCR && text.startsWith("\n") ? text.slice(1) : text
+    endsInCR = text === "" ? endsInCR : text.endsWith("\r")
+    if (rest !== "") parser.feed(endsInCR ? `${rest}\n` : rest)
+    return take()
+  }
   return {
     ended: () => ended,
     push: (bytes) => {
       if (ended) return []
       const text = decode(bytes)
-      if (Option.isNone(text)) return damaged()
-      parser.feed(text.value)
-      endsInCR = text.value === "" ? endsInCR : text.value.endsWith("\r")
-      return take()
+      return Option.isNone(text) ? damaged() : feed(text.value)
     },
-    flush: () => {
-      if (ended) return []
-      if (Option.isNone(decode(undefined))) return damaged()
-      // A last line that ends in a bare CR is complete, but the parser has to wait for an LF until told otherwise.
-      if (endsInCR) parser.feed("\n")
-      return take()
-    }
+    flush: () => ended || Option.isSome(decode(undefined)) ? [] : damaged()
   }
 }

@@ -78,6 +78,7 @@ export const make = (
   /** A handle for the task of a create, which is stopped if nobody is left to take the handle. */
   const owned = <E>(operation: string, create: Effect.Effect<TaskResult, E>, abandoned = abandon(operation)) =>
     ledger.lifetime.acquire(
+      operation,
       create,
       ({ prefillTime, taskId }) => Effect.succeed(handle(taskId, prefillTime)),
       abandoned
@@ -91,6 +92,7 @@ export const make = (
     return Effect.scoped(
       Effect.flatMap(
         ledger.lifetime.acquire(
+          operation,
           Effect.zipRight(waiting.limitOf(operation, options), createOrFim(operation, request)),
           (created) =>
             Effect.as(
@@ -126,7 +128,7 @@ export const make = (
       const ended = sofar ?? (yield* reads(http.result(id, { operation })))
       return { ...ended, text: recording.text(), undecodedTail: true }
     }
-    return yield* reads(http.result(id, { operation })).pipe(Effect.mapError((error) => refused(operation, id, error)))
+    return yield* reads(Effect.mapError(http.result(id, { operation }), (error) => refused(operation, id, error)))
   })
 
   /** Templates answer 500 where the server cannot use them. */
@@ -140,11 +142,13 @@ export const make = (
     const taskId = yield* validate.taskId(operation, id)
     const force = validate.given(options).force === true
     if (Guards.isTemplate(taskId) && !force) return yield* new TemplateProtectedError({ operation, taskId })
-    let sent = false
+    let repeated = false
     yield* http.delete(taskId, { operation, force }).pipe(
+      // The answer to an earlier attempt was lost, and this one finds that it was carried out.
+      Effect.catchTag("TaskNotFoundError", (error) => repeated ? Effect.void : Effect.fail(error)),
       Effect.tapError((error) =>
         Effect.sync(() => {
-          sent = sent || error._tag !== "RWKVConnectionError" || error.requestSent
+          repeated = repeated || error._tag !== "RWKVConnectionError" || error.requestSent
         })
       ),
       reads
@@ -196,8 +200,11 @@ export const make = (
         within: "2 seconds"
       })
     return yield* ledger.lifetime.acquire(
-      Effect.tap(creates(http.asTemplate(taskId, { operation })), (template) =>
-        Effect.onError(guards.templateWorks(operation, template.taskId), () => forget(template))),
+      operation,
+      Effect.tap(
+        creates(http.asTemplate(taskId, { operation })),
+        (template) => Effect.onError(guards.templateWorks(operation, template.taskId), () => forget(template))
+      ),
       (template) => Effect.succeed(handle(template.taskId, template.prefillTime)),
       forget
     )

@@ -11,22 +11,42 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { TaskId } from "../Protocol.js"
 import { RWKVValidationError } from "../RWKVError.js"
+import { excerpt } from "./failure.js"
 
 /** @internal */
 export const invalid = (operation: string, path: string, message: string): RWKVValidationError =>
   new RWKVValidationError({ operation, source: "client", issues: [{ path, message }] })
 
-/** What names a key is the caller's own text, and may be long. */
-const cut = (text: string, limit = 120) => text.length > limit ? `${text.slice(0, limit)}...` : text
-
-/** @internal */
-export const issuesOf = (
-  error: ParseResult.ParseIssue
-): ReadonlyArray<{ readonly path: string; readonly message: string }> =>
+const issuesOf = (error: ParseResult.ParseIssue): ReadonlyArray<{ readonly path: string; readonly message: string }> =>
   ParseResult.ArrayFormatter.formatIssueSync(error).map(({ message, path }) => ({
-    path: cut(path.join(".")),
-    message: cut(message)
+    // What names a key is the caller's own text.
+    path: excerpt(path.join(".")),
+    message: excerpt(message)
   }))
+
+const at = (path: string, message: string) => path === "" ? message : `${path}: ${message}`
+
+/**
+ * Where an answer is not what the protocol says, and what was due there. What was found instead is nobody's business: it may
+ * be a secret that a proxy repeats, or nested too deeply to be printed.
+ *
+ * @internal
+ */
+export const breach = (issue: ParseResult.ParseIssue, path = ""): string => {
+  switch (issue._tag) {
+    case "Pointer":
+      return breach(issue.issue, [path, issue.path].flat().filter((part) => part !== "").map(String).join("."))
+    case "Composite":
+      return [issue.issues].flat().slice(0, 1).map((first) => breach(first, path)).join("")
+    case "Refinement":
+    case "Transformation":
+      return breach(issue.issue, path)
+    case "Type":
+      return at(path, issue.message ?? `expected ${issue.ast._tag === "TypeLiteral" ? "an object" : issue.ast}`)
+    default:
+      return at(path, `is ${issue._tag.toLowerCase()}`)
+  }
+}
 
 const isRecord = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
 
@@ -72,7 +92,11 @@ export const duration = (
 ): Effect.Effect<Duration.Duration, RWKVValidationError> =>
   Option.match(Duration.decodeUnknown(input), {
     onNone: () => Effect.fail(invalid(operation, path, "must be a duration")),
-    onSome: Effect.succeed
+    onSome: (duration) =>
+      // Duration takes what is not a length of time for none at all.
+      typeof input === "number" && !(input >= 0)
+        ? Effect.fail(invalid(operation, path, "must be a duration"))
+        : Effect.succeed(duration)
   })
 
 /** @internal */

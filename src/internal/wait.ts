@@ -6,7 +6,6 @@
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import type * as HttpClient from "../HttpClient.js"
@@ -99,12 +98,11 @@ export const make = (
   const listen = (operation: string, taskId: TaskId) =>
     Stream.runFold(
       subscribe(operation, taskId),
-      Option.none<TaskResult>(),
-      (last, event) => event._tag === "Finished" ? Option.some(event.result) : last
+      whole(operation, taskId),
+      (ended, event) => event._tag === "Finished" ? Effect.succeed(event.result) : ended
     ).pipe(
       Effect.mapError(narrow(operation, taskId)),
-      // A stream that ends without failing has told its end.
-      Effect.flatMap(Option.match({ onNone: () => whole(operation, taskId), onSome: Effect.succeed }))
+      Effect.flatten
     )
 
   const limitOf = (operation: string, options: WaitOptions | undefined) => {
@@ -124,9 +122,8 @@ export const make = (
           whole(operation, taskId)
         )
       const result = yield* limited(operation, taskId, "wait", limit, ended)
-      return ledger.stopped.get(taskId) === true
-        ? yield* new TaskCancelledError({ operation, taskId, text: result.text })
-        : result
+      if (ledger.stopped.get(taskId) !== true) return result
+      return yield* new TaskCancelledError({ operation, taskId, text: result.text })
     })
 
   /** Looks until a stopped task has ended; a stop that did not reach it is repeated once. */
@@ -143,13 +140,12 @@ export const make = (
         ledger.stopped.set(taskId, true)
         yield* ask
         const driver = yield* Schedule.driver(pauses)
-        for (let looks = 1;; looks++) {
+        let looks = 0
+        while (true) {
           const info = yield* look
           if (info.status === "Finished") return info
-          if (looks === patience) {
-            yield* ask
-            yield* driver.reset
-          }
+          looks++
+          if (looks === patience) yield* Effect.zipRight(ask, driver.reset)
           yield* Effect.ignore(driver.next(undefined))
         }
       })

@@ -1,0 +1,191 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Cause, Duration, Effect, Exit, Schema } from "effect"
+import { RWKVError } from "effect-rwkv"
+import { inspect } from "node:util"
+
+const operation = "TaskService.wait"
+const taskId = "TMP_1"
+const limit = Duration.seconds(3)
+
+interface Case {
+  readonly error: RWKVError.RWKVError
+  readonly retryable: boolean
+  readonly message: string
+}
+
+const timeout = (kind: RWKVError.RWKVTimeoutError["kind"]) =>
+  new RWKVError.RWKVTimeoutError({ operation, taskId, kind, limit })
+
+const status = (status: number) => new RWKVError.RWKVStatusError({ operation, status, description: "no explanation" })
+
+const cases: ReadonlyArray<Case> = [
+  {
+    error: new RWKVError.RWKVValidationError({
+      operation,
+      source: "client",
+      issues: [{ path: "topK", message: "is odd" }, { path: "", message: "is bad" }]
+    }),
+    retryable: false,
+    message: "TaskService.wait: invalid request: topK is odd; is bad"
+  },
+  {
+    error: new RWKVError.RWKVValidationError({
+      operation,
+      taskId,
+      source: "server",
+      issues: [1, 2, 3, 4].map((n) => ({ path: `p${n}`, message: "is bad" }))
+    }),
+    retryable: false,
+    message: "TaskService.wait: the server refused the request: p1 is bad; p2 is bad; p3 is bad, and 1 more"
+  },
+  {
+    error: new RWKVError.TaskNotFoundError({ operation, taskId }),
+    retryable: false,
+    message: "TaskService.wait: task TMP_1 does not exist, or exists no more"
+  },
+  {
+    error: new RWKVError.TaskBusyError({ operation, taskId, status: "Running" }),
+    retryable: true,
+    message: "TaskService.wait: task TMP_1 is not finished (Running)"
+  },
+  {
+    error: new RWKVError.TaskCancelledError({ operation, taskId, text: "private\nwords" }),
+    retryable: false,
+    message: "TaskService.wait: task TMP_1 was stopped after 13 UTF-16 units of text"
+  },
+  {
+    error: new RWKVError.TemplateProtectedError({ operation, taskId: "_TMPL_1" }),
+    retryable: false,
+    message: "TaskService.wait: template _TMPL_1 is deleted only with force: true"
+  },
+  {
+    error: new RWKVError.AlreadyTemplateError({ operation, taskId: "_TMPL_1" }),
+    retryable: false,
+    message: "TaskService.wait: _TMPL_1 is a template already"
+  },
+  {
+    error: new RWKVError.UnsupportedByServerError({ operation, taskId, feature: "templates" }),
+    retryable: false,
+    message: "TaskService.wait: this server does not support templates (task TMP_1)"
+  },
+  {
+    error: new RWKVError.RWKVServerError({
+      operation,
+      taskId,
+      status: 503,
+      description: "busy",
+      retryAfter: Duration.seconds(2)
+    }),
+    retryable: true,
+    message: "TaskService.wait: the server failed with 503: busy (task TMP_1)"
+  },
+  { error: status(401), retryable: false, message: "TaskService.wait: unexpected status 401: no explanation" },
+  { error: status(408), retryable: true, message: "TaskService.wait: unexpected status 408: no explanation" },
+  { error: status(425), retryable: true, message: "TaskService.wait: unexpected status 425: no explanation" },
+  { error: status(429), retryable: true, message: "TaskService.wait: unexpected status 429: no explanation" },
+  {
+    error: new RWKVError.RWKVConnectionError({
+      operation,
+      code: "ECONNREFUSED",
+      description: "cannot connect to localhost:8000",
+      requestSent: false,
+      retryable: true
+    }),
+    retryable: true,
+    message: "TaskService.wait: cannot connect to localhost:8000 (ECONNREFUSED)"
+  },
+  {
+    error: new RWKVError.RWKVConnectionError({
+      operation,
+      taskId,
+      description: "no answer from localhost:8000",
+      requestSent: true,
+      retryable: false
+    }),
+    retryable: false,
+    message: "TaskService.wait: no answer from localhost:8000 (task TMP_1)"
+  },
+  {
+    error: timeout("request"),
+    retryable: true,
+    message: "TaskService.wait: no complete answer within 3s (task TMP_1)"
+  },
+  { error: timeout("wait"), retryable: false, message: "TaskService.wait: not finished within 3s (task TMP_1)" },
+  { error: timeout("stop"), retryable: false, message: "TaskService.wait: still running within 3s (task TMP_1)" },
+  { error: timeout("stalled"), retryable: false, message: "TaskService.wait: no progress within 3s (task TMP_1)" },
+  {
+    error: new RWKVError.RWKVDecodeError({ operation, description: "not JSON" }),
+    retryable: false,
+    message: "TaskService.wait: unreadable answer: not JSON"
+  },
+  {
+    error: new RWKVError.StreamTruncatedError({
+      operation,
+      taskId,
+      text: "private\nwords",
+      description: "the task is gone",
+      cause: new RWKVError.TaskNotFoundError({ operation, taskId })
+    }),
+    retryable: false,
+    message: "TaskService.wait: truncated after 13 UTF-16 units: the task is gone (task TMP_1)"
+  }
+]
+
+/** What JSON keeps of an error; a cause comes back as a plain Error. */
+const fields = (encoded: object) =>
+  Object.entries(encoded).filter(([key, value]) => key !== "cause" && value !== undefined)
+
+describe("RWKVError", () => {
+  it("every tag of the union has a case here", () => {
+    const tags = RWKVError.RWKVError.members.map((member) => member._tag)
+    expect(new Set(cases.map(({ error }) => error._tag))).toEqual(new Set(tags))
+    expect(tags).toHaveLength(13)
+  })
+
+  it.each(cases)("$message", ({ error, message, retryable }) => {
+    expect(error.message).toBe(message)
+    expect(error.message).not.toContain("\n")
+    expect(error.isRetryable).toBe(retryable)
+    expect(error.name).toBe(error._tag)
+    expect(error).toBeInstanceOf(Error)
+    expect(RWKVError.isRWKVError(error)).toBe(true)
+  })
+
+  it.effect.each(cases)("crosses a wire as JSON: $message", ({ error, message, retryable }) =>
+    Effect.gen(function*() {
+      const json = JSON.stringify(yield* Schema.encode(RWKVError.RWKVError)(error))
+      const back = yield* Schema.decode(Schema.parseJson(RWKVError.RWKVError))(json)
+      expect(back._tag).toBe(error._tag)
+      expect(back.message).toBe(message)
+      expect(back.isRetryable).toBe(retryable)
+      expect(RWKVError.isRWKVError(back)).toBe(true)
+      expect(fields(yield* Schema.encode(RWKVError.RWKVError)(back))).toEqual(fields(JSON.parse(json)))
+    }))
+
+  it.effect.each(cases)("is the same failure within a span, and printed with its message: $message", (
+    { error, message }
+  ) =>
+    Effect.gen(function*() {
+      const exit = yield* Effect.exit(Effect.withSpan(Effect.fail(error), "call"))
+      const failure = Exit.match(exit, { onFailure: (cause) => Cause.squash(cause), onSuccess: () => undefined })
+      expect(RWKVError.isRWKVError(failure)).toBe(true)
+      const cause = Exit.match(exit, { onFailure: Cause.pretty, onSuccess: () => "" })
+      expect(cause).toContain(message)
+      expect(inspect(error)).toContain(message)
+      expect(JSON.parse(JSON.stringify(error))).toMatchObject({ _tag: error._tag, operation })
+    }))
+
+  it.effect("is caught by its tag", () =>
+    Effect.gen(function*() {
+      const caught = yield* Effect.fail(timeout("wait")).pipe(
+        Effect.catchTags({ RWKVTimeoutError: ({ kind }) => Effect.succeed(kind) })
+      )
+      expect(caught).toBe("wait")
+    }))
+
+  it("what only looks like one of them is none", () => {
+    for (const u of [undefined, null, {}, { _tag: "TaskNotFoundError", operation, taskId }, new Error("x"), "x"]) {
+      expect(RWKVError.isRWKVError(u)).toBe(false)
+    }
+  })
+})

@@ -1,0 +1,324 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Duration, Effect, Exit, Fiber, Stream, TestClock } from "effect"
+import { RWKV, type RWKVError, StreamService, TaskService } from "effect-rwkv"
+import { Emulator } from "effect-rwkv/testing"
+import {
+  against,
+  body,
+  count,
+  echo,
+  exitOf,
+  failureOf,
+  finished,
+  hostile,
+  ids,
+  settle,
+  story,
+  verbs
+} from "./harness.js"
+
+const { FaultKind } = Emulator
+
+describe("create", () => {
+  it.effect("creates a temporary task unless told otherwise", () =>
+    Effect.gen(function*() {
+      const task = yield* TaskService.create({ prompt: "a" })
+      expect(task.id).toMatch(/^TMP_/)
+      expect(yield* verbs).toEqual(["POST tmp"])
+      expect(yield* body()).toEqual({ prompt: "a" })
+    }).pipe(against()))
+
+  it.effect("creates a persistent task when told to", () =>
+    Effect.gen(function*() {
+      const task = yield* TaskService.create({ prompt: "a", persistence: "persistent", maxTokens: 5, topK: 3 })
+      expect(task.id).toMatch(/^TASK_/)
+      expect(yield* verbs).toEqual(["POST create"])
+      expect(yield* body()).toEqual({ prompt: "a", max_tokens: 5, top_k: 3 })
+    }).pipe(against()))
+
+  it.effect("createTemporary and createPersistent say it by their name", () =>
+    Effect.gen(function*() {
+      expect((yield* TaskService.createTemporary({ prompt: "a" })).id).toMatch(/^TMP_/)
+      expect((yield* TaskService.createPersistent({ prompt: [1, 2] })).id).toMatch(/^TASK_/)
+      expect(yield* verbs).toEqual(["POST tmp", "POST create"])
+    }).pipe(against()))
+
+  it.effect("tells how long the prefill took", () =>
+    Effect.gen(function*() {
+      const task = yield* settle(TaskService.create({ prompt: "0123456789" }))
+      expect(Duration.toMillis(task.prefillTime)).toBe(1000)
+      expect(Duration.toMillis((yield* TaskService.task(task.id)).prefillTime)).toBe(0)
+    }).pipe(against({ prefillPerToken: 100 })))
+
+  it.effect("sends the defaults of the configuration, which the request overrides and undefined does not hide", () =>
+    Effect.gen(function*() {
+      yield* TaskService.create({ prompt: "a", maxTokens: 7, temperature: undefined })
+      yield* TaskService.fim({ prefix: "a", topP: 0.5 })
+      expect(yield* body(0)).toEqual({ prompt: "a", max_tokens: 7, temperature: 0.5 })
+      expect(yield* body(1)).toEqual({ prefix: "a", max_tokens: 9, temperature: 0.5, top_p: 0.5 })
+    }).pipe(against({}, { defaults: { maxTokens: 9, temperature: 0.5 } })))
+
+  it.effect("fills in the middle", () =>
+    Effect.gen(function*() {
+      const task = yield* TaskService.fim({ prefix: "def f(a):\n", suffix: "\nreturn a" })
+      expect(task.id).toMatch(/^TMP_/)
+      expect(yield* verbs).toEqual(["POST fim"])
+      expect((yield* settle(task.wait())).text).toBe("<✿prefix✿✿suffix✿\nreturn a✿middle✿def f(a):\n>")
+    }).pipe(against(echo)))
+
+  it.effect("F82 sends nothing when it starts interrupted", () =>
+    Effect.gen(function*() {
+      const fiber = yield* Effect.fork(Effect.zipRight(Effect.yieldNow(), TaskService.create({ prompt: "a" })))
+      yield* Fiber.interrupt(fiber)
+      const exit = yield* Effect.exit(Effect.interrupt.pipe(Effect.zipRight(TaskService.create({ prompt: "a" }))))
+      expect(Exit.isInterrupted(exit)).toBe(true)
+      expect(yield* verbs).toEqual([])
+    }).pipe(against()))
+
+  it.effect("F54 interrupted after it was sent, stops and deletes the task once the answer names it", () =>
+    Effect.gen(function*() {
+      const emulator = yield* Emulator.Emulator
+      for (
+        const make of [
+          Effect.asVoid(TaskService.create({ prompt: "a" })),
+          Effect.asVoid(TaskService.run({ prompt: "a" }))
+        ]
+      ) {
+        yield* emulator.clearRequests
+        yield* emulator.inject({ kind: FaultKind.Delay({ duration: "1 second", executed: true }) })
+        const fiber = yield* Effect.fork(make)
+        yield* TestClock.adjust("10 millis")
+        expect(yield* emulator.running).toBe(1)
+        yield* Fiber.interrupt(fiber)
+        expect(yield* verbs).toEqual(["POST tmp"])
+        yield* TestClock.adjust("1 second")
+        yield* TestClock.adjust("1 second")
+        expect(yield* verbs).toEqual(["POST tmp", "POST stop", "POST delete?force=true"])
+        expect(yield* emulator.running).toBe(0)
+        expect(yield* ids).toEqual([])
+      }
+    }).pipe(against(story)))
+
+  it.effect("an interrupted create of a persistent task stops it and keeps it", () =>
+    Effect.gen(function*() {
+      const emulator = yield* Emulator.Emulator
+      yield* emulator.inject({ kind: FaultKind.Delay({ duration: "1 second", executed: true }) })
+      const fiber = yield* Effect.fork(TaskService.createPersistent({ prompt: "a" }))
+      yield* TestClock.adjust("10 millis")
+      yield* Fiber.interrupt(fiber)
+      yield* TestClock.adjust("1 second")
+      yield* TestClock.adjust("1 second")
+      expect(yield* verbs).toEqual(["POST create", "POST stop"])
+    }).pipe(against(story)))
+
+  it.effect("F85 is never repeated once the server may have seen it", () =>
+    Effect.gen(function*() {
+      const emulator = yield* Emulator.Emulator
+      for (
+        const [kind, tag] of [
+          [FaultKind.Status({ status: 500 }), "RWKVServerError"],
+          [FaultKind.Status({ status: 503 }), "RWKVServerError"],
+          [FaultKind.Reset({ executed: true }), "RWKVConnectionError"],
+          [FaultKind.Hang({ executed: true }), "RWKVTimeoutError"]
+        ] as const
+      ) {
+        yield* emulator.clearRequests
+        yield* emulator.inject({ kind })
+        const error = yield* failureOf(TaskService.create({ prompt: "a" }), "1 second")
+        expect(error).toMatchObject({ _tag: tag, operation: "TaskService.create" })
+        expect(yield* verbs).toEqual(["POST tmp"])
+      }
+    }).pipe(against()))
+
+  it.effect("is repeated while the connection is refused", () =>
+    Effect.gen(function*() {
+      const emulator = yield* Emulator.Emulator
+      yield* emulator.inject({ kind: FaultKind.Refuse(), times: 2 })
+      yield* settle(TaskService.create({ prompt: "a" }))
+      expect(yield* verbs).toEqual(["POST tmp"])
+    }).pipe(against()))
+})
+
+describe("run", () => {
+  it.effect("creates, waits, and deletes a temporary task", () =>
+    Effect.gen(function*() {
+      const result = yield* settle(TaskService.run({ prompt: "hello" }))
+      expect(result).toMatchObject({ text: "<hello>", finished: true, undecodedTail: false })
+      expect(yield* ids).toEqual([])
+      expect(yield* count("POST stop")).toBe(0)
+      expect(yield* count("POST delete?force=true")).toBe(1)
+    }).pipe(against(echo)))
+
+  it.effect("keeps a persistent task", () =>
+    Effect.gen(function*() {
+      const result = yield* settle(TaskService.run({ prompt: "hello", persistence: "persistent" }))
+      expect(yield* ids).toEqual([result.taskId])
+      expect(yield* count("POST delete?force=true")).toBe(0)
+    }).pipe(against(echo)))
+
+  it.effect("takes a FIM request", () =>
+    Effect.gen(function*() {
+      const result = yield* settle(TaskService.run({ prefix: "a", suffix: "b" }))
+      expect(result.text).toBe("<✿prefix✿✿suffix✿b✿middle✿a>")
+      expect((yield* verbs)[0]).toBe("POST fim")
+      expect(yield* ids).toEqual([])
+    }).pipe(against(echo)))
+
+  for (const how of ["interrupt", "timeout", "failure"] as const) {
+    it.effect(`stops and deletes the task on ${how}`, () =>
+      Effect.gen(function*() {
+        const emulator = yield* Emulator.Emulator
+        if (how === "failure") {
+          yield* emulator.inject({ on: { path: "status" }, kind: FaultKind.Status({ status: 401 }) })
+        }
+        const fiber = yield* Effect.fork(
+          TaskService.run({ prompt: "a" }, how === "timeout" ? { timeout: "200 millis" } : {})
+        )
+        if (how === "interrupt") {
+          yield* TestClock.adjust("200 millis")
+          yield* Fiber.interrupt(fiber)
+        }
+        const exit = yield* exitOf(Fiber.join(fiber))
+        expect(Exit.isFailure(exit)).toBe(true)
+        expect(yield* count("POST stop")).toBe(1)
+        expect(yield* count("POST delete?force=true")).toBe(1)
+        yield* TestClock.adjust("100 millis")
+        expect(yield* emulator.running).toBe(0)
+        expect(yield* ids).toEqual([])
+      }).pipe(against(story)))
+  }
+
+  it.effect("stops a persistent task at the timeout and keeps it", () =>
+    Effect.gen(function*() {
+      const error = yield* failureOf(
+        TaskService.run({ prompt: "a", persistence: "persistent" }, { timeout: "100 millis" })
+      )
+      expect(error).toMatchObject({ _tag: "RWKVTimeoutError", kind: "wait", operation: "TaskService.run" })
+      expect(yield* count("POST stop")).toBe(1)
+      expect(yield* ids).toHaveLength(1)
+    }).pipe(against(story)))
+})
+
+describe("task", () => {
+  it.effect("is a handle that asks nothing until it is used, and then each time", () =>
+    Effect.gen(function*() {
+      const created = yield* finished("hello")
+      const { clearRequests } = yield* Emulator.Emulator
+      yield* clearRequests
+      const task = yield* TaskService.task(created.id)
+      expect(yield* verbs).toEqual([])
+      expect((yield* task.status).status).toBe("Finished")
+      expect((yield* task.status).status).toBe("Finished")
+      expect((yield* task.result).text).toBe("<hello>")
+      expect((yield* settle(task.wait())).text).toBe("<hello>")
+      expect(yield* settle(Stream.mkString(task.stream()))).toBe("<hello>")
+      const events = yield* settle(Stream.runCollect(task.streamEvents()))
+      expect(Array.from(events, ({ _tag }) => _tag)).toEqual(["Started", "Text", "Finished"])
+      expect((yield* task.stop()).status).toBe("Finished")
+      expect((yield* Effect.flip(task.asTemplate))._tag).toBe("UnsupportedByServerError")
+      const continued = yield* task.continue({ prompt: " more" })
+      expect((yield* settle(continued.wait())).text).toBe("< more>")
+      const fork = yield* task.fork({ prompt: " fork" })
+      expect((yield* settle(fork.wait())).text).toBe("< fork>")
+      yield* task.delete()
+      expect((yield* Effect.flip(task.status))._tag).toBe("TaskNotFoundError")
+    }).pipe(against(echo)))
+
+  it.effect("refuses what cannot be an id", () =>
+    Effect.gen(function*() {
+      expect(yield* Effect.flip(TaskService.task("a/b"))).toMatchObject({
+        _tag: "RWKVValidationError",
+        operation: "TaskService.task",
+        source: "client"
+      })
+    }).pipe(against()))
+})
+
+describe("list and models", () => {
+  it.effect("list tells what the server holds", () =>
+    Effect.gen(function*() {
+      const task = yield* TaskService.create({ prompt: "a" })
+      const list = yield* TaskService.list
+      expect(list).toEqual({ cpuCacheCount: 1, databaseCount: 0, totalCount: 1, cpuTasks: [task.id], dbTasks: [] })
+    }).pipe(against()))
+
+  it.effect("models tells that the server lives", () =>
+    Effect.gen(function*() {
+      expect(yield* TaskService.models).toMatchObject([{ id: "rwkv-7-g1g-2.9b", ownedBy: "rwkv" }])
+      const emulator = yield* Emulator.Emulator
+      yield* emulator.inject({ kind: FaultKind.Status({ status: 503 }) })
+      expect(yield* settle(TaskService.models)).toHaveLength(1)
+    }).pipe(against()))
+})
+
+describe("input of callers without types", () => {
+  it.effect("is refused by type and nothing is sent", () =>
+    Effect.gen(function*() {
+      const tasks = yield* TaskService.TaskService
+      const calls: ReadonlyArray<Effect.Effect<unknown, RWKVError.RWKVError>> = [
+        tasks.wait("TMP_1", { timeout: hostile("abc") }),
+        tasks.wait("TMP_1", { timeout: hostile(null) }),
+        tasks.wait(hostile(5)),
+        tasks.run({ prompt: "a" }, { timeout: hostile("abc") }),
+        tasks.run(hostile(null)),
+        tasks.stop("TMP_1", { within: hostile(null) }),
+        tasks.stop(hostile(undefined)),
+        tasks.create(hostile(null)),
+        tasks.create(hostile("text")),
+        tasks.create({ prompt: "" }),
+        tasks.create({ prompt: "a", maxTokens: hostile("5") }),
+        tasks.createPersistent(hostile(undefined)),
+        tasks.createTemporary(hostile([])),
+        tasks.fim(hostile(null)),
+        tasks.fim({ prefix: hostile(3) }),
+        tasks.result(hostile(5)),
+        tasks.status(hostile({})),
+        tasks.delete(hostile(5)),
+        tasks.task(hostile(null)),
+        tasks.asTemplate("../x"),
+        tasks.continue(hostile(5), { prompt: "a" }),
+        tasks.continue("TMP_1", hostile(null)),
+        tasks.continue("TMP_1", { prompt: "" }),
+        tasks.fork(hostile(5), { prompt: "a" }),
+        tasks.fork("TMP_1", hostile(null)),
+        tasks.fork("TMP_1", { prompt: "a", maxTokens: 0 })
+      ]
+      for (const call of calls) {
+        const error = yield* failureOf(call)
+        expect(error).toMatchObject({ _tag: "RWKVValidationError", source: "client" })
+        expect(error.operation).toMatch(/^TaskService\./)
+      }
+      expect(yield* verbs).toEqual([])
+    }).pipe(against()))
+
+  it.effect("options that are no objects count as none", () =>
+    Effect.gen(function*() {
+      const task = yield* TaskService.create({ prompt: "a" })
+      expect((yield* settle(task.wait(hostile(null)))).text).toBe("<a>")
+      expect((yield* task.stop(hostile(null))).status).toBe("Finished")
+      yield* task.delete(hostile(null))
+    }).pipe(against(echo)))
+})
+
+describe("the end of the program", () => {
+  it.effect("a fork that is read in the background ends with it", () =>
+    Effect.gen(function*() {
+      const emulator = yield* Emulator.Emulator
+      yield* Effect.gen(function*() {
+        const source = yield* finished("source")
+        yield* source.fork({ prompt: "fork", maxTokens: 4000 })
+        yield* TestClock.adjust("50 millis")
+        expect(yield* emulator.openStreams).toBe(1)
+      }).pipe(Effect.provide(RWKV.layer()), settle)
+      expect(yield* emulator.openStreams).toBe(0)
+    }).pipe(Effect.provide(Emulator.layer({
+      reply: ({ endpoint }) => endpoint === "fork" ? { tokens: ["x"], end: "loop" } : "source"
+    }))))
+
+  it.effect("the services of a program share what they remember", () =>
+    Effect.gen(function*() {
+      const source = yield* finished("source")
+      yield* settle(Stream.runDrain(StreamService.fork(source.id, { prompt: "fork" })))
+      expect((yield* TaskService.result(source.id)).text).toBe("<source>")
+    }).pipe(against(echo)))
+})

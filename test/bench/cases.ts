@@ -1,0 +1,166 @@
+/**
+ * What is measured.
+ */
+import type { Client } from "./process.js"
+import { scenario } from "./scenario.js"
+import type { Job } from "./work.js"
+
+export const clients: ReadonlyArray<Client> = [
+  { name: "raw", title: "raw fetch", home: "own" },
+  { name: "undiciChunk", title: "effect-rwkv, undici, by chunk", home: "own" },
+  { name: "undiciElement", title: "effect-rwkv, undici, by element", home: "own" },
+  { name: "undiciRun", title: "effect-rwkv, undici, to the end", home: "own" },
+  { name: "fetchChunk", title: "effect-rwkv, fetch, by chunk", home: "own" },
+  { name: "fetchElement", title: "effect-rwkv, fetch, by element", home: "own" },
+  { name: "fetchRun", title: "effect-rwkv, fetch, to the end", home: "own" },
+  { name: "openai", title: "openai", home: "peers" },
+  { name: "vercel", title: "ai + @ai-sdk/openai-compatible", home: "peers" },
+  { name: "effectAi", title: "@effect/ai-openai streamRequest", home: "peers" },
+  { name: "python", title: "rwkv-api (Python)", home: "python" }
+]
+
+export interface Case {
+  readonly group: "stream" | "many" | "request" | "wait" | "heap" | "growth"
+  readonly title: string
+  /** What a figure is for: the CPU of one frame, request or task. */
+  readonly unit: "frame" | "request" | "task" | "stream"
+  readonly job: Job
+  readonly clients: ReadonlyArray<string>
+  /** Runs that do not count. */
+  readonly warmUp: number
+  readonly rounds: number
+  /** All clients at the same time, each with a server of its own: for tasks that take long and cost nothing. */
+  readonly sideBySide?: boolean
+}
+
+const own = ["raw", "undiciChunk", "fetchChunk"]
+const elements = ["undiciElement", "fetchElement"]
+const runs = ["undiciRun", "fetchRun"]
+const peers = ["openai", "vercel", "effectAi", "python"]
+
+const stream = (
+  group: Case["group"],
+  title: string,
+  given: Parameters<typeof scenario>[0],
+  streams: number,
+  clients: ReadonlyArray<string>,
+  rounds: number,
+  warmUp = 2
+): Case => ({
+  group,
+  title,
+  unit: "frame",
+  job: { kind: "stream", scenario: scenario(given), streams },
+  clients,
+  warmUp,
+  rounds
+})
+
+/** `wait` reports the delays of tasks by their length instead of CPU. */
+const waits = (title: string, durations: ReadonlyArray<number>, rounds: number): Case => ({
+  group: "wait",
+  title,
+  unit: "task",
+  job: { kind: "wait", durations, tasks: 25 * durations.length, atOnce: 25 * durations.length },
+  clients: ["raw", "undiciChunk", "fetchChunk", ...runs, "python"],
+  warmUp: rounds > 1 ? 1 : 0,
+  rounds
+})
+
+export const cases = (quick: boolean): ReadonlyArray<Case> => {
+  const rounds = quick ? 3 : 7
+  const warm = quick ? 3 : 8
+  const size = (full: number) => quick ? full / 4 : full
+  const growing = quick ? [1, 16, 256] : [1, 4, 16, 64, 256, 1024]
+  const texts = quick ? [10, 18, 22] : [10, 12, 14, 16, 18, 20, 22, 24]
+  return [
+    stream(
+      "stream",
+      "1 stream, a frame per HTTP chunk",
+      { frames: 20_000 },
+      1,
+      [...own, ...elements, ...runs, ...peers],
+      rounds,
+      warm
+    ),
+    stream(
+      "stream",
+      "1 stream, 64 frames per HTTP chunk",
+      { frames: 20_000, perWrite: 64 },
+      1,
+      [...own, ...elements, ...peers],
+      rounds,
+      warm
+    ),
+    stream("stream", "1 frame of 4 MB", { frames: 1, size: 4 << 20 }, 1, [...own, ...runs, ...peers], rounds, warm),
+    stream(
+      "stream",
+      "1 stream, a frame a millisecond",
+      { frames: size(1000), pace: 1 },
+      1,
+      [...own, ...elements, ...runs, ...peers],
+      rounds
+    ),
+    stream("many", "256 streams", { frames: size(200) }, 256, [...own, ...elements, ...peers], rounds),
+    ...(quick ? [] : [stream("many", "1,024 streams", { frames: 50 }, 1024, [...own, ...peers], rounds)]),
+    stream(
+      "many",
+      "256 streams, 10 frames a second each",
+      { frames: size(20), pace: 100, size: 40 },
+      256,
+      [...own, "undiciRun", "openai", "effectAi"],
+      rounds,
+      1
+    ),
+    {
+      group: "request",
+      title: "one request",
+      unit: "request",
+      job: { kind: "ask", requests: size(400) },
+      clients: [...own, "python"],
+      warmUp: warm,
+      rounds
+    },
+    {
+      group: "wait",
+      title: "create and wait, 250 tasks at once, of 300 ms each",
+      unit: "task",
+      job: { kind: "wait", durations: [300], tasks: size(1000), atOnce: 250 },
+      clients: [...own, ...runs, "python"],
+      warmUp: 1,
+      rounds: quick ? 2 : 7
+    },
+    waits("create and wait, tasks of 50 ms to 3 s", [50, 300, 1000, 3000], quick ? 1 : 3),
+    ...(quick ? [] : [{ ...waits("create and wait, tasks of 10 s and 30 s", [10_000, 30_000], 1), sideBySide: true }]),
+    {
+      group: "heap",
+      title: "heap of an open, silent stream",
+      unit: "stream",
+      job: { kind: "idle", scenario: scenario({ frames: 2, size: 40, pace: 3_600_000 }), streams: 256 },
+      clients: [...own, ...runs, "openai", "vercel", "effectAi"],
+      warmUp: 0,
+      rounds: quick ? 1 : 3
+    },
+    ...growing.map((streams) =>
+      stream(
+        "growth",
+        `${streams} ${streams === 1 ? "stream" : "streams"} of 16,384 frames in all`,
+        { frames: 16_384 / streams },
+        streams,
+        own,
+        rounds
+      )
+    ),
+    ...texts.map((power) =>
+      stream(
+        "growth",
+        `a text of ${power < 20 ? `${2 ** (power - 10)} KB` : `${2 ** (power - 20)} MB`} in frames of 256 characters`,
+        { frames: 2 ** power / 256, size: 256 },
+        1,
+        own,
+        rounds,
+        power > 21 ? 2 : 4
+      )
+    )
+  ]
+}

@@ -1,0 +1,68 @@
+/**
+ * `npm run bench`: measures, prints the table, writes `results.json` and draws `results.svg`.
+ *
+ *   npx tsx test/bench/run.ts [--quick] [--case text] [--json file]
+ *
+ * `--quick` takes about a minute and is for trying; `--case` runs what has the text in its group or title. Every client runs
+ * in a process of its own, in turn with the others; figures are medians of the rounds, ratios are of one round each. Nothing
+ * is compared with another run.
+ */
+import { writeFileSync } from "node:fs"
+import { cpus } from "node:os"
+import { parseArgs } from "node:util"
+import { cases, clients } from "./cases.js"
+import { cold, type ColdRow } from "./cold.js"
+import { draw } from "./draw.js"
+import { measure, type Row } from "./measure.js"
+import { startServer } from "./process.js"
+import { bench, compile, install, python, say, versionOf } from "./setup.js"
+import { coldTable, table } from "./table.js"
+
+const { values } = parseArgs({
+  options: { quick: { type: "boolean", default: false }, case: { type: "string" }, json: { type: "string" } }
+})
+
+const wanted = (text: string) => values.case === undefined || text.toLowerCase().includes(values.case.toLowerCase())
+
+const withPeers = install()
+await compile(withPeers)
+const found = python()
+if ("missing" in found) say(`SKIPPED: rwkv-api (Python), for ${found.missing}; BENCH_PYTHON names an interpreter`)
+
+const chosen = clients.filter(({ home }) =>
+  home === "own" || (home === "peers" && withPeers) || (home === "python" && "command" in found)
+)
+
+const versions = Object.fromEntries(
+  ["effect", "@effect/platform", "openai", "ai", "@ai-sdk/openai-compatible", "@effect/ai-openai"].map((name) => [
+    name,
+    versionOf(name)
+  ])
+)
+const machine = { node: process.version, platform: process.platform, cpus: cpus().length, model: cpus()[0]?.model }
+say(`Node ${machine.node}, ${machine.cpus} x ${machine.model ?? "?"}, ${process.platform}`)
+say(Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", "))
+
+const begun = performance.now()
+const server = await startServer()
+const rows: Array<Row> = []
+for (const one of cases(values.quick)) {
+  if (!wanted(`${one.group} ${one.title}`)) continue
+  const context = { server, clients: chosen, python: "command" in found ? found.command : undefined }
+  const measured = await measure(one, context)
+  rows.push(...measured)
+  say(table(one.title, measured))
+}
+server.end()
+
+const coldRows: ReadonlyArray<ColdRow> = wanted("cold start: import and size")
+  ? await cold(values.quick ? 3 : 9, withPeers)
+  : []
+if (coldRows.length > 0) say(coldTable(coldRows))
+
+const results = { date: new Date().toISOString(), quick: values.quick, machine, versions, rows, cold: coldRows }
+const file = values.json ?? `${bench}results.json`
+writeFileSync(file, `${JSON.stringify(results, undefined, 2)}\n`)
+writeFileSync(file.replace(/(\.json)?$/, ".svg"), draw(rows, `${process.version}, ${machine.cpus} cores`))
+say(`\n${Math.round((performance.now() - begun) / 1000)} s; written to ${file}`)
+process.exit(0)

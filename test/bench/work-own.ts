@@ -1,0 +1,5 @@
+import { raw } from "./raw.js"
+import * as sdk from "./sdk.js"
+import { serve } from "./work.js"
+
+await serve({ raw, ...sdk })

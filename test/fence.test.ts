@@ -1,0 +1,178 @@
+/**
+ * What must not grow unseen: the size of the SDK's own code, the modules it draws in, and the requests that its verbs cost.
+ * Nothing here depends on the speed of the machine.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import { Chunk, Effect, Fiber, Layer, Stream, TestClock } from "effect"
+import { RWKV, StreamService, TaskService } from "effect-rwkv"
+import { Emulator } from "effect-rwkv/testing"
+import { build, type Metafile } from "esbuild"
+import { fileURLToPath } from "node:url"
+import { gzipSync } from "node:zlib"
+
+/** Bytes, minified and compressed: what was measured when this was written, and a tenth. */
+const budget = { gzip: 20_200, min: 57_700 }
+
+const root = fileURLToPath(new URL("../", import.meta.url))
+
+const program = `
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import { RWKV, StreamService } from "effect-rwkv"
+const live = Layer.provide(RWKV.layer({ baseUrl: "http://localhost:8000" }), FetchHttpClient.layer)
+const texts = StreamService.create({ prompt: "Hello" })
+Effect.runFork(Effect.provide(Stream.runForEach(texts, (text) => Effect.log(text)), live))`
+
+const bundle = (code: string) =>
+  Effect.promise(() =>
+    build({
+      stdin: { contents: code, resolveDir: root, loader: "js" },
+      bundle: true,
+      minify: true,
+      write: false,
+      metafile: true,
+      format: "esm",
+      platform: "browser",
+      target: "es2022",
+      alias: { "effect-rwkv": `${root}src/index.ts` },
+      external: ["effect", "effect/*", "@effect/platform", "@effect/platform/*"]
+    })
+  )
+
+const inputs = ({ inputs }: Metafile) => Object.keys(inputs).map((path) => path.replaceAll("\\", "/"))
+
+const imports = ({ inputs }: Metafile) =>
+  Object.entries(inputs).flatMap(([from, input]) => input.imports.map(({ path }) => ({ from, path })))
+
+/** What a minimal program makes of the bundle's outputs. */
+const minimal = Effect.map(bundle(program), ({ metafile, outputFiles }) => ({
+  metafile,
+  code: outputFiles[0]?.contents ?? new Uint8Array()
+}))
+
+describe("the bundle of a program that creates a task and streams it", () => {
+  it.effect("has no more of the SDK's own code than its budget", () =>
+    Effect.gen(function*() {
+      const { code } = yield* minimal
+      expect(code.length).toBeGreaterThan(10_000)
+      expect(code.length).toBeLessThanOrEqual(budget.min)
+      expect(gzipSync(code, { level: 9 }).length).toBeLessThanOrEqual(budget.gzip)
+    }))
+
+  it.effect("has nothing of the emulator, and one dependency", () =>
+    Effect.gen(function*() {
+      const { metafile } = yield* minimal
+      const paths = inputs(metafile)
+      expect(paths.filter((path) => path.includes("/testing/"))).toEqual([])
+      const packages = paths.filter((path) => path.includes("node_modules/"))
+        .map((path) => path.replace(/.*node_modules\//, "").split("/")[0])
+      expect([...new Set(packages)]).toEqual(["eventsource-parser"])
+    }))
+
+  it.effect("imports Effect and the platform by module: their barrels are half as large again", () =>
+    Effect.gen(function*() {
+      const testing = yield* bundle("export * from \"./src/testing/index.ts\"")
+      const { metafile } = yield* minimal
+      const all = [...imports(metafile), ...imports(testing.metafile)]
+      expect(all.length).toBeGreaterThan(50)
+      expect(all.filter(({ path }) => path === "effect" || path === "@effect/platform")).toEqual([])
+    }))
+})
+
+/** A server whose every task takes this long: 32 tokens of one byte every 50 ms. */
+const taking = (seconds: number) =>
+  Emulator.layer({ reply: () => "0123456789abcdefghijklmnopqrstuv".repeat(seconds * 20) })
+
+const request = (seconds: number) => ({ prompt: "Hello", maxTokens: seconds * 640 })
+
+const live = (seconds: number) => Layer.provideMerge(RWKV.layer(), taking(seconds))
+
+/** Lets the time pass that an effect needs. */
+const passing = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.gen(function*() {
+    const fiber = yield* Effect.fork(effect)
+    while ((yield* Fiber.poll(fiber))._tag === "None") yield* TestClock.adjust("10 millis")
+    return yield* Fiber.join(fiber)
+  })
+
+/** The verbs of the requests so far, in their order, and how often in a row. */
+const verbs = Effect.gen(function*() {
+  const emulator = yield* Emulator.Emulator
+  return (yield* emulator.requests).map(({ path }) => path.replace(/\?.*/, "").split("/").pop() ?? "")
+})
+
+const count = (all: ReadonlyArray<string>) =>
+  all.reduce<Record<string, number>>((counts, verb) => ({ ...counts, [verb]: (counts[verb] ?? 0) + 1 }), {})
+
+describe("requests that a verb costs", () => {
+  it.effect("run of a task of 3 seconds, by polling", () =>
+    Effect.gen(function*() {
+      const { text } = yield* passing(TaskService.run(request(3)))
+      expect(text).toHaveLength(3 * 640)
+      const all = yield* verbs
+      expect(count(all)).toMatchObject({ tmp: 1, get_result: 1, delete: 1 })
+      expect(all.length).toBeLessThanOrEqual(requestsOfRun)
+    }).pipe(Effect.provide(live(3))))
+
+  it.effect("run by subscription, however long", () =>
+    Effect.gen(function*() {
+      yield* passing(TaskService.run(request(10), { by: "subscription" }))
+      expect(yield* verbs).toEqual(["tmp", "stream", "get_result", "delete"])
+    }).pipe(Effect.provide(live(10))))
+
+  it.effect("a stream: one to create, one to listen, one to check, one to clean up", () =>
+    Effect.gen(function*() {
+      const text = yield* passing(Stream.mkString(StreamService.create(request(2))))
+      expect(text).toHaveLength(2 * 640)
+      expect(yield* verbs).toEqual(["tmp", "stream", "get_result", "delete"])
+    }).pipe(Effect.provide(live(2))))
+
+  it.effect("a stream read directly: none to listen", () =>
+    Effect.gen(function*() {
+      yield* passing(Stream.runDrain(StreamService.createEvents(request(2), { transport: "direct" })))
+      expect(yield* verbs).toEqual(["tmp", "get_result"])
+    }).pipe(Effect.provide(live(2))))
+
+  it.effect("a subscription", () =>
+    Effect.gen(function*() {
+      const task = yield* passing(TaskService.create(request(2)))
+      yield* passing(Stream.runDrain(StreamService.subscribe(task.id)))
+      expect(yield* verbs).toEqual(["tmp", "stream", "get_result"])
+    }).pipe(Effect.provide(live(2))))
+
+  it.effect("a stream that is left early: one stop", () =>
+    Effect.gen(function*() {
+      yield* passing(Stream.runDrain(Stream.take(StreamService.createEvents(request(5)), 2)))
+      expect(yield* verbs).toEqual(["tmp", "stream", "stop"])
+    }).pipe(Effect.provide(live(5))))
+
+  it.effect("a silent stream costs nothing but one question for each idle time", () =>
+    Effect.gen(function*() {
+      const events = StreamService.createEvents(request(2), { idleTimeout: "10 seconds" })
+      yield* passing(Stream.runDrain(events))
+      expect(yield* verbs).toEqual(["tmp", "stream", "status", "get_result"])
+    }).pipe(Effect.provide(Layer.provideMerge(
+      RWKV.layer(),
+      Emulator.layer({ reply: () => "x".repeat(64), pulse: "15 seconds", pollInterval: "1 second" })
+    ))))
+})
+
+describe("frames that arrive together", () => {
+  it.effect("stay together: a pull for each read, not for each frame", () =>
+    Effect.gen(function*() {
+      const chunks: Array<number> = []
+      const task = yield* passing(TaskService.create(request(2)))
+      yield* passing(
+        Stream.runForEachChunk(
+          StreamService.subscribe(task.id),
+          (chunk) => Effect.sync(() => chunks.push(Chunk.size(chunk)))
+        )
+      )
+      expect(chunks.length).toBeLessThanOrEqual(1)
+    }).pipe(Effect.provide(live(2))))
+})
+
+/** The polls of 3 seconds, with the create, the result and the delete. */
+const requestsOfRun = 12

@@ -1,0 +1,161 @@
+import { HttpClientError } from "@effect/platform"
+import { describe, expect, it } from "@effect/vitest"
+import { Cause, Effect, Exit, Logger, LogLevel, Redacted, Stream, Tracer } from "effect"
+import type { HttpClient } from "effect-rwkv"
+import { inspect } from "node:util"
+import * as wire from "./wire.js"
+
+const key = "sk-\"9f3a\\77c1\"-end"
+const header = "  hush hush\t9f3a "
+const long = `${key}-and-more`
+const prompt = "a private prompt"
+
+const pretty = (exit: Exit.Exit<unknown, unknown>) =>
+  Exit.match(exit, { onFailure: (cause) => Cause.pretty(cause, { renderErrorCause: true }), onSuccess: () => "" })
+
+/** What tracers export: names, attributes, events, and failures as text. */
+const makeTracer = () => {
+  const told: Array<unknown> = []
+  const tracer = Tracer.make({
+    span: (name, parent, context, links, startTime, kind, options) => {
+      told.push(name, options)
+      const attributes = new Map<string, unknown>()
+      const span: Tracer.Span = {
+        _tag: "Span",
+        name,
+        spanId: "1",
+        traceId: "1",
+        parent,
+        context,
+        status: { _tag: "Started", startTime },
+        attributes,
+        links,
+        kind,
+        sampled: true,
+        end: (_, exit) => told.push(pretty(exit)),
+        attribute: (name, value) => {
+          attributes.set(name, value)
+          told.push(name, value)
+        },
+        event: (name, _, attributes) => told.push(name, attributes),
+        addLinks: () => {}
+      }
+      return span
+    },
+    context: (run) => run()
+  })
+  return { tracer, told }
+}
+
+/** The answers of a proxy that repeats what it was sent, and of the server's own failures. */
+const answers: ReadonlyArray<readonly [name: string, respond: wire.Respond]> = [
+  ["all is well", wire.ok],
+  ["401 repeats the headers", ({ headers }) => wire.json({ detail: `bad ${headers["authorization"]}` }, 401)],
+  ["401 repeats them as JSON", ({ headers }) => wire.json({ detail: headers }, 401)],
+  ["401 repeats them as text", ({ headers }) => wire.text(`${headers["x-key"]}|${headers["x-long"]}`, 401)],
+  [
+    "401 repeats them in its own headers",
+    ({ headers }) =>
+      wire.json({}, 401, { "x-echo": headers["authorization"] ?? "", "x-other": headers["x-long"] ?? "" })
+  ],
+  [
+    "422 repeats them",
+    ({ headers }) =>
+      wire.json({
+        detail: [{ loc: ["body", headers["x-long"]], msg: `no ${headers["authorization"]}`, input: prompt }]
+      }, 422)
+  ],
+  ["422 repeats the body", ({ body, headers }) => wire.text(headers["x-long"] + body.replace(prompt, ""), 422)],
+  ["500 repeats them", ({ headers }) => wire.text(JSON.stringify(headers), 500)],
+  [
+    "302 repeats them",
+    ({ headers }) =>
+      new Response(null, { status: 302, headers: { location: `/?key=${encodeURIComponent(headers["x-long"] ?? "")}` } })
+  ],
+  [
+    "200 is of another shape",
+    ({ headers }) => wire.json({ ...wire.created, task_id: headers["x-long"], status: key, generated_buf: key })
+  ],
+  ["200 is no JSON", ({ headers }) => wire.text(`{${headers["x-long"]}`)],
+  [
+    "a frame repeats them",
+    ({ headers }) => wire.events(JSON.stringify({ error: `bad\n${headers["x-long"]} ${headers["authorization"]}` }))
+  ],
+  ["a frame is no JSON", ({ headers }) => wire.events(headers["x-long"] ?? "")],
+  ["the connection breaks", (_, request) => wire.broken(request, "ECONNRESET")]
+]
+
+/** The platform's own span repeats what the platform's own error says; header values that make fetch do so are refused. */
+const quoting: ReadonlyArray<readonly [name: string, respond: wire.Respond]> = [
+  ["the connection quotes them", ({ headers }, request) =>
+    Effect.fail(
+      new HttpClientError.RequestError({
+        request,
+        reason: "Transport",
+        cause: new TypeError(`Headers.append: "${headers["x-long"]}" is an invalid header value.`)
+      })
+    )]
+]
+
+const calls: ReadonlyArray<(http: HttpClient.Service) => Effect.Effect<unknown, unknown>> = [
+  (http) => http.create({ prompt }),
+  (http) => http.status("TMP_1"),
+  (http) => Stream.runCollect(http.createStream({ prompt }))
+]
+
+describe("secrets", () => {
+  it.effect.each([...answers, ...quoting])(
+    "F71 neither key nor prompt is in errors, logs, spans or causes when %s",
+    ([name, respond]) =>
+      Effect.gen(function*() {
+        const { told, tracer } = makeTracer()
+        const logged: Array<string> = []
+        const logger = Logger.make((options) => {
+          logged.push(Logger.logfmtLogger.log(options), Logger.jsonLogger.log(options))
+        })
+        const { http, sent } = yield* wire.make(respond, {
+          apiKey: Redacted.make(key),
+          headers: { "X-Key": header, "X-Long": Redacted.make(long) }
+        })
+        for (const call of calls) {
+          const exit = yield* call(http).pipe(
+            Effect.tapErrorCause((cause) => Effect.logError("failed", cause)),
+            Effect.withSpan("call"),
+            Effect.exit,
+            Effect.withTracer(tracer),
+            Effect.withTracerEnabled(true),
+            Effect.provide(Logger.replace(Logger.defaultLogger, logger)),
+            Logger.withMinimumLogLevel(LogLevel.All)
+          )
+          const error: unknown = Exit.match(exit, { onFailure: Cause.squash, onSuccess: (value) => value })
+          const printed = [
+            String(error),
+            JSON.stringify(error),
+            inspect(error, { depth: 9, showHidden: true }),
+            String(exit),
+            JSON.stringify(exit),
+            inspect(exit, { depth: 9 }),
+            Exit.match(exit, { onFailure: Cause.pretty, onSuccess: String }),
+            ...logged,
+            ...(quoting.some(([quotes]) => quotes === name) ? [] : told.map((one) => inspect(one, { depth: 9 })))
+          ].join("\n")
+          for (const secret of ["9f3a", "77c1", "hush", "-and-more", "private"]) expect(printed).not.toContain(secret)
+          if (error instanceof Error) expect(error.message).not.toContain("\n")
+        }
+        expect(sent[0]?.headers).toMatchObject({ authorization: `Bearer ${key}`, "x-key": header, "x-long": long })
+        expect(told.length).toBeGreaterThan(10)
+      })
+  )
+
+  it.effect("spans keep the headers that tell nothing of anyone", () =>
+    Effect.gen(function*() {
+      const { told, tracer } = makeTracer()
+      const { http } = yield* wire.make(() => wire.json(wire.info, 200, { "x-other": "other" }), {
+        headers: { accept: "a secret" }
+      })
+      yield* http.status("TMP_1").pipe(Effect.withTracer(tracer), Effect.withTracerEnabled(true))
+      expect(told).toContain("application/json")
+      expect(told).not.toContain("other")
+      expect(told).not.toContain("a secret")
+    }))
+})
