@@ -122,7 +122,7 @@ const checkHeaders = (options: Options) =>
 
 const checkTimeout = (input: unknown): Effect.Effect<Duration.Duration, RWKVValidationError> =>
   Effect.filterOrFail(
-    validate.duration(operation, "requestTimeout", input),
+    validate.duration(operation, "requestTimeout", input, "120 seconds"),
     Duration.greaterThan(Duration.zero),
     () => validate.invalid(operation, "requestTimeout", "must be longer than nothing")
   )
@@ -150,7 +150,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, RWKVValidati
     return {
       baseUrl: yield* checkUrl(options.baseUrl ?? "http://localhost:8000"),
       headers: yield* checkHeaders(options),
-      requestTimeout: yield* checkTimeout(options.requestTimeout ?? "120 seconds"),
+      requestTimeout: yield* checkTimeout(options.requestTimeout),
       defaults,
       retry: options.retry ?? Polling.retrySchedule,
       maxResponseSize: yield* checkLimit("maxResponseSize", options.maxResponseSize ?? 32 * 1024 * 1024),

@@ -1,17 +1,20 @@
 /**
- * The handle of one task: the verbs of `TaskService` and `StreamService`, bound to an id, and the options they take.
+ * The verbs of tasks: those of `TaskService`, their options, and the handle that binds them to one id.
  *
  * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import type * as Either from "effect/Either"
 import type * as Stream from "effect/Stream"
 import type * as Generation from "./Generation.js"
 import type * as Polling from "./Polling.js"
-import type { StreamEvent, TaskId, TaskInfo, TaskResult } from "./Protocol.js"
+import type { Model, StreamEvent, TaskId, TaskInfo, TaskList, TaskResult } from "./Protocol.js"
 import type {
   AlreadyTemplateError,
+  CallError,
   RWKVError,
+  RWKVValidationError,
   StreamTruncatedError,
   TaskBusyError,
   TaskCancelledError,
@@ -90,6 +93,35 @@ export interface WaitOptions {
 }
 
 /**
+ * How many runs are made at once, and what their failures mean. The wait's options hold for each run.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface BulkOptions extends Omit<WaitOptions, "onProgress"> {
+  /** How many tasks run at once: 1 or more, 64 by default. Beyond the server's cache of 256 tasks they evict each other. */
+  readonly concurrency?: number | undefined
+  /** `"values"` delivers failures as results, the default; `"fail"` fails the stream at the first, which stops all other runs. */
+  readonly failures?: "values" | "fail" | undefined
+  /** Sees how many runs have ended, and how many of them failed, after each. */
+  readonly onProgress?:
+    | ((progress: { readonly done: number; readonly failed: number }) => Effect.Effect<void>)
+    | undefined
+}
+
+/**
+ * How one of many runs ended.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface BulkResult {
+  /** The place of its request, from 0 on. */
+  readonly index: number
+  readonly result: Either.Either<TaskResult, WaitError>
+}
+
+/**
  * How a stop is carried out.
  *
  * @since 0.1.0
@@ -155,4 +187,73 @@ export interface Task {
   readonly stream: (options?: SubscribeOptions) => Stream.Stream<string, RWKVError>
   /** The same as events. */
   readonly streamEvents: (options?: SubscribeOptions) => Stream.Stream<StreamEvent, RWKVError>
+}
+
+/**
+ * What `create` takes beside `persistence`, which the name of the method tells.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type PlainRequest = Omit<Generation.CreateRequest, "persistence">
+
+/**
+ * The requests of many runs.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Requests<E, R> =
+  | Iterable<Generation.CreateRequest | Generation.FimRequest>
+  | Stream.Stream<Generation.CreateRequest | Generation.FimRequest, E, R>
+
+/**
+ * What `TaskService` offers.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Verbs {
+  /** Creates a task (`POST /v1/tasks/tmp`, or `/create` if persistent) and returns when its prompt has been read. */
+  readonly create: (request: Generation.CreateRequest) => Effect.Effect<Task, CallError>
+  /** `create` with `persistence: "temporary"`. */
+  readonly createTemporary: (request: PlainRequest) => Effect.Effect<Task, CallError>
+  /** `create` with `persistence: "persistent"`. */
+  readonly createPersistent: (request: PlainRequest) => Effect.Effect<Task, CallError>
+  /** Fills in the middle (`POST /v1/tasks/fim`) with a temporary task. */
+  readonly fim: (request: Generation.FimRequest) => Effect.Effect<Task, CallError>
+  /** Creates a task (or fills in, given a `prefix`), waits for its end and deletes it if it is temporary. However the wait ends otherwise, the task is stopped. */
+  readonly run: (
+    request: Generation.CreateRequest | Generation.FimRequest,
+    options?: WaitOptions
+  ) => Effect.Effect<TaskResult, WaitError>
+  /** Many runs, a bounded number at once, each result as it comes. Interrupting the stream stops all that run. */
+  readonly runAll: <E = never, R = never>(
+    requests: Requests<E, R>,
+    options?: BulkOptions
+  ) => Stream.Stream<BulkResult, E | WaitError, R>
+  /** The handle of a task whose id is known. Nothing is asked. */
+  readonly task: (id: string) => Effect.Effect<Task, RWKVValidationError>
+  /** Waits for a task's end and reads its text. */
+  readonly wait: (id: string, options?: WaitOptions) => Effect.Effect<TaskResult, WaitError>
+  /** The text so far (`GET /v1/tasks/{id}/get_result`); of a fork among forks, what its own stream told. */
+  readonly result: (id: string) => Effect.Effect<TaskResult, TaskError | UnsupportedByServerError>
+  /** The state (`GET /v1/tasks/{id}/status`). */
+  readonly status: (id: string) => Effect.Effect<TaskInfo, TaskError>
+  /** Stops a task (`POST /v1/tasks/{id}/stop`) and waits until the server says it has; fails with `RWKVTimeoutError` of kind `"stop"` if it does not. */
+  readonly stop: (id: string, options?: StopOptions) => Effect.Effect<TaskInfo, TaskError>
+  /** Deletes a task, stopping it if it runs, or by force a template (`POST /v1/tasks/{id}/delete`). */
+  readonly delete: (id: string, options?: DeleteOptions) => Effect.Effect<void, TaskError | TemplateProtectedError>
+  /** Continues a finished task with more prompt (`POST /v1/tasks/{id}/continue`). */
+  readonly continue: (id: string, request: Generation.ContinueRequest) => Effect.Effect<Task, BranchError>
+  /** Forks a finished task (`POST /v1/tasks/{id}/fork`). */
+  readonly fork: (id: string, request: Generation.ForkRequest) => Effect.Effect<Task, BranchError>
+  /** Makes a template of a task (`POST /v1/tasks/{id}/as_template`). */
+  readonly asTemplate: (
+    id: string
+  ) => Effect.Effect<Task, TaskError | AlreadyTemplateError | UnsupportedByServerError>
+  /** What the server holds (`GET /v1/tasks/list`). */
+  readonly list: Effect.Effect<TaskList, CallError>
+  /** The server's models (`GET /v1/models`); also the way to ask whether it lives. */
+  readonly models: Effect.Effect<ReadonlyArray<Model>, CallError>
 }

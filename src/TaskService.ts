@@ -9,6 +9,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
 import type * as Generation from "./Generation.js"
 import { RWKVHttpClient } from "./HttpClient.js"
 import * as Ledger from "./internal/ledger.js"
@@ -24,59 +25,25 @@ import type {
   UnsupportedByServerError
 } from "./RWKVError.js"
 import { StreamService } from "./StreamService.js"
-import type { BranchError, DeleteOptions, StopOptions, Task, WaitError, WaitOptions } from "./Task.js"
+import type {
+  BranchError,
+  BulkOptions,
+  BulkResult,
+  DeleteOptions,
+  PlainRequest,
+  Requests,
+  StopOptions,
+  Task,
+  Verbs,
+  WaitError,
+  WaitOptions
+} from "./Task.js"
 
 /**
- * What `create` takes beside `persistence`, which the name of the method tells.
- *
  * @since 0.1.0
  * @category models
  */
-export type PlainRequest = Omit<Generation.CreateRequest, "persistence">
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface Service {
-  /** Creates a task (`POST /v1/tasks/tmp`, or `/create` if persistent) and returns when its prompt has been read. */
-  readonly create: (request: Generation.CreateRequest) => Effect.Effect<Task, CallError>
-  /** `create` with `persistence: "temporary"`. */
-  readonly createTemporary: (request: PlainRequest) => Effect.Effect<Task, CallError>
-  /** `create` with `persistence: "persistent"`. */
-  readonly createPersistent: (request: PlainRequest) => Effect.Effect<Task, CallError>
-  /** Fills in the middle (`POST /v1/tasks/fim`) with a temporary task. */
-  readonly fim: (request: Generation.FimRequest) => Effect.Effect<Task, CallError>
-  /** Creates a task (or fills in, given a `prefix`), waits for its end and deletes it if it is temporary. However the wait ends otherwise, the task is stopped. */
-  readonly run: (
-    request: Generation.CreateRequest | Generation.FimRequest,
-    options?: WaitOptions
-  ) => Effect.Effect<Protocol.TaskResult, WaitError>
-  /** The handle of a task whose id is known. Nothing is asked. */
-  readonly task: (id: string) => Effect.Effect<Task, RWKVValidationError>
-  /** Waits for a task's end and reads its text. */
-  readonly wait: (id: string, options?: WaitOptions) => Effect.Effect<Protocol.TaskResult, WaitError>
-  /** The text so far (`GET /v1/tasks/{id}/get_result`); of a fork among forks, what its own stream told. */
-  readonly result: (id: string) => Effect.Effect<Protocol.TaskResult, TaskError | UnsupportedByServerError>
-  /** The state (`GET /v1/tasks/{id}/status`). */
-  readonly status: (id: string) => Effect.Effect<Protocol.TaskInfo, TaskError>
-  /** Stops a task (`POST /v1/tasks/{id}/stop`) and waits until the server says it has; fails with `RWKVTimeoutError` of kind `"stop"` if it does not. */
-  readonly stop: (id: string, options?: StopOptions) => Effect.Effect<Protocol.TaskInfo, TaskError>
-  /** Deletes a task, stopping it if it runs, or by force a template (`POST /v1/tasks/{id}/delete`). */
-  readonly delete: (id: string, options?: DeleteOptions) => Effect.Effect<void, TaskError | TemplateProtectedError>
-  /** Continues a finished task with more prompt (`POST /v1/tasks/{id}/continue`). */
-  readonly continue: (id: string, request: Generation.ContinueRequest) => Effect.Effect<Task, BranchError>
-  /** Forks a finished task (`POST /v1/tasks/{id}/fork`). */
-  readonly fork: (id: string, request: Generation.ForkRequest) => Effect.Effect<Task, BranchError>
-  /** Makes a template of a task (`POST /v1/tasks/{id}/as_template`). */
-  readonly asTemplate: (
-    id: string
-  ) => Effect.Effect<Task, TaskError | AlreadyTemplateError | UnsupportedByServerError>
-  /** What the server holds (`GET /v1/tasks/list`). */
-  readonly list: Effect.Effect<Protocol.TaskList, CallError>
-  /** The server's models (`GET /v1/models`); also the way to ask whether it lives. */
-  readonly models: Effect.Effect<ReadonlyArray<Protocol.Model>, CallError>
-}
+export interface Service extends Verbs {}
 
 /**
  * @since 0.1.0
@@ -193,6 +160,34 @@ export const run = (
   options?: WaitOptions
 ): Effect.Effect<Protocol.TaskResult, WaitError, TaskService> =>
   Effect.flatMap(TaskService, (tasks) => tasks.run(request, options))
+
+/**
+ * Runs many requests, 64 at a time by default, and delivers each result as it comes, with the place of its request. Requests
+ * are taken as they are needed and results are not kept, so memory is constant. Failures are values unless `failures` is
+ * `"fail"`; what else fails the stream is an invalid option.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Either, Stream } from "effect"
+ * import { TaskService } from "effect-rwkv"
+ *
+ * const prompts = ["One", "Two", "Three"].map((prompt) => ({ prompt, maxTokens: 20 }))
+ *
+ * const texts = TaskService.runAll(prompts, { concurrency: 2, timeout: "1 minute" }).pipe(
+ *   Stream.runForEach(({ index, result }) =>
+ *     Effect.log(Either.isRight(result) ? `${index}: ${result.right.text}` : result.left.message)
+ *   )
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const runAll = <E = never, R = never>(
+  requests: Requests<E, R>,
+  options?: BulkOptions
+): Stream.Stream<BulkResult, E | WaitError, TaskService | R> =>
+  Stream.flatMap(TaskService, (tasks) => tasks.runAll(requests, options))
 
 /**
  * The handle of a task whose id is known. The server is not asked.

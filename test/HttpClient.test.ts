@@ -1,4 +1,4 @@
-import { HttpClient as PlatformClient, HttpClientRequest } from "@effect/platform"
+import { HttpClient as PlatformClient, HttpClientError, HttpClientRequest } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import { Duration, Effect, Option, Redacted, Stream } from "effect"
 import type { HttpClient, RWKVConfig } from "effect-rwkv"
@@ -199,6 +199,16 @@ describe("requests", () => {
         transformClient: PlatformClient.filterStatusOk
       })
       expect(yield* wire.failure(http.status(id))).toMatchObject({ _tag: "TaskNotFoundError", taskId: id })
+    }))
+
+  it.effect("a transformClient that fails for other reasons is a broken connection", () =>
+    Effect.gen(function*() {
+      const { http } = yield* wire.make(wire.ok, {
+        transformClient: PlatformClient.transformResponse(Effect.flatMap((response) =>
+          Effect.fail(new HttpClientError.ResponseError({ request: response.request, response, reason: "Decode" }))
+        ))
+      })
+      expect(yield* wire.failure(http.status(id))).toMatchObject({ _tag: "RWKVConnectionError", isRetryable: true })
     }))
 })
 

@@ -223,6 +223,15 @@ describe("an event stream over HTTP", () => {
       })
   )
 
+  it.effect("F35 nothing is no event stream either, and letters may be of either case", () =>
+    Effect.gen(function*() {
+      const body = () => new TextEncoder().encode("data: [DONE]\n\n")
+      expect(yield* wire.failure(streamed(() => new Response(body()))))
+        .toMatchObject({ _tag: "RWKVDecodeError", description: "not an event stream" })
+      const headers = { "content-type": "Text/Event-Stream" }
+      expect(yield* streamed(() => new Response(body(), { headers }))).toEqual([done])
+    }))
+
   it.effect("a failing body is a broken connection", () =>
     Effect.gen(function*() {
       const body = () =>

@@ -222,7 +222,7 @@ export const follow = (
       const whole: TaskResult = alone() && !result.undecodedTail
         ? result
         : { ...result, text: delivered, undecodedTail: !told }
-      const text = whole === result && fromToken > 0 ? yield* textFrom : whole.text
+      const text = whole === result && fromToken > 0 ? yield* textFrom(whole.text) : whole.text
       if (!text.startsWith(delivered)) return yield* rewritten
       begin(result.prefillTime)
       offset = delivered.length
@@ -231,32 +231,32 @@ export const follow = (
       finished = true
     })
 
-    /** The finished text from a token on. A token inside a character stands for the whole character, which has up to four. */
-    const textFrom = Effect.gen(function*() {
-      for (let token = fromToken; token >= Math.max(0, fromToken - 3); token--) {
-        const text = yield* reads(textAt(token))
-        if (text !== undecodable) return text
-      }
-      return delivered
-    }).pipe(Effect.mapError(interrupted))
+    /** The end of a finished text from a token on. A token inside a character stands for the whole character, of up to four. */
+    const textFrom = (whole: string) =>
+      Effect.gen(function*() {
+        for (let token = fromToken; token >= Math.max(0, fromToken - 3); token--) {
+          const text = yield* reads(textAt(whole, token))
+          if (text !== undecodable) return text
+        }
+        return delivered
+      }).pipe(Effect.mapError(interrupted))
 
-    const textAt = (token: number) =>
-      Stream.runCollect(http.stream(taskId, { fromToken: token, operation })).pipe(
-        Effect.flatMap((frames) =>
-          Array.from(frames).at(-1)?._tag === "Done"
-            ? Effect.succeed(Array.from(frames, (frame) => frame._tag === "Data" ? frame.text : "").join(""))
-            : Effect.fail(
-              new RWKVConnectionError({
-                operation,
-                taskId,
-                description: "the stream ended without its end mark",
-                requestSent: true,
-                retryable: true
-              })
-            )
-        ),
-        Effect.timeoutFail({ duration: policy.stallTimeout, onTimeout: () => stalled })
-      )
+    const textAt = (whole: string, token: number) =>
+      Effect.gen(function*() {
+        const frames = Array.from(yield* Stream.runCollect(http.stream(taskId, { fromToken: token, operation })))
+        const text = frames.map((frame) => frame._tag === "Data" ? frame.text : "").join("")
+        const sound = frames.at(-1)?._tag === "Done" && (text === undecodable || whole.endsWith(text)) &&
+          frames.every(({ _tag }) => _tag === "Head" || _tag === "Data" || _tag === "Done")
+        if (sound && text !== "") return text
+        if (sound && (yield* http.status(taskId, { operation })).generatedTokens <= token) return text
+        return yield* new RWKVConnectionError({
+          operation,
+          taskId,
+          description: "the stream did not arrive whole",
+          requestSent: true,
+          retryable: true
+        })
+      }).pipe(Effect.timeoutFail({ duration: policy.stallTimeout, onTimeout: () => stalled }))
 
     const stalled = new RWKVTimeoutError({ operation, taskId, kind: "stalled", limit: policy.stallTimeout })
 

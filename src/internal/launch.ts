@@ -56,9 +56,9 @@ const isTaskId = Schema.is(TaskId)
 export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVConfig.Service) => {
   const settings = (operation: string, options: FollowOptions) =>
     Effect.all({
-      idleTimeout: validate.duration(operation, "idleTimeout", options.idleTimeout ?? "30 seconds"),
-      stallTimeout: validate.duration(operation, "stallTimeout", options.stallTimeout ?? "10 minutes"),
-      stopTimeout: validate.duration(operation, "stopTimeout", options.stopTimeout ?? "2 seconds"),
+      idleTimeout: validate.duration(operation, "idleTimeout", options.idleTimeout, "30 seconds"),
+      stallTimeout: validate.duration(operation, "stallTimeout", options.stallTimeout, "10 minutes"),
+      stopTimeout: validate.duration(operation, "stopTimeout", options.stopTimeout, "2 seconds"),
       retry: Effect.succeed(options.retry ?? config.retry)
     })
 

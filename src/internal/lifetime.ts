@@ -3,7 +3,6 @@
  *
  * @internal
  */
-import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -97,40 +96,44 @@ export const make = (http: HttpClient.Service): Effect.Effect<Lifetime, never, S
 
     const closed = Deferred.isDone(closing)
 
-    /** The end of the service interrupts what it forked; who waits for that is not interrupted, but has failed. */
-    const join = <A, E>(operation: string, fiber: Fiber.Fiber<A, E>): Effect.Effect<A, E | RWKVConnectionError> =>
-      Effect.catchAllCause(Fiber.join(fiber), (cause) =>
-        Effect.flatMap(closed, (closed): Effect.Effect<never, E | RWKVConnectionError> =>
-          closed && Cause.isInterruptedOnly(cause) ? Effect.fail(clientClosed(operation)) : Effect.failCause(cause)))
-
     return {
       closing: Deferred.await(closing),
       usable: (operation, taskId) =>
-        Effect.flatMap(closed, (closed) =>
-          closed ? Effect.fail(clientClosed(operation, taskId)) : Effect.void),
+        Effect.flatMap(closed, (closed) => closed ? Effect.fail(clientClosed(operation, taskId)) : Effect.void),
       release,
-      watch: (effect) =>
-        FiberSet.run(fibers, Effect.interruptible(effect)),
-      acquire: (operation, create, owned, abandoned) =>
+      watch: (effect) => FiberSet.run(fibers, Effect.interruptible(effect)),
+      acquire: <A, E, B, E2, R, R2>(
+        operation: string,
+        create: Effect.Effect<A, E, R>,
+        owned: (created: A) => Effect.Effect<B, E2, R2>,
+        abandoned: (created: A) => Effect.Effect<void>
+      ) =>
         Effect.uninterruptibleMask((restore) =>
           Effect.gen(function*() {
             yield* restore(Effect.void)
-            const fiber = yield* Effect.forkIn(Effect.interruptible(create), inner)
-            const settle = Fiber.await(fiber).pipe(
-              Effect.asSome,
-              Effect.raceFirst(Effect.zipRight(Deferred.await(closing), Effect.as(Effect.sleep(grace), Option.none()))),
+            /** The answer, or what came before it: that the caller is gone, or has been told of the end. */
+            const answer = yield* Deferred.make<A, E | RWKVConnectionError>()
+            const ended = Deferred.fail(answer, clientClosed(operation))
+            const tellEnd = Effect.zipRight(Effect.zipRight(Deferred.await(closing), ended), Effect.never)
+            const created = Effect.exit(Effect.interruptible(Effect.raceFirst(create, tellEnd))).pipe(
               Effect.flatMap((exit) =>
-                Option.isSome(exit) && Exit.isSuccess(exit.value)
-                  ? abandoned(exit.value.value)
-                  : Fiber.interrupt(fiber)
-              ),
-              Effect.asVoid,
-              Effect.interruptible
+                Effect.flatMap(Deferred.done(answer, exit), (taken) =>
+                  taken || Exit.isFailure(exit) ? Effect.void : abandoned(exit.value))
+              )
             )
-            const created = yield* restore(join(operation, fiber)).pipe(
-              Effect.onInterrupt(() => FiberSet.run(fibers, settle))
-            )
-            return yield* owned(created)
+            yield* FiberSet.run(fibers, Effect.uninterruptible(created))
+            if (yield* closed) {
+              yield* ended
+            }
+            const gone = Effect.flatMap(Deferred.interrupt(answer), (early) =>
+              early
+                ? Effect.void
+                : Effect.matchCauseEffect(Deferred.await(answer), {
+                  onFailure: () =>
+                    Effect.void,
+                  onSuccess: abandoned
+                }))
+            return yield* owned(yield* restore(Deferred.await(answer)).pipe(Effect.onInterrupt(() => gone)))
           })
         )
     }

@@ -231,7 +231,7 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
           Effect.gen(function*() {
             const response = yield* send(scopedClient, call, "text/event-stream")
             if (!isOk(response)) return yield* refuse(call, response)
-            if (!(response.headers["content-type"] ?? "").startsWith("text/event-stream")) {
+            if (!/^text\/event-stream\b/i.test(response.headers["content-type"] ?? "")) {
               return yield* new RWKVDecodeError({
                 operation: call.operation,
                 taskId: call.taskId,

@@ -8,6 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
+import type * as Stream from "effect/Stream"
 import * as Generation from "../Generation.js"
 import type * as HttpClient from "../HttpClient.js"
 import type { TaskId, TaskResult } from "../Protocol.js"
@@ -20,7 +21,8 @@ import {
   UnsupportedByServerError
 } from "../RWKVError.js"
 import type * as StreamService from "../StreamService.js"
-import type { BranchError, DeleteOptions, StopOptions, Task, WaitError, WaitOptions } from "../Task.js"
+import type { BranchError, BulkOptions, DeleteOptions, StopOptions, Task, WaitError, WaitOptions } from "../Task.js"
+import { runAll } from "./bulk.js"
 import * as Guards from "./guards.js"
 import type * as Ledger from "./ledger.js"
 import { record } from "./record.js"
@@ -85,11 +87,11 @@ export const make = (
     ).pipe(Effect.withSpan(operation))
 
   const run = (
+    operation: string,
     request: Generation.CreateRequest | Generation.FimRequest,
     options?: WaitOptions
-  ): Effect.Effect<TaskResult, WaitError> => {
-    const operation = "TaskService.run"
-    return Effect.scoped(
+  ): Effect.Effect<TaskResult, WaitError> =>
+    Effect.scoped(
       Effect.flatMap(
         ledger.lifetime.acquire(
           operation,
@@ -112,7 +114,6 @@ export const make = (
         ({ taskId }) => waiting.wait(operation, taskId, options)
       )
     ).pipe(Effect.withSpan(operation))
-  }
 
   const result = Effect.fn("TaskService.result")(function*(id: string) {
     const operation = "TaskService.result"
@@ -249,7 +250,18 @@ export const make = (
     createPersistent: (request: Generation.CreateRequest) =>
       owned("TaskService.createPersistent", create("TaskService.createPersistent", request, "persistent")),
     fim: (request: Generation.FimRequest) => owned("TaskService.fim", fim("TaskService.fim", request)),
-    run,
+    run: (request: Generation.CreateRequest | Generation.FimRequest, options?: WaitOptions) =>
+      run("TaskService.run", request, options),
+    runAll: <E, R>(
+      requests:
+        | Iterable<Generation.CreateRequest | Generation.FimRequest>
+        | Stream.Stream<
+          Generation.CreateRequest | Generation.FimRequest,
+          E,
+          R
+        >,
+      options?: BulkOptions
+    ) => runAll(run, requests, options),
     task: (id: string) =>
       Effect.map(validate.taskId("TaskService.task", id), (taskId) => handle(taskId, Duration.zero)),
     wait,

@@ -51,7 +51,7 @@ export const breach = (issue: ParseResult.ParseIssue, path = ""): string => {
 const isRecord = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
 
 /** Explicit undefined means "not given": it does not hide a default. */
-const merge = (defaults: object, input: Record<string, unknown>) => ({
+const merge = (defaults: object, input: object) => ({
   ...defaults,
   ...Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined))
 })
@@ -88,16 +88,15 @@ export const taskId = (operation: string, id: unknown): Effect.Effect<TaskId, RW
 export const duration = (
   operation: string,
   path: string,
-  input: unknown
-): Effect.Effect<Duration.Duration, RWKVValidationError> =>
-  Option.match(Duration.decodeUnknown(input), {
-    onNone: () => Effect.fail(invalid(operation, path, "must be a duration")),
-    onSome: (duration) =>
-      // Duration takes what is not a length of time for none at all.
-      typeof input === "number" && !(input >= 0)
-        ? Effect.fail(invalid(operation, path, "must be a duration"))
-        : Effect.succeed(duration)
-  })
+  input: unknown,
+  otherwise: Duration.DurationInput
+): Effect.Effect<Duration.Duration, RWKVValidationError> => {
+  const refuse = Effect.fail(invalid(operation, path, "must be a duration"))
+  if (input === undefined) return Effect.succeed(Duration.decode(otherwise))
+  // Duration takes a number that is not a length of time for none at all.
+  if (typeof input === "number" && !(input >= 0)) return refuse
+  return Option.match(Duration.decodeUnknown(input), { onNone: () => refuse, onSome: Effect.succeed })
+}
 
 /** @internal */
 export const integer = (
@@ -129,4 +128,11 @@ export const withDefaults = <A extends object>(
  *
  * @internal
  */
-export const given = <A extends object>(options: A | undefined): Partial<A> => isRecord(options) ? { ...options } : {}
+export const given = <A extends object>(options: A | undefined): Partial<A> => {
+  if (!isRecord(options)) return {}
+  const known = { ...options }
+  for (const key of Object.keys(known)) {
+    if (known[key] === undefined) delete known[key]
+  }
+  return known
+}

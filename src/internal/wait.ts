@@ -107,7 +107,7 @@ export const make = (
 
   const limitOf = (operation: string, options: WaitOptions | undefined) => {
     const { timeout } = validate.given(options)
-    return validate.duration(operation, "timeout", timeout === undefined ? Duration.infinity : timeout)
+    return validate.duration(operation, "timeout", timeout, Duration.infinity)
   }
 
   const wait = (operation: string, id: string, options?: WaitOptions): Effect.Effect<TaskResult, WaitError> =>
@@ -131,7 +131,7 @@ export const make = (
     Effect.gen(function*() {
       const taskId = yield* validate.taskId(operation, id)
       const { within } = validate.given(options)
-      const limit = yield* validate.duration(operation, "within", within === undefined ? "5 seconds" : within)
+      const limit = yield* validate.duration(operation, "within", within, "5 seconds")
       const look = Effect.map(polls(http.status(taskId, { operation })), (info) => ({ ...info, taskId }))
       const ask = reads(http.stop(taskId, { operation }))
       const ended = Effect.gen(function*() {

@@ -25,7 +25,11 @@ export interface Scheduler {
 }
 
 /** @internal */
-export const seconds: Effect.Effect<number> = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1e9)
+export const seconds: Effect.Effect<number> = Effect.map(
+  Effect.clock,
+  // The effectful reading throws in a TestClock whose time has a fraction of a nanosecond.
+  (clock) => Number(clock.unsafeCurrentTimeNanos()) / 1e9
+)
 
 /**
  * Seconds from one time to another, free of the noise of subtracting large floats.

@@ -79,7 +79,11 @@ const row = (
   }
 }
 
+/** The processes of clients live on from case to case; those that are left with open streams do not. */
+export type Pool = Map<Client, Worker>
+
 interface Context {
+  readonly pool: Pool
   readonly server: Server
   readonly clients: ReadonlyArray<Client>
   readonly python: string | undefined
@@ -92,10 +96,11 @@ const sampled = async (server: Server, worker: Worker, job: Job): Promise<Sample
   return { ...figures, requests: taken.requests, serverCpu: taken.cpu }
 }
 
-export const measure = async (one: Case, { clients, python, server }: Context): Promise<ReadonlyArray<Row>> => {
+export const measure = async (one: Case, { clients, pool, python, server }: Context): Promise<ReadonlyArray<Row>> => {
   const chosen = clients.filter(({ name }) => one.clients.includes(name))
   const samples = new Map(chosen.map((client) => [client, new Array<Sample>()]))
-  const workers = new Map<Client, Worker>()
+  const isFresh = one.job.kind === "idle" || one.sideBySide === true
+  const workers: Pool = isFresh ? new Map() : pool
   const drop = (client: Client, error: unknown) => {
     say(`SKIPPED: ${client.title} in "${one.title}" (${reason(error)})`)
     samples.delete(client)
@@ -104,22 +109,16 @@ export const measure = async (one: Case, { clients, python, server }: Context): 
   }
   const open = async (client: Client, server: Server) => {
     const flags = one.job.kind === "idle" ? ["--expose-gc"] : []
-    const worker = await startWorker(client, server.url, python, flags)
-    if (worker.does.includes(needs(one.job))) {
-      workers.set(client, worker)
-    } else {
-      worker.end()
-      samples.delete(client)
-    }
+    workers.set(client, await startWorker(client, server.url, python, flags))
   }
   const attempt = async (client: Client, counts: boolean, server: Server) => {
     try {
       if (!workers.has(client)) await open(client, server)
       const worker = workers.get(client)
-      if (worker === undefined) return
+      if (worker === undefined || !worker.does.includes(needs(one.job))) return void samples.delete(client)
       const sample = await sampled(server, worker, one.job)
       if (counts) samples.get(client)?.push(sample)
-      if (one.job.kind !== "idle") return
+      if (!isFresh) return
       worker.end()
       workers.delete(client)
     } catch (error) {
@@ -134,13 +133,12 @@ export const measure = async (one: Case, { clients, python, server }: Context): 
   for (let round = -one.warmUp; round < one.rounds; round++) {
     // Nobody is always first, and nobody always follows the same one.
     const turn = [...samples.keys()]
-    const order = round % 2 === 0 ? turn : turn.reverse()
+    const order = round % 2 === 0 ? turn : turn.toReversed()
     const first = Math.abs(round) % Math.max(1, order.length)
     const clients = [...order.slice(first), ...order.slice(0, first)]
     if (one.sideBySide === true) await Promise.all(clients.map(alone))
     else for (const client of clients) await attempt(client, round >= 0, server)
   }
-  for (const worker of workers.values()) worker.end()
   const raw = [...samples].find(([client]) => client.name === "raw")?.[1] ?? []
   return [...samples].filter(([, all]) => all.length > 0).map(([client, all]) => row(one, client, all, raw))
 }

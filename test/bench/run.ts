@@ -13,7 +13,7 @@ import { parseArgs } from "node:util"
 import { cases, clients } from "./cases.js"
 import { cold, type ColdRow } from "./cold.js"
 import { draw } from "./draw.js"
-import { measure, type Row } from "./measure.js"
+import { measure, type Pool, type Row } from "./measure.js"
 import { startServer } from "./process.js"
 import { bench, compile, install, python, say, versionOf } from "./setup.js"
 import { coldTable, table } from "./table.js"
@@ -45,14 +45,17 @@ say(Object.entries(versions).map(([name, version]) => `${name} ${version}`).join
 
 const begun = performance.now()
 const server = await startServer()
+const pool: Pool = new Map()
 const rows: Array<Row> = []
 for (const one of cases(values.quick)) {
   if (!wanted(`${one.group} ${one.title}`)) continue
-  const context = { server, clients: chosen, python: "command" in found ? found.command : undefined }
+  const context = { pool, server, clients: chosen, python: "command" in found ? found.command : undefined }
+  const from = performance.now()
   const measured = await measure(one, context)
   rows.push(...measured)
-  say(table(one.title, measured))
+  say(table(`${one.title} (${Math.round((performance.now() - from) / 1000)} s)`, measured))
 }
+for (const worker of pool.values()) worker.end()
 server.end()
 
 const coldRows: ReadonlyArray<ColdRow> = wanted("cold start: import and size")

@@ -28,7 +28,7 @@ setFlagsFromString("--expose-gc")
 const gc: () => void = runInNewContext("gc")
 
 const status = TaskService.status(Tcp.id)
-const anyOf = <A>(effect: Effect.Effect<A, unknown, RWKV.RWKV>) => Effect.asVoid<unknown, unknown, RWKV.RWKV>(effect)
+const anyOf = (effect: Effect.Effect<unknown, unknown, RWKV.RWKV>): Effect.Effect<unknown, unknown, RWKV.RWKV> => effect
 
 describe("seen in measurements", () => {
   Tcp.overBoth("F72 a non-2xx answer whose body nobody reads", (http) =>
@@ -122,12 +122,12 @@ describe("seen in measurements", () => {
         ]
       }))
       yield* Effect.gen(function*() {
-        const collect = yield* Effect.fork(Effect.forever(Effect.zipRight(Effect.sync(gc), Effect.sleep(20))))
+        const collect = yield* Effect.fork(Effect.repeatN(Effect.zipRight(Effect.sleep(60), Effect.sync(gc)), 5))
         const texts = yield* Effect.all(Array.from({ length: 30 }, () => textOf("subscribe")), { concurrency: 30 })
         yield* Fiber.interrupt(collect)
         expect(new Set(texts)).toEqual(new Set([words.join("")]))
         expect(server.requests.filter(({ path }) => path.endsWith("/stream"))).toHaveLength(30)
-      }).pipe(Tcp.client(server, http))
+      }).pipe(Tcp.client(server, http, { requestTimeout: "15 seconds" }))
     }))
 
   const bodies = {

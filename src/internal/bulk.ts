@@ -1,0 +1,61 @@
+/**
+ * Many runs, a bounded number at a time, in constant memory.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import { hasProperty } from "effect/Predicate"
+import * as Stream from "effect/Stream"
+import type { CreateRequest, FimRequest } from "../Generation.js"
+import type { TaskResult } from "../Protocol.js"
+import type { RWKVValidationError } from "../RWKVError.js"
+import type { BulkOptions, BulkResult, WaitError, WaitOptions } from "../Task.js"
+import * as validate from "./validate.js"
+
+type Request = CreateRequest | FimRequest
+
+const operation = "TaskService.runAll"
+
+const concurrencyOf = (given: unknown): Effect.Effect<number, RWKVValidationError> =>
+  given === undefined
+    // A quarter of the server's cache: every task beyond its 256 evicts another, running or not.
+    ? Effect.succeed(64)
+    : typeof given === "number" && Number.isInteger(given) && given > 0
+    ? Effect.succeed(given)
+    : Effect.fail(validate.invalid(operation, "concurrency", "must be a positive integer"))
+
+const isStream = <A, E, R>(input: Iterable<A> | Stream.Stream<A, E, R>): input is Stream.Stream<A, E, R> =>
+  hasProperty(input, Stream.StreamTypeId)
+
+/** @internal */
+export const runAll = <E, R>(
+  run: (operation: string, request: Request, options: WaitOptions) => Effect.Effect<TaskResult, WaitError>,
+  requests: Iterable<Request> | Stream.Stream<Request, E, R>,
+  options: BulkOptions | undefined
+): Stream.Stream<BulkResult, E | WaitError, R> =>
+  Stream.unwrap(Effect.gen(function*() {
+    const { concurrency, failures, onProgress, ...wait } = validate.given(options)
+    const atOnce = yield* concurrencyOf(concurrency)
+    if (!hasProperty(requests, Symbol.iterator) && !isStream(requests)) {
+      return yield* validate.invalid(operation, "", "must be an iterable or a Stream of requests")
+    }
+    let done = 0
+    let failed = 0
+    const results = (isStream(requests) ? requests : Stream.fromIterable(requests)).pipe(
+      Stream.zipWithIndex,
+      Stream.mapEffect(
+        ([request, index]) =>
+          Effect.tap(
+            Effect.map(Effect.either(run(operation, request, wait)), (result): BulkResult => ({ index, result })),
+            ({ result }) => {
+              done++
+              if (Either.isLeft(result)) failed++
+              return onProgress === undefined ? Effect.void : onProgress({ done, failed })
+            }
+          ),
+        { concurrency: atOnce, unordered: true }
+      )
+    )
+    return failures === "fail" ? Stream.tap(results, ({ result }) => result) : results
+  }))

@@ -1,0 +1,154 @@
+/**
+ * Whatever a program does and wherever it is interrupted: when it is over, nothing of it runs on the server, nothing is open,
+ * and what `run` and text streams made is deleted.
+ *
+ * A bare `TaskService.create`, `continue` or `fork` hands its task to the caller, as does a detached stream: these programs
+ * stop such tasks themselves, in the way a careful program would (`acquireUseRelease`).
+ */
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Exit, FastCheck as fc, Fiber, Layer, Scope, Stream } from "effect"
+import { RWKV, StreamService, type Task, TaskService } from "effect-rwkv"
+import { Emulator } from "effect-rwkv/testing"
+import * as Clock from "../faults/support/clock.js"
+
+const numRuns = Number(process.env["FC_RUNS"] ?? 100)
+
+type Program = Effect.Effect<unknown, unknown, RWKV.RWKV>
+
+/** The SDK's own: nothing may be left of them. */
+const own = { prompt: "own", maxTokens: 300 }
+/** Handed to the program. */
+const handed = { prompt: "mine", maxTokens: 300 }
+
+const stopped = (create: Effect.Effect<Task.Task, unknown, RWKV.RWKV>, use: (task: Task.Task) => Program): Program =>
+  Effect.acquireUseRelease(Effect.interruptible(create), use, (task) => Effect.ignore(task.stop()))
+
+const transport = fc.constantFrom("subscribe" as const, "direct" as const)
+
+const uses: ReadonlyArray<(task: Task.Task) => Program> = [
+  (task) => task.wait(),
+  (task) => task.wait({ by: "subscription" }),
+  (task) => task.wait({ timeout: "200 millis" }),
+  (task) => Stream.runDrain(task.stream()),
+  (task) => Stream.runDrain(Stream.take(task.stream({ onInterrupt: "stop" }), 1)),
+  (task) => task.stop(),
+  (task) => task.delete(),
+  (task) => task.result,
+  (task) => Effect.zipRight(task.wait(), stopped(task.continue({ prompt: "mine" }), (next) => next.wait())),
+  (task) => Effect.zipRight(task.wait(), Stream.runDrain(StreamService.continue(task.id, { prompt: "mine" }))),
+  (task) => Effect.zipRight(task.wait(), Stream.runDrain(StreamService.fork(task.id, { prompt: "mine" }))),
+  (task) =>
+    Effect.zipRight(
+      task.wait(),
+      Effect.all([
+        stopped(task.fork({ prompt: "mine" }), (fork) => fork.wait()),
+        Stream.runDrain(Stream.take(StreamService.fork(task.id, { prompt: "mine" }), 1))
+      ], { concurrency: 2 })
+    )
+]
+
+const program: fc.Arbitrary<Program> = fc.oneof(
+  fc.constant(TaskService.run(own)),
+  fc.constant(TaskService.run({ prefix: "own", maxTokens: 300 })),
+  fc.constant(TaskService.run(own, { timeout: "300 millis" })),
+  fc.record({ take: fc.option(fc.nat(3), { nil: undefined }), transport }).map(({ take, transport }) => {
+    const text = StreamService.create(own, { transport })
+    return Stream.runDrain(take === undefined ? text : Stream.take(text, take))
+  }),
+  transport.map((transport) => Stream.runForEach(StreamService.create(own, { transport }), () => Effect.fail("no"))),
+  transport.map((transport) => Stream.runDrain(StreamService.fim({ prefix: "own", maxTokens: 300 }, { transport }))),
+  transport.map((transport) => {
+    const race = () => Stream.runHead(StreamService.create(own, { transport }))
+    return Effect.raceAll([race(), race(), race()])
+  }),
+  fc.record({ use: fc.constantFrom(...uses), persistent: fc.boolean() }).map(({ persistent, use }) =>
+    stopped(TaskService.create({ ...handed, persistence: persistent ? "persistent" : "temporary" }), use)
+  )
+)
+
+const scenario = fc.record({
+  programs: fc.array(fc.record({ program, begin: fc.nat(1500), interrupt: fc.option(fc.nat(2500)) }), {
+    minLength: 1,
+    maxLength: 6
+  }),
+  close: fc.nat(4000),
+  tokensPerPulse: fc.integer({ min: 1, max: 40 }),
+  prefillPerToken: fc.constantFrom(0, 1, 10)
+})
+
+describe("leaks", () => {
+  it("nothing is left of any program", () =>
+    fc.assert(
+      fc.asyncProperty(scenario, ({ close, programs, ...server }) =>
+        Effect.gen(function*() {
+          const emulator = yield* Emulator.Emulator
+          const scope = yield* Scope.make()
+          const client = yield* Layer.buildWithScope(RWKV.layer(), scope)
+          const fibers = yield* Effect.forEach(programs, ({ begin, interrupt, program }) =>
+            Effect.gen(function*() {
+              yield* Effect.sleep(begin)
+              const fiber = yield* Effect.fork(Effect.exit(program))
+              if (interrupt === null) return yield* Fiber.await(fiber)
+              yield* Effect.sleep(interrupt)
+              return yield* Fiber.interrupt(fiber)
+            }).pipe(Effect.provide(client), Effect.forkDaemon))
+          yield* Effect.sleep(close)
+          // A program that hands over tasks has to be there to stop them: it ends before its client.
+          yield* Fiber.interruptAll(fibers)
+          yield* Scope.close(scope, Exit.void)
+          expect(yield* emulator.openStreams).toBe(0)
+          yield* Effect.sleep("5 seconds")
+          expect([yield* emulator.openStreams, yield* emulator.running]).toEqual([0, 0])
+          const left = (yield* emulator.tasks).map(({ taskId }) => made.get(taskId)).filter((prompt) =>
+            prompt !== "mine"
+          )
+          made.clear()
+          expect(left).toEqual([])
+        }).pipe(
+          Effect.provide(Emulator.layer({ ...server, reply })),
+          Clock.run("1 hour"),
+          Effect.runPromise
+        )),
+      { numRuns }
+    ), 1_000_000)
+
+  it("a client that is closed under its programs leaves nothing of its own", () =>
+    fc.assert(
+      fc.asyncProperty(scenario, ({ close, programs, ...server }) =>
+        Effect.gen(function*() {
+          const emulator = yield* Emulator.Emulator
+          const scope = yield* Scope.make()
+          const client = yield* Layer.buildWithScope(RWKV.layer(), scope)
+          const fibers = yield* Effect.forEach(programs, ({ begin, program }) =>
+            Effect.sleep(begin).pipe(
+              Effect.zipRight(Effect.exit(program)),
+              Effect.provide(client),
+              Effect.forkDaemon
+            ))
+          yield* Effect.sleep(close)
+          yield* Scope.close(scope, Exit.void)
+          expect(yield* emulator.openStreams).toBe(0)
+          yield* Effect.forEach(fibers, Fiber.await)
+          yield* Effect.sleep("30 seconds")
+          expect(yield* emulator.openStreams).toBe(0)
+          const left = (yield* emulator.tasks).map(({ taskId }) => made.get(taskId)).filter((prompt) =>
+            prompt !== "mine"
+          )
+          made.clear()
+          expect(left).toEqual([])
+        }).pipe(
+          Effect.provide(Emulator.layer({ ...server, reply })),
+          Clock.run("1 hour"),
+          Effect.runPromise
+        )),
+      { numRuns }
+    ), 1_000_000)
+})
+
+/** Which prompt made which task. */
+const made = new Map<string, string>()
+
+const reply = ({ endpoint, taskId, text }: Emulator.PromptRequest): Emulator.Script => {
+  if (!made.has(taskId)) made.set(taskId, endpoint === "fim" ? "own" : text)
+  return { tokens: ["a", "漢", "b"], end: "loop" }
+}

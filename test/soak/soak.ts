@@ -1,0 +1,133 @@
+/**
+ * Many streams and waits at once against the emulator over real sockets, with faults: every text is compared, every failure
+ * has to be typed, and nothing may be left.
+ *
+ *     npx tsx --expose-gc test/soak/soak.ts --seconds 60 --streams 1000 --waits 256
+ *     npx tsx --expose-gc test/soak/soak.ts --seconds 10 --streams 100 --waits 32        # as in CI
+ *     npx tsx --expose-gc test/soak/soak.ts --cache 256                                  # live tasks are evicted
+ */
+import { HttpServer } from "@effect/platform"
+import { NodeHttpClient, NodeHttpServer } from "@effect/platform-node"
+import { Cause, Effect, Exit, Layer, Option, Schedule, Stream } from "effect"
+import { RWKV, RWKVError, StreamService, TaskService } from "effect-rwkv"
+import { Emulator } from "effect-rwkv/testing"
+import { createServer } from "node:http"
+import { parseArgs } from "node:util"
+
+const { FaultKind } = Emulator
+
+const { values } = parseArgs({
+  options: {
+    seconds: { type: "string", default: "60" },
+    streams: { type: "string", default: "1000" },
+    waits: { type: "string", default: "256" },
+    cache: { type: "string", default: "2048" },
+    faults: { type: "string", default: "5" }
+  }
+})
+const seconds = Number(values.seconds)
+const streams = Number(values.streams)
+const waits = Number(values.waits)
+const cacheCapacity = Number(values.cache)
+const rate = Number(values.faults) / 100
+
+const words = [
+  "hello ",
+  "漢字",
+  "かな",
+  "한국어 ",
+  "😀",
+  "👩‍👩‍👧‍👦",
+  "e\u0301",
+  "שלום ",
+  "\n",
+  "world",
+  "\u2028",
+  "größer "
+]
+const textFor = (prompt: string): string => {
+  let state = Number(prompt)
+  return Array.from({ length: 40 + state % 60 }, () => {
+    state = (state * 1103515245 + 12345) % 2147483648
+    return words[state % words.length] ?? ""
+  }).join("")
+}
+
+/** Seven bytes a token: characters are cut anywhere. */
+const tokensOf = (text: string): ReadonlyArray<Uint8Array> => {
+  const bytes = new TextEncoder().encode(text)
+  return Array.from({ length: Math.ceil(bytes.length / 7) }, (_, index) => bytes.subarray(index * 7, index * 7 + 7))
+}
+
+const kinds: ReadonlyArray<Emulator.Fault> = [
+  { on: { path: /stream$|tmp$/ }, kind: FaultKind.Cut({ afterBytes: 300, clean: false }) },
+  { on: { path: "/stream" }, kind: FaultKind.Cut({ afterBytes: 500, clean: true }) },
+  { on: { path: /stream$|tmp$/ }, kind: FaultKind.Stall({ afterBytes: 200 }) },
+  { on: { path: /stream$|tmp$/ }, kind: FaultKind.Split({ size: 3 }) },
+  { on: { path: /status|get_result|stream$/ }, kind: FaultKind.Status({ status: 503 }) },
+  { on: { path: /status|get_result|stream$/ }, kind: FaultKind.Reset({ executed: true }) },
+  { kind: FaultKind.Delay({ duration: "1 second" }) },
+  { on: { path: "/tmp" }, kind: FaultKind.Reset({ executed: true }) },
+  { on: { path: /stop|delete/ }, kind: FaultKind.Status({ status: 500 }) }
+]
+
+const counts = { streamed: 0, waited: 0, compared: 0, leftEarly: 0, failed: 0, mismatched: 0, hung: 0, untyped: 0 }
+const tags = new Map<string, number>()
+
+const server = createServer()
+const sockets = Effect.async<number>((resume) => {
+  server.getConnections((_, count) => resume(Effect.succeed(count)))
+})
+
+const program = Effect.gen(function*() {
+  const emulator = yield* Emulator.Emulator
+  for (const fault of kinds) {
+    yield* emulator.inject({
+      ...fault,
+      times: Infinity,
+      on: { ...fault.on, when: () => Math.random() < rate * 2 / kinds.length }
+    })
+  }
+  yield* Effect.fork(Effect.repeat(emulator.clearRequests, Schedule.spaced("1 second")))
+  const [before, after] = yield* Effect.gen(function*() {
+    yield* load(seconds / 5)
+    const before = yield* heap
+    yield* load(seconds * 4 / 5)
+    return [before, yield* heap] as const
+  }).pipe(Effect.provide(client))
+  const drained = Effect.all([emulator.running, emulator.openStreams, sockets]).pipe(
+    Effect.repeat({ until: (left) => left.every((count) => count === 0), schedule: Schedule.spaced("50 millis") }),
+    Effect.timeoutOption("30 seconds")
+  )
+  yield* drained
+  const left = {
+    running: yield* emulator.running,
+    openStreams: yield* emulator.openStreams,
+    sockets: yield* sockets
+  }
+  const report = {
+    seconds,
+    cacheCapacity,
+    ...counts,
+    failures: Object.fromEntries(tags),
+    heapBefore: `${before.toFixed(1)} MB`,
+    heapAfter: `${after.toFixed(1)} MB`,
+    left
+  }
+  process.stdout.write(`${JSON.stringify(report, null, 2)}\n`)
+  const bad = counts.mismatched + counts.hung + counts.untyped + left.sockets + left.openStreams + left.running
+  // Half a megabyte a second would be a leak; what the emulator and V8 keep is not.
+  const leaks = after - before > Math.max(50, seconds / 2)
+  process.exitCode = bad === 0 && !leaks && counts.compared > 0 ? 0 : 1
+})
+
+const emulator = Emulator.layerServer({
+  reply: ({ text }) => ({ tokens: tokensOf(textFor(text)) }),
+  cacheCapacity,
+  maxBatchSize: 2048,
+  pulse: "300 millis",
+  tokensPerPulse: 16,
+  defaultMaxTokens: 4000
+}).pipe(Layer.provideMerge(NodeHttpServer.layer(() => server, { port: 0, host: "127.0.0.1" })))
+
+Effect.runFork(program.pipe(Effect.provide(emulator)))
