@@ -2,8 +2,8 @@
  * Every way an operation can fail, one class for each that a caller can act on differently.
  *
  * No error holds a request, a header or a prompt. All are Schemas, so they can cross a wire, and all have `operation` (the
- * public name of what was called), a `message` of one line, and `isRetryable`: whether the same call may succeed later
- * without having been executed twice.
+ * public name of what was called), a `message` of one line, and `isRetryable`: whether the cause is transient. Repeating a
+ * read is then safe; repeating what makes the server work may make it work twice, unless `requestSent` is false.
  *
  * @since 0.1.0
  */

@@ -64,7 +64,7 @@ const waits = (title: string, durations: ReadonlyArray<number>, rounds: number):
   unit: "task",
   job: { kind: "wait", durations, tasks: 25 * durations.length, atOnce: 25 * durations.length },
   clients: ["raw", "undiciChunk", "fetchChunk", ...runs, "python"],
-  warmUp: rounds > 1 ? 1 : 0,
+  warmUp: 0,
   rounds
 })
 
@@ -72,6 +72,7 @@ export const cases = (quick: boolean): ReadonlyArray<Case> => {
   const rounds = quick ? 2 : 7
   const warm = quick ? 2 : 8
   const size = (full: number) => quick ? full / 4 : full
+  const many = quick ? 64 : 256
   const growing = quick ? [1, 64] : [1, 4, 16, 64, 256, 1024]
   const texts = quick ? [10, 20] : [10, 12, 14, 16, 18, 20, 22, 24]
   return [
@@ -103,14 +104,13 @@ export const cases = (quick: boolean): ReadonlyArray<Case> => {
       rounds,
       1
     ),
-    stream("many", "256 streams", { frames: size(200) }, 256, [...own, ...elements, ...peers], rounds),
-    ...(quick ? [] : [stream("many", "1,024 streams", { frames: 50 }, 1024, [...own, ...fastPeers], rounds)]),
+    stream("many", `${many} streams`, { frames: size(200) }, many, [...own, ...elements, ...fastPeers], rounds, 1),
     stream(
       "many",
-      "256 streams, 10 frames a second each",
+      `${many} streams, 10 frames a second each`,
       { frames: size(20), pace: 100, size: 40 },
-      256,
-      [...own, "undiciRun", "openai", "effectAi"],
+      many,
+      [...own, "undiciRun", "openai"],
       rounds,
       1
     ),
@@ -125,14 +125,14 @@ export const cases = (quick: boolean): ReadonlyArray<Case> => {
     },
     {
       group: "wait",
-      title: "create and wait, tasks of 300 ms, 250 at once",
+      title: `create and wait, tasks of 300 ms, ${many} at once`,
       unit: "task",
-      job: { kind: "wait", durations: [300], tasks: quick ? 250 : 1000, atOnce: 250 },
-      clients: [...own, ...runs, "python"],
+      job: { kind: "wait", durations: [300], tasks: many * 4, atOnce: many },
+      clients: ["raw", "undiciChunk", "undiciRun", "python"],
       warmUp: 1,
       rounds
     },
-    waits("create and wait, tasks of 50 ms to 3 s", [50, 300, 1000, 3000], quick ? 1 : 3),
+    waits("create and wait, tasks of 50 ms to 3 s", [50, 300, 1000, 3000], quick ? 1 : 2),
     ...(quick ? [] : [{ ...waits("create and wait, tasks of 10 s and 30 s", [10_000, 30_000], 1), sideBySide: true }]),
     {
       group: "heap",
@@ -150,7 +150,8 @@ export const cases = (quick: boolean): ReadonlyArray<Case> => {
         { frames: 16_384 / streams },
         streams,
         own,
-        rounds
+        rounds,
+        1
       )
     ),
     ...texts.map((power) =>

@@ -75,9 +75,83 @@ const counts = { streamed: 0, waited: 0, compared: 0, leftEarly: 0, failed: 0, m
 const tags = new Map<string, number>()
 
 const server = createServer()
+// Longer than the client keeps one: here the event loop of both sides is one, and late.
+server.keepAliveTimeout = 60_000
 const sockets = Effect.async<number>((resume) => {
   server.getConnections((_, count) => resume(Effect.succeed(count)))
 })
+
+const heap = Effect.sync(() => {
+  globalThis.gc?.()
+  return process.memoryUsage().heapUsed / 1e6
+})
+
+const judge = (prompt: string, exit: Exit.Exit<Option.Option<string>, unknown>, done: "streamed" | "waited") => {
+  if (Exit.isSuccess(exit)) {
+    if (Option.isNone(exit.value)) {
+      counts.hung++
+      return
+    }
+    counts[done]++
+    counts.compared++
+    if (exit.value.value !== textFor(prompt)) counts.mismatched++
+    return
+  }
+  const failure = Option.getOrNull(Cause.failureOption(exit.cause))
+  if (!RWKVError.isRWKVError(failure)) {
+    counts.untyped++
+    process.stderr.write(`${Cause.pretty(exit.cause)}\n`)
+    return
+  }
+  counts.failed++
+  const code = "code" in failure && failure.code !== undefined ? ` ${failure.code}` : ""
+  const tag = `${failure._tag}${"kind" in failure ? ` ${failure.kind}` : code}`
+  tags.set(tag, (tags.get(tag) ?? 0) + 1)
+}
+
+const patience = { idleTimeout: "2 seconds", stallTimeout: "60 seconds" } as const
+let next = 1
+
+const streamOnce = Effect.gen(function*() {
+  const prompt = String(next++)
+  const transport = next % 2 === 0 ? "direct" : "subscribe"
+  const stream = StreamService.create({ prompt }, { transport, ...patience })
+  if (next % 10 === 0) {
+    yield* Effect.exit(Stream.runDrain(Stream.take(stream, 1)))
+    counts.leftEarly++
+    return
+  }
+  judge(prompt, yield* Effect.exit(Effect.timeoutOption(Stream.mkString(stream), "3 minutes")), "streamed")
+})
+
+const waitOnce = Effect.gen(function*() {
+  const prompt = String(next++)
+  const text = Effect.map(TaskService.run({ prompt }), (result) => result.text)
+  judge(prompt, yield* Effect.exit(Effect.timeoutOption(text, "3 minutes")), "waited")
+})
+
+const until = (deadline: number, once: Effect.Effect<void, never, RWKV.RWKV>) =>
+  Effect.whileLoop({ while: () => performance.now() < deadline, body: () => once, step: () => {} })
+
+const load = (time: number) =>
+  Effect.suspend(() => {
+    const deadline = performance.now() + time * 1000
+    return Effect.all([
+      Effect.forEach(Array.from({ length: streams }), () => until(deadline, streamOnce), { concurrency: "unbounded" }),
+      Effect.forEach(Array.from({ length: waits }), () => until(deadline, waitOnce), { concurrency: "unbounded" })
+    ], { concurrency: 2 })
+  })
+
+const client = Layer.unwrapEffect(
+  HttpServer.addressWith((address) =>
+    Effect.succeed(
+      RWKV.layer({
+        baseUrl: address._tag === "TcpAddress" ? `http://127.0.0.1:${address.port}` : "",
+        requestTimeout: "60 seconds"
+      }).pipe(Layer.provide(NodeHttpClient.layerUndici))
+    )
+  )
+)
 
 const program = Effect.gen(function*() {
   const emulator = yield* Emulator.Emulator
