@@ -104,7 +104,7 @@ export const cases = (quick: boolean): ReadonlyArray<Case> => {
       rounds,
       1
     ),
-    stream("many", `${many} streams`, { frames: size(200) }, many, [...own, ...elements, ...fastPeers], rounds, 1),
+    stream("many", `${many} streams`, { frames: size(200) }, many, [...own, ...fastPeers], rounds, 1),
     stream(
       "many",
       `${many} streams, 10 frames a second each`,
@@ -139,7 +139,7 @@ export const cases = (quick: boolean): ReadonlyArray<Case> => {
       title: "heap of an open, silent stream",
       unit: "stream",
       job: { kind: "idle", scenario: scenario({ frames: 2, size: 40, pace: 3_600_000 }), streams: 256 },
-      clients: [...own, ...runs, "openai", "vercel", "effectAi"],
+      clients: [...own, "openai", "vercel", "effectAi"],
       warmUp: 0,
       rounds: quick ? 1 : 3
     },

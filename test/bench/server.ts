@@ -104,11 +104,14 @@ interface Paced {
 }
 
 const paced = new Set<Paced>()
+/** The ids of paced streams that have not ended. */
+const open = new Set<string>()
 
 const tick = () => {
   for (const stream of paced) {
     if (stream.response.destroyed) {
       paced.delete(stream)
+      open.delete(stream.id)
       continue
     }
     const now = micros()
@@ -119,12 +122,14 @@ const tick = () => {
     stream.due += stream.scenario.pace * 1000
     if (--stream.left > 0) continue
     paced.delete(stream)
+    open.delete(stream.id)
     stream.response.end(stream.tail)
   }
 }
 
 let ticking: NodeJS.Timeout | undefined
 const pace = (stream: Omit<Paced, "due" | "left">) => {
+  open.add(stream.id)
   paced.add({ ...stream, due: micros(), left: stream.scenario.frames })
   ticking ??= setInterval(tick, 1)
 }
@@ -166,7 +171,7 @@ const task = (response: ServerResponse, id: string, verb: string) => {
   const wanted = decode(id)
   if (wanted === undefined) return json(response, { detail: "no such scenario" }, 404)
   const end = ends.get(id)
-  const finished = end === undefined || micros() >= end
+  const finished = end === undefined ? !open.has(id) : micros() >= end
   const info = { task_id: id, status: finished ? 3 : 2, generated_buf: 1 }
   switch (verb) {
     case "stream":

@@ -17,6 +17,8 @@ type Program = Effect.Effect<unknown, unknown, RWKV.RWKV>
 
 /** The SDK's own: nothing may be left of them. */
 const own = { prompt: "own", maxTokens: 300 }
+/** The SDK's to stop, the caller's to keep. */
+const kept = { prompt: "kept", maxTokens: 300 }
 /** Handed to the program. */
 const handed = { prompt: "mine", maxTokens: 300 }
 
@@ -57,6 +59,11 @@ const program: fc.Arbitrary<Program> = fc.oneof(
   }),
   transport.map((transport) => Stream.runForEach(StreamService.create(own, { transport }), () => Effect.fail("no"))),
   transport.map((transport) => Stream.runDrain(StreamService.fim({ prefix: "own", maxTokens: 300 }, { transport }))),
+  fc.record({ take: fc.nat(4), transport, persistent: fc.boolean() }).map(({ persistent, take, transport }) => {
+    const request = persistent ? { ...kept, persistence: "persistent" as const } : kept
+    return Stream.runDrain(Stream.take(StreamService.createEvents(request, { transport }), take))
+  }),
+  transport.map((transport) => Stream.runDrain(StreamService.createEvents(kept, { transport }))),
   transport.map((transport) => {
     const race = () => Stream.runHead(StreamService.create(own, { transport }))
     return Effect.raceAll([race(), race(), race()])
@@ -74,6 +81,21 @@ const scenario = fc.record({
   close: fc.nat(4000),
   tokensPerPulse: fc.integer({ min: 1, max: 40 }),
   prefillPerToken: fc.constantFrom(0, 1, 10)
+})
+
+/** Which prompt made which task. */
+const made = new Map<string, string>()
+
+const reply = ({ endpoint, taskId, text }: Emulator.PromptRequest): Emulator.Script => {
+  if (!made.has(taskId)) made.set(taskId, endpoint === "fim" ? "own" : text)
+  return { tokens: ["a", "漢", "b"], end: "loop" }
+}
+
+const nothingLeft = Effect.gen(function*() {
+  const emulator = yield* Emulator.Emulator
+  const tasks = (yield* emulator.tasks).map(({ status, taskId }) => ({ prompt: made.get(taskId), status }))
+  made.clear()
+  expect(tasks.filter(({ prompt, status }) => prompt === "own" || prompt === "kept" && status !== 3)).toEqual([])
 })
 
 describe("leaks", () => {
@@ -99,11 +121,7 @@ describe("leaks", () => {
           expect(yield* emulator.openStreams).toBe(0)
           yield* Effect.sleep("5 seconds")
           expect([yield* emulator.openStreams, yield* emulator.running]).toEqual([0, 0])
-          const left = (yield* emulator.tasks).map(({ taskId }) => made.get(taskId)).filter((prompt) =>
-            prompt !== "mine"
-          )
-          made.clear()
-          expect(left).toEqual([])
+          yield* nothingLeft
         }).pipe(
           Effect.provide(Emulator.layer({ ...server, reply })),
           Clock.run("1 hour"),
@@ -129,13 +147,9 @@ describe("leaks", () => {
           yield* Scope.close(scope, Exit.void)
           expect(yield* emulator.openStreams).toBe(0)
           yield* Effect.forEach(fibers, Fiber.await)
-          yield* Effect.sleep("30 seconds")
+          yield* Effect.sleep("2 seconds")
           expect(yield* emulator.openStreams).toBe(0)
-          const left = (yield* emulator.tasks).map(({ taskId }) => made.get(taskId)).filter((prompt) =>
-            prompt !== "mine"
-          )
-          made.clear()
-          expect(left).toEqual([])
+          yield* nothingLeft
         }).pipe(
           Effect.provide(Emulator.layer({ ...server, reply })),
           Clock.run("1 hour"),
@@ -144,11 +158,3 @@ describe("leaks", () => {
       { numRuns }
     ), 1_000_000)
 })
-
-/** Which prompt made which task. */
-const made = new Map<string, string>()
-
-const reply = ({ endpoint, taskId, text }: Emulator.PromptRequest): Emulator.Script => {
-  if (!made.has(taskId)) made.set(taskId, endpoint === "fim" ? "own" : text)
-  return { tokens: ["a", "漢", "b"], end: "loop" }
-}

@@ -202,6 +202,6 @@ const emulator = Emulator.layerServer({
   pulse: "300 millis",
   tokensPerPulse: 16,
   defaultMaxTokens: 4000
-}).pipe(Layer.provideMerge(NodeHttpServer.layer(() => server, { port: 0, host: "127.0.0.1" })))
+}).pipe(Layer.provideMerge(NodeHttpServer.layer(() => server, { port: 0, host: "127.0.0.1", backlog: 4096 })))
 
 Effect.runFork(program.pipe(Effect.provide(emulator)))
