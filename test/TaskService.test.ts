@@ -130,6 +130,17 @@ describe("create", () => {
       }
     }).pipe(against()))
 
+  it.effect("interrupted between two attempts, makes no further one", () =>
+    Effect.gen(function*() {
+      const { inject } = yield* Emulator.Emulator
+      yield* inject({ kind: Emulator.FaultKind.Status({ status: 429, headers: { "retry-after": "2" } }) })
+      const fiber = yield* Effect.fork(TaskService.create({ prompt: "a" }))
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.interrupt(fiber)
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(yield* count("POST tmp"), 1)
+    }).pipe(against()))
+
   it.effect("is repeated while the connection is refused", () =>
     Effect.gen(function*() {
       const emulator = yield* Emulator.Emulator

@@ -27,6 +27,7 @@ import { follow, type Policy } from "./follow.js"
 import type * as Ledger from "./ledger.js"
 import type { Lifetime } from "./lifetime.js"
 import type { Frame } from "./sse.js"
+import * as retry from "./retry.js"
 import * as validate from "./validate.js"
 
 /** @internal */
@@ -54,6 +55,8 @@ const isTaskId = Schema.is(TaskId)
 
 /** @internal */
 export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVConfig.Service) => {
+  const creates = retry.creates(config.retry)
+
   const settings = (operation: string, options: FollowOptions) =>
     Effect.all({
       idleTimeout: validate.duration(operation, "idleTimeout", options.idleTimeout, "30 seconds"),
@@ -115,7 +118,8 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
         })
       yield* run.before
       const entered = run.group === undefined ? undefined : yield* enter(run.group)
-      return yield* lifetime.acquire(
+      // Each attempt is acquired by itself: a caller that leaves between two of them has nothing to stop.
+      return yield* creates(lifetime.acquire(
         operation,
         Effect.catchAll(begin, run.explain),
         ({ opened, prefillTime, taskId }) => {
@@ -128,7 +132,7 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
           )
         },
         ({ opened, taskId }) => Effect.zipRight(opened?.connection.close ?? Effect.void, farewell(taskId)(false))
-      )
+      ))
     })).pipe(Stream.withSpan(operation))
   }
 

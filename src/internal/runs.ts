@@ -38,7 +38,6 @@ const replay = (taskId: TaskId, recording: Ledger.Recording): Events =>
 export const make = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Service) => {
   const guards = Guards.make(http, ledger, config.retry)
   const { attach, launch } = Launch.make(http, ledger.lifetime, config)
-  const creates = retry.creates(config.retry)
   const reads = retry.reads(config.retry)
 
   const explain = (id: string) => (error: RWKVError) =>
@@ -57,7 +56,7 @@ export const make = (http: HttpService, config: RWKVConfig.Service, ledger: Ledg
       operation,
       options: { ...chosen, cleanup: chosen.cleanup ?? cleanup },
       before: Effect.void,
-      create: Effect.flatMap(complete, (request) => creates(create(request, { operation }))),
+      create: Effect.flatMap(complete, (request) => create(request, { operation })),
       stream: Stream.unwrap(Effect.map(complete, (request) => stream(request, { operation }))),
       explain: Effect.fail,
       group: undefined
@@ -117,7 +116,7 @@ export const make = (http: HttpService, config: RWKVConfig.Service, ledger: Ledg
             transport: chosen.transport ?? (group === undefined ? "subscribe" : "direct")
           },
           before: Effect.zipRight(encodeContinue(operation, request), guards.ready(operation, id)),
-          create: creates(http.continue(id, request, { operation })),
+          create: http.continue(id, request, { operation }),
           stream: http.continueStream(id, request, { operation }),
           explain: explain(id),
           group
@@ -144,7 +143,7 @@ export const make = (http: HttpService, config: RWKVConfig.Service, ledger: Ledg
             Effect.zipRight(guards.ready(operation, id)),
             Effect.zipRight(guards.preserve(operation, id, group))
           ),
-          create: creates(http.fork(id, request, { operation })),
+          create: http.fork(id, request, { operation }),
           stream: http.forkStream(id, request, { operation }),
           explain: explain(id),
           group

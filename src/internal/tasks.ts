@@ -64,12 +64,11 @@ export const make = (
   const create = (operation: string, request: Generation.CreateRequest, persistence?: Generation.Persistence) =>
     Effect.flatMap(
       complete(operation, request),
-      (request) =>
-        creates(http.create(persistence === undefined ? request : { ...request, persistence }, { operation }))
+      (request) => http.create(persistence === undefined ? request : { ...request, persistence }, { operation })
     )
 
   const fim = (operation: string, request: Generation.FimRequest) =>
-    Effect.flatMap(complete(operation, request), (request) => creates(http.fim(request, { operation })))
+    Effect.flatMap(complete(operation, request), (request) => http.fim(request, { operation }))
 
   const createOrFim = (operation: string, request: Generation.CreateRequest | Generation.FimRequest) =>
     Effect.flatMap(
@@ -78,13 +77,17 @@ export const make = (
     )
 
   /** A handle for the task of a create, which is stopped if nobody is left to take the handle. */
-  const owned = <E>(operation: string, create: Effect.Effect<TaskResult, E>, abandoned = abandon(operation)) =>
-    ledger.lifetime.acquire(
+  const owned = <E extends RWKVError>(
+    operation: string,
+    create: Effect.Effect<TaskResult, E>,
+    abandoned = abandon(operation)
+  ) =>
+    creates(ledger.lifetime.acquire(
       operation,
       create,
       ({ prefillTime, taskId }) => Effect.succeed(handle(taskId, prefillTime)),
       abandoned
-    ).pipe(Effect.withSpan(operation))
+    )).pipe(Effect.withSpan(operation))
 
   const run = (
     operation: string,
@@ -93,7 +96,7 @@ export const make = (
   ): Effect.Effect<TaskResult, WaitError> =>
     Effect.scoped(
       Effect.flatMap(
-        ledger.lifetime.acquire(
+        creates(ledger.lifetime.acquire(
           operation,
           Effect.zipRight(waiting.limitOf(operation, options), createOrFim(operation, request)),
           (created) =>
@@ -110,7 +113,7 @@ export const make = (
               created
             ),
           abandon(operation)
-        ),
+        )),
         ({ taskId }) => waiting.wait(operation, taskId, options)
       )
     ).pipe(Effect.withSpan(operation))
@@ -174,16 +177,17 @@ export const make = (
     return Effect.suspend(() =>
       ledger.sharing.get(id) !== undefined
         ? branched(operation, runs.continued(operation)(id, request, { onInterrupt: "detach" }))
-        : owned(
-          operation,
-          encodeContinue(operation, request).pipe(
-            Effect.zipRight(guards.ready(operation, id)),
-            Effect.zipRight(creates(http.continue(id, request, { operation }))),
-            Effect.catchTag("RWKVServerError", (error) => guards.explain(error, id)),
-            Effect.tap(({ taskId }) => Effect.sync(() => ledger.begins(taskId)))
-          ),
-          // The task was there before: what is abandoned is the run.
-          abandon(operation, true)
+        : encodeContinue(operation, request).pipe(
+          Effect.zipRight(guards.ready(operation, id)),
+          Effect.zipRight(owned(
+            operation,
+            http.continue(id, request, { operation }).pipe(
+              Effect.catchTag("RWKVServerError", (error) => guards.explain(error, id)),
+              Effect.tap(({ taskId }) => Effect.sync(() => ledger.begins(taskId)))
+            ),
+            // The task was there before: what is abandoned is the run.
+            abandon(operation, true)
+          ))
         )
     )
   }
@@ -200,15 +204,15 @@ export const make = (
         delete: true,
         within: "2 seconds"
       })
-    return yield* ledger.lifetime.acquire(
+    return yield* creates(ledger.lifetime.acquire(
       operation,
       Effect.tap(
-        creates(http.asTemplate(taskId, { operation })),
+        http.asTemplate(taskId, { operation }),
         (template) => Effect.onError(guards.templateWorks(operation, template.taskId), () => forget(template))
       ),
       (template) => Effect.succeed(handle(template.taskId, template.prefillTime)),
       forget
-    )
+    ))
   })
 
   const status = Effect.fn("TaskService.status")(function*(id: string) {

@@ -132,7 +132,7 @@ export const cases = (quick: boolean): ReadonlyArray<Case> => {
       warmUp: 1,
       rounds
     },
-    waits("create and wait, tasks of 50 ms to 3 s", [50, 300, 1000, 3000], quick ? 1 : 2),
+    waits("create and wait, tasks of 50 ms and longer", quick ? [50, 300, 1000] : [50, 300, 1000, 3000], quick ? 1 : 2),
     ...(quick ? [] : [{ ...waits("create and wait, tasks of 10 s and 30 s", [10_000, 30_000], 1), sideBySide: true }]),
     {
       group: "heap",

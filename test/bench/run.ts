@@ -3,7 +3,8 @@
  *
  *   npx tsx test/bench/run.ts [--quick] [--case text] [--json file]
  *
- * `--quick` takes about a minute and is for trying; `--case` runs what has the text in its group or title. Every client runs
+ * `--quick` takes about a minute and is for trying; `--case` runs what has the text in its group or title; both
+ * write only where `--json` says. Every client runs
  * in a process of its own, in turn with the others; figures are medians of the rounds, ratios are of one round each. Nothing
  * is compared with another run.
  */
@@ -64,8 +65,13 @@ const coldRows: ReadonlyArray<ColdRow> = wanted("cold start: import and size")
 if (coldRows.length > 0) say(coldTable(coldRows))
 
 const results = { date: new Date().toISOString(), quick: values.quick, machine, versions, rows, cold: coldRows }
-const file = values.json ?? `${bench}results.json`
-writeFileSync(file, `${JSON.stringify(results, undefined, 2)}\n`)
-writeFileSync(file.replace(/(\.json)?$/, ".svg"), draw(rows, `${process.version}, ${machine.cpus} cores`))
-say(`\n${Math.round((performance.now() - begun) / 1000)} s; written to ${file}`)
+// A part of the cases is no picture of the whole.
+const file = values.json ?? (values.case === undefined && !values.quick ? `${bench}results.json` : undefined)
+if (file !== undefined) {
+  writeFileSync(file, `${JSON.stringify(results, undefined, 2)}\n`)
+  writeFileSync(file.replace(/(\.json)?$/, ".svg"), draw(rows, `${process.version}, ${machine.cpus} cores`))
+}
+say(
+  `\n${Math.round((performance.now() - begun) / 1000)} s; ${file === undefined ? "not written" : `written to ${file}`}`
+)
 process.exit(0)
