@@ -138,7 +138,7 @@ describe("create", () => {
       yield* TestClock.adjust("1 second")
       yield* Fiber.interrupt(fiber)
       yield* TestClock.adjust("10 seconds")
-      assert.strictEqual(yield* count("POST tmp"), 1)
+      expect(yield* count("POST tmp")).toBe(1)
     }).pipe(against()))
 
   it.effect("is repeated while the connection is refused", () =>

@@ -61,7 +61,7 @@ const program = Effect.gen(function*() {
       yield* step("build", "npx tsc -p tsconfig.build.json", "npx publint", "npx attw --pack . --profile esm-only")
     ),
     tallied(yield* step("installed package", "npx tsx test/package.ts")),
-    tallied(yield* step("soak", "npx tsx test/soak/soak.ts --seconds 10 --streams 100 --waits 32")),
+    tallied(yield* step("soak", "npx tsx --expose-gc test/soak/soak.ts --seconds 10 --streams 100 --waits 32")),
     tallied(yield* step("quickstart", "npx tsx scratchpad/quickstart.ts"))
   ]
   const passed = tallies.reduce((sum, tally) => sum + tally.passed, 0)

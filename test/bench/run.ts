@@ -3,10 +3,9 @@
  *
  *   npx tsx test/bench/run.ts [--quick] [--case text] [--json file]
  *
- * `--quick` takes about a minute and is for trying; `--case` runs what has the text in its group or title; both
- * write only where `--json` says. Every client runs
- * in a process of its own, in turn with the others; figures are medians of the rounds, ratios are of one round each. Nothing
- * is compared with another run.
+ * `--quick` is for trying, and `--case` runs what has the text in its group or title; both write only where `--json` says.
+ * Every client runs in a process of its own, in turn with the others; figures are medians of the rounds, ratios are of one
+ * round each. Nothing is compared with another run.
  */
 import { writeFileSync } from "node:fs"
 import { cpus } from "node:os"
