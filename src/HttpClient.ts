@@ -9,7 +9,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import * as Generation from "./Generation.js"
 import * as failure from "./internal/failure.js"
 import * as Requests from "./internal/request.js"
@@ -205,22 +205,21 @@ export const make: Effect.Effect<Service, never, RWKVConfig | PlatformHttpClient
     schema: Parameters<typeof requests.json<A, I, E>>[1]
   ) => Effect.flatMap(call, (call) => requests.json(call, schema))
 
-  const frames = <E>(call: Effect.Effect<Requests.Call<E>, CallError>): Stream.Stream<Frame, CallError | E> =>
-    Stream.unwrap(Effect.map(call, (call) => requests.frames(call)))
-
   return RWKVHttpClient.of({
     create: (request, options) => json(createCall(operationOf("create", options), request, false), Protocol.TaskResult),
-    createStream: (request, options) => frames(createCall(operationOf("createStream", options), request, true)),
+    createStream: (request, options) =>
+      requests.frames(createCall(operationOf("createStream", options), request, true)),
     fim: (request, options) => json(fimCall(operationOf("fim", options), request, false), Protocol.TaskResult),
-    fimStream: (request, options) => frames(fimCall(operationOf("fimStream", options), request, true)),
+    fimStream: (request, options) => requests.frames(fimCall(operationOf("fimStream", options), request, true)),
     continue: (id, request, options) =>
       json(continueCall(operationOf("continue", options), id, request, false), Protocol.TaskResult),
     continueStream: (id, request, options) =>
-      frames(continueCall(operationOf("continueStream", options), id, request, true)),
+      requests.frames(continueCall(operationOf("continueStream", options), id, request, true)),
     fork: (id, request, options) =>
       json(forkCall(operationOf("fork", options), id, request, false), Protocol.TaskResult),
-    forkStream: (id, request, options) => frames(forkCall(operationOf("forkStream", options), id, request, true)),
-    stream: (id, options) => frames(streamCall(operationOf("stream", options), id, options?.fromToken ?? 0)),
+    forkStream: (id, request, options) =>
+      requests.frames(forkCall(operationOf("forkStream", options), id, request, true)),
+    stream: (id, options) => requests.frames(streamCall(operationOf("stream", options), id, options?.fromToken ?? 0)),
     result: (id, options) => json(about(operationOf("result", options), id, "GET", "get_result"), Protocol.TaskResult),
     status: (id, options) => json(about(operationOf("status", options), id, "GET", "status"), Protocol.TaskInfo),
     stop: (id, options) =>

@@ -75,6 +75,7 @@ export const make = (http: HttpClient.Service): Effect.Effect<Lifetime, never, S
 
     const release: Lifetime["release"] = (farewell) => {
       const { operation, taskId, within } = farewell
+      if (!farewell.stop && !farewell.delete) return Effect.void
       const log = logFailure(farewell)
       const tell = (request: Effect.Effect<unknown, unknown>) => Effect.catchAllCause(request, () => log)
       const requests = Effect.gen(function*() {

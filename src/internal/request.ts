@@ -11,9 +11,10 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import type * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Channel from "effect/Channel"
 import * as Chunk from "effect/Chunk"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
@@ -24,7 +25,7 @@ import * as Stream from "effect/Stream"
 import type * as RWKVConfig from "../RWKVConfig.js"
 import { type CallError, type RWKVConnectionError, RWKVDecodeError, RWKVTimeoutError } from "../RWKVError.js"
 import * as failure from "./failure.js"
-import { type Frame, makeDecoder } from "./sse.js"
+import { type Decoder, type Frame, makeDecoder } from "./sse.js"
 import * as validate from "./validate.js"
 
 /**
@@ -49,7 +50,7 @@ export interface Requests {
     schema: Schema.Schema<A, I>
   ) => Effect.Effect<Option.Option<A>, CallError | E>
   /** The frames of an event stream; the connection is closed with the stream. */
-  readonly frames: <E = never>(call: Call<E>) => Stream.Stream<Frame, CallError | E>
+  readonly frames: <E = never>(call: Effect.Effect<Call<E>, CallError>) => Stream.Stream<Frame, CallError | E>
 }
 
 type TransportError = RWKVConnectionError | RWKVTimeoutError
@@ -160,13 +161,13 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
       yield* readBody(call, response)
       return yield* execute(HttpClientRequest.setUrl(request, url))
     }).pipe(
-      (effect) =>
-        Effect.flatMap(Effect.serviceOption(FetchHttpClient.RequestInit), (init) =>
-          // fetch would repeat a POST as a GET, and hand every header but one to another origin.
-          Effect.provideService(effect, FetchHttpClient.RequestInit, {
-            ...Option.getOrUndefined(init),
-            redirect: "manual"
-          })),
+      // fetch would repeat a POST as a GET, and hand every header but one to another origin.
+      Effect.mapInputContext((context: Context.Context<R>) =>
+        Context.add(context, FetchHttpClient.RequestInit, {
+          ...Option.getOrUndefined(Context.getOption(context, FetchHttpClient.RequestInit)),
+          redirect: "manual"
+        })
+      ),
       Effect.locallyWith(Headers.currentRedactedNames, (names) => [...names, ...hidden])
     )
 
@@ -224,43 +225,46 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
   return {
     json: (call, schema) => Effect.flatMap(text(call), (body) => parse(call, schema, body)),
     accepted: (call, schema) => Effect.map(text(call), (body) => Either.getRight(parse(call, schema, body))),
-    frames: (call) =>
+    frames: (resolved) =>
       Stream.unwrapScoped(
-        bounded(
-          call,
-          Effect.gen(function*() {
-            const response = yield* send(scopedClient, call, "text/event-stream")
-            if (!isOk(response)) return yield* refuse(call, response)
-            if (!/^text\/event-stream\b/i.test(response.headers["content-type"] ?? "")) {
-              return yield* new RWKVDecodeError({
-                operation: call.operation,
-                taskId: call.taskId,
-                description: "not an event stream"
-              })
-            }
-            return response.stream.pipe(
-              Stream.pipeThroughChannel(decodeFrames(config.maxFrameSize, say)),
-              Stream.mapError(failure.fromTransport(call, host))
-            )
-          })
-        )
+        Effect.flatMap(resolved, (call) =>
+          bounded(
+            call,
+            Effect.gen(function*() {
+              const response = yield* send(scopedClient, call, "text/event-stream")
+              if (!isOk(response)) return yield* refuse(call, response)
+              if (!/^text\/event-stream\b/i.test(response.headers["content-type"] ?? "")) {
+                return yield* new RWKVDecodeError({
+                  operation: call.operation,
+                  taskId: call.taskId,
+                  description: "not an event stream"
+                })
+              }
+              const decoder = makeDecoder(config.maxFrameSize, say)
+              return Stream.pipeThroughChannel(
+                response.stream,
+                decodeFrames(decoder, failure.fromTransport(call, host))
+              )
+            })
+          ))
       )
   }
 }
 
-type FrameChannel<E> = Channel.Channel<Chunk.Chunk<Frame>, Chunk.Chunk<Uint8Array>, E, E, unknown, unknown>
+type FrameChannel<E, E2> = Channel.Channel<Chunk.Chunk<Frame>, Chunk.Chunk<Uint8Array>, E2, E, unknown, unknown>
 
-const decodeFrames = <E>(maxFrameSize: number, say: (text: string) => string): FrameChannel<E> =>
-  Channel.suspend(() => {
-    const decoder = makeDecoder(maxFrameSize, say)
-    const loop: FrameChannel<E> = Channel.readWithCause({
-      onInput: (chunk: Chunk.Chunk<Uint8Array>) => {
-        const frames = Array.from(chunk).flatMap(decoder.push)
-        if (decoder.ended()) return Channel.write(Chunk.unsafeFromArray(frames))
-        return frames.length === 0 ? loop : Channel.zipRight(Channel.write(Chunk.unsafeFromArray(frames)), loop)
-      },
-      onFailure: (cause: Cause.Cause<E>) => Channel.failCause(cause),
-      onDone: () => Channel.write(Chunk.unsafeFromArray(Array.from(decoder.flush())))
-    })
-    return loop
+/** One layer from bytes to frames and from the platform's errors to ours: each layer costs at every chunk. */
+const decodeFrames = <E, E2>(decoder: Decoder, fail: (error: E) => E2): FrameChannel<E, E2> => {
+  const loop: FrameChannel<E, E2> = Channel.readWithCause({
+    onInput: (chunk: Chunk.Chunk<Uint8Array>) => {
+      const frames = Chunk.size(chunk) === 1
+        ? decoder.push(Chunk.unsafeHead(chunk))
+        : Array.from(chunk).flatMap(decoder.push)
+      if (decoder.ended()) return Channel.write(Chunk.unsafeFromArray(frames))
+      return frames.length === 0 ? loop : Channel.zipRight(Channel.write(Chunk.unsafeFromArray(frames)), loop)
+    },
+    onFailure: (cause: Cause.Cause<E>) => Channel.failCause(Cause.map(cause, fail)),
+    onDone: () => Channel.write(Chunk.unsafeFromArray(decoder.flush()))
   })
+  return loop
+}
