@@ -14,6 +14,16 @@ import * as rule from "./internal/rules.js"
  * An entry of RWKV's World vocabulary: an integer from 0 to 65529. Ids beyond the vocabulary are refused here because one
  * at the end of a prompt blocks the real server for every client.
  *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Generation } from "effect-rwkv"
+ *
+ * const isTokenId = Schema.is(Generation.TokenId)
+ *
+ * console.log(isTokenId(65529), isTokenId(65530)) // true false
+ * ```
+ *
  * @since 0.1.0
  * @category schemas
  */
@@ -34,6 +44,16 @@ export type TokenId = number
 export type Prompt = string | ReadonlyArray<TokenId>
 
 /**
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Generation } from "effect-rwkv"
+ *
+ * const isPrompt = Schema.is(Generation.Prompt)
+ *
+ * console.log(isPrompt("Hello"), isPrompt([33, 34]), isPrompt(""), isPrompt([65530])) // true true false false
+ * ```
+ *
  * @since 0.1.0
  * @category schemas
  */
@@ -107,6 +127,16 @@ const creation = {
 }
 
 /**
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Generation } from "effect-rwkv"
+ *
+ * const encoded = Schema.encodeSync(Generation.GenerationOptions)({ maxTokens: 50, topP: 0.5 })
+ *
+ * console.log(encoded) // { top_p: 0.5, max_tokens: 50 }
+ * ```
+ *
  * @since 0.1.0
  * @category schemas
  */
@@ -130,6 +160,16 @@ export interface CreateRequest extends GenerationOptions {
 
 /**
  * The body of `POST /v1/tasks/tmp` or, when persistent, of `POST /v1/tasks/create`.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Generation } from "effect-rwkv"
+ *
+ * const encoded = Schema.encodeSync(Generation.CreateRequest)({ prompt: "Hello", maxTokens: 50 })
+ *
+ * console.log(encoded) // { prompt: "Hello", max_tokens: 50 }
+ * ```
  *
  * @since 0.1.0
  * @category schemas
@@ -159,6 +199,16 @@ export interface FimRequest extends GenerationOptions {
 
 /**
  * The body of `POST /v1/tasks/fim`.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Generation } from "effect-rwkv"
+ *
+ * const encoded = Schema.encodeSync(Generation.FimRequest)({ prefix: "a = ", suffix: ";" })
+ *
+ * console.log(encoded) // { prefix: "a = ", suffix: ";" }
+ * ```
  *
  * @since 0.1.0
  * @category schemas
@@ -194,6 +244,16 @@ const update = {
 /**
  * The body of `POST /v1/tasks/{id}/continue`.
  *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Generation } from "effect-rwkv"
+ *
+ * const encoded = Schema.encodeSync(Generation.ContinueRequest)({ prompt: " And then?", topK: 0 })
+ *
+ * console.log(encoded) // { prompt: " And then?", top_k: 0 }
+ * ```
+ *
  * @since 0.1.0
  * @category schemas
  */
@@ -213,6 +273,16 @@ export interface ForkRequest extends ContinueRequest {
 
 /**
  * The body of `POST /v1/tasks/{id}/fork`, and its query `tmp`.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Generation } from "effect-rwkv"
+ *
+ * const encoded = Schema.encodeSync(Generation.ForkRequest)({ prompt: " And then?", persistence: "temporary" })
+ *
+ * console.log(encoded) // { prompt: " And then?", persistence: "temporary" }
+ * ```
  *
  * @since 0.1.0
  * @category schemas

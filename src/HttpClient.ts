@@ -113,6 +113,15 @@ export interface Service {
 }
 
 /**
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { HttpClient } from "effect-rwkv"
+ *
+ * // one request, not repeated whatever happens
+ * const status = Effect.flatMap(HttpClient.RWKVHttpClient, (http) => http.status("TMP_1"))
+ * ```
+ *
  * @since 0.1.0
  * @category tags
  */
@@ -268,6 +277,15 @@ export const make: Effect.Effect<Service, never, RWKVConfig | PlatformHttpClient
 })
 
 /**
+ * @example
+ * ```ts
+ * import { FetchHttpClient } from "@effect/platform"
+ * import { Layer } from "effect"
+ * import { HttpClient, RWKVConfig } from "effect-rwkv"
+ *
+ * const layer = HttpClient.layer.pipe(Layer.provide([RWKVConfig.layer(), FetchHttpClient.layer]))
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */

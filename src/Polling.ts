@@ -52,6 +52,15 @@ export const waitSchedule: WaitSchedule = Schedule.exponential("20 millis", 1.5)
  * How failed requests are repeated unless told otherwise: up to 5 times, after 200 ms and twice as long each time with
  * jitter, for at most 2 minutes in all.
  *
+ * @example
+ * ```ts
+ * import { Schedule } from "effect"
+ * import { Polling, RWKV } from "effect-rwkv"
+ *
+ * // the default, but for at most ten seconds
+ * const layer = RWKV.layer({ retry: Polling.retrySchedule.pipe(Schedule.upTo("10 seconds")) })
+ * ```
+ *
  * @since 0.1.0
  * @category schedules
  */
@@ -64,6 +73,13 @@ export const retrySchedule: RetrySchedule = Schedule.exponential("200 millis").p
 /**
  * Never repeats a failed request.
  *
+ * @example
+ * ```ts
+ * import { Polling, RWKV } from "effect-rwkv"
+ *
+ * const layer = RWKV.layer({ retry: Polling.noRetry })
+ * ```
+ *
  * @since 0.1.0
  * @category schedules
  */
@@ -74,6 +90,14 @@ const longestRetryAfter = Duration.minutes(1)
 
 /**
  * Makes a schedule wait at least as long as the failure's `Retry-After` asks for, up to a minute.
+ *
+ * @example
+ * ```ts
+ * import { Schedule } from "effect"
+ * import { Polling } from "effect-rwkv"
+ *
+ * const schedule = Polling.respectRetryAfter(Schedule.spaced("1 second"))
+ * ```
  *
  * @since 0.1.0
  * @category combinators

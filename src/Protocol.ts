@@ -66,6 +66,16 @@ const codes: Readonly<Record<TaskStatus, number>> = { Prefill: 0, Ready: 1, Runn
 /**
  * The server's integers 0 to 3, or the names that servers of the 0.1.0 era sent.
  *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Protocol } from "effect-rwkv"
+ *
+ * const decoded = Schema.decodeUnknownSync(Protocol.TaskStatus)(3)
+ *
+ * console.log(decoded) // Finished
+ * ```
+ *
  * @since 0.1.0
  * @category schemas
  */
@@ -178,6 +188,16 @@ export interface TaskInfo {
 /**
  * The answer of `GET /v1/tasks/{id}/status`, and of stop and delete.
  *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Protocol } from "effect-rwkv"
+ *
+ * const decoded = Schema.decodeUnknownSync(Protocol.TaskInfo)({ task_id: "TMP_1", generated_buf: 5, status: 2 })
+ *
+ * console.log(decoded.generatedTokens) // 5
+ * ```
+ *
  * @since 0.1.0
  * @category schemas
  */
@@ -245,6 +265,16 @@ export interface Model {
 /**
  * The answer of `GET /v1/models`.
  *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Protocol } from "effect-rwkv"
+ *
+ * const decoded = Schema.decodeUnknownSync(Protocol.ModelList)({ data: [{ id: "rwkv-7", created: 0, owned_by: "rwkv" }] })
+ *
+ * console.log(decoded.data[0]?.id) // rwkv-7
+ * ```
+ *
  * @since 0.1.0
  * @category schemas
  */
@@ -261,6 +291,16 @@ export const ModelList: Schema.Schema<{ readonly data: ReadonlyArray<Model> }, {
 /**
  * The first frame of a stream: sent before any text by the POST streams, with the first text by `GET /stream`.
  *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Protocol } from "effect-rwkv"
+ *
+ * const decoded = Schema.decodeUnknownSync(Protocol.HeadFrame)({ task_id: "TMP_1", prefill_time: 0.5 })
+ *
+ * console.log(decoded.task_id) // TMP_1
+ * ```
+ *
  * @since 0.1.0
  * @category schemas
  */
@@ -269,6 +309,16 @@ export const HeadFrame = Schema.Struct({ task_id: Schema.String, prefill_time: S
 /**
  * A frame with text. The POST streams add `task_id`, `gen_time` (the seconds since the frame before) and `speed`; whatever
  * those hold, the text counts.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Protocol } from "effect-rwkv"
+ *
+ * const decoded = Schema.decodeUnknownSync(Protocol.DataFrame)({ data: "Hello" })
+ *
+ * console.log(decoded.data) // Hello
+ * ```
  *
  * @since 0.1.0
  * @category schemas
@@ -290,6 +340,17 @@ export type StreamEvent = Data.TaggedEnum<{
 
 /**
  * Constructors and matchers of {@link StreamEvent}.
+ *
+ * @example
+ * ```ts
+ * import { Protocol } from "effect-rwkv"
+ *
+ * const textOf = Protocol.StreamEvent.$match({
+ *   Started: () => "",
+ *   Text: ({ text }) => text,
+ *   Finished: () => "\\n"
+ * })
+ * ```
  *
  * @since 0.1.0
  * @category constructors

@@ -28,6 +28,15 @@ export type RWKV =
 /**
  * All services without their configuration, for programs that make their own.
  *
+ * @example
+ * ```ts
+ * import { FetchHttpClient } from "@effect/platform"
+ * import { Layer } from "effect"
+ * import { RWKV, RWKVConfig } from "effect-rwkv"
+ *
+ * const layer = RWKV.layerWithoutConfig.pipe(Layer.provide([RWKVConfig.layer(), FetchHttpClient.layer]))
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */

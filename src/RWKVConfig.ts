@@ -64,6 +64,14 @@ export interface Service {
 }
 
 /**
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { RWKVConfig } from "effect-rwkv"
+ *
+ * const baseUrl = Effect.map(RWKVConfig.RWKVConfig, (config) => config.baseUrl)
+ * ```
+ *
  * @since 0.1.0
  * @category tags
  */
@@ -137,6 +145,16 @@ const checkDefaults = validate.encoder(GenerationOptions)
 /**
  * Checks options and fills in what is missing.
  *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { RWKVConfig } from "effect-rwkv"
+ *
+ * const config = Effect.runSync(RWKVConfig.make({ baseUrl: "http://gpu:8000/rwkv/" }))
+ *
+ * console.log(config.baseUrl) // http://gpu:8000/rwkv
+ * ```
+ *
  * @since 0.1.0
  * @category constructors
  */
@@ -162,6 +180,13 @@ export const make = (options: Options = {}): Effect.Effect<Service, RWKVValidati
 /**
  * The configuration as a layer. It fails with `RWKVValidationError` if an option is invalid: a bad URL, a header value with
  * a line break, a default out of range.
+ *
+ * @example
+ * ```ts
+ * import { RWKVConfig } from "effect-rwkv"
+ *
+ * const layer = RWKVConfig.layer({ baseUrl: "http://localhost:8000", requestTimeout: "5 minutes" })
+ * ```
  *
  * @since 0.1.0
  * @category layers

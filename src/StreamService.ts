@@ -70,6 +70,14 @@ export interface Service {
 }
 
 /**
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { StreamService } from "effect-rwkv"
+ *
+ * const text = Effect.flatMap(StreamService.StreamService, (streams) => Stream.mkString(streams.create({ prompt: "Hello" })))
+ * ```
+ *
  * @since 0.1.0
  * @category tags
  */
@@ -99,6 +107,19 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Ledger.L
 })
 
 /**
+ * @example
+ * ```ts
+ * import { FetchHttpClient } from "@effect/platform"
+ * import { Layer } from "effect"
+ * import { HttpClient, RWKVConfig, StreamService } from "effect-rwkv"
+ *
+ * // streams alone; RWKV.layer has everything
+ * const layer = StreamService.layer.pipe(
+ *   Layer.provide(HttpClient.layer),
+ *   Layer.provide([RWKVConfig.layer(), FetchHttpClient.layer])
+ * )
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */
