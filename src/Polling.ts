@@ -85,7 +85,7 @@ export const retrySchedule: RetrySchedule = Schedule.exponential("200 millis").p
  */
 export const noRetry: RetrySchedule = Schedule.stop
 
-/** A server that asks for hours is not obeyed: the caller hears of its failure instead. */
+/** A server that asks for hours is asked again all the same: no caller should hang for that long without a word. */
 const longestRetryAfter = Duration.minutes(1)
 
 /**

@@ -12,8 +12,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import type * as Schedule from "effect/Schedule"
+import * as Schedule from "effect/Schedule"
 import { GenerationOptions } from "./Generation.js"
+import { excerpt } from "./internal/failure.js"
 import * as validate from "./internal/validate.js"
 import * as Polling from "./Polling.js"
 import type { RWKVError, RWKVValidationError } from "./RWKVError.js"
@@ -94,7 +95,39 @@ const checkUrl = (input: unknown): Effect.Effect<string, RWKVValidationError> =>
     return Effect.succeed(url.href.replace(/\/+$/, ""))
   })
 
-const reveal = (value: unknown) => Redacted.isRedacted(value) ? Redacted.value(value) : value
+/** Code that is not ours may run, and fail, whenever a value is read: getters, proxies, wiped secrets. */
+const attempt = <A>(path: string, read: () => A): Effect.Effect<A, RWKVValidationError> =>
+  Effect.try({ try: read, catch: () => validate.invalid(operation, path, "cannot be read") })
+
+const reveal = (path: string, value: unknown): Effect.Effect<unknown, RWKVValidationError> =>
+  attempt(path, () => Redacted.isRedacted(value) ? Redacted.value(value) : value)
+
+const known = new Set<string>(
+  [
+    "baseUrl",
+    "apiKey",
+    "headers",
+    "requestTimeout",
+    "defaults",
+    "retry",
+    "maxResponseSize",
+    "maxFrameSize",
+    "transformClient"
+  ] satisfies ReadonlyArray<keyof Options>
+)
+
+/** A copy whose fields are safe to read. An unknown name is a misspelt one: leaving it out would go unnoticed. */
+const readOptions = <A extends object>(options: A): Effect.Effect<A, RWKVValidationError> =>
+  Effect.gen(function*() {
+    if (typeof options !== "object" || options === null || Array.isArray(options)) {
+      return yield* validate.invalid(operation, "", "must be an object of options")
+    }
+    for (const key of yield* attempt("", () => Object.keys(options))) {
+      if (!known.has(key)) return yield* validate.invalid(operation, excerpt(key), "is unexpected")
+      yield* attempt(key, () => Reflect.get(options, key))
+    }
+    return yield* attempt("", () => ({ ...options }))
+  })
 
 const checkHeader = (
   path: string,
@@ -113,16 +146,20 @@ const checkHeader = (
 const checkHeaders = (options: Options) =>
   Effect.gen(function*() {
     const given = options.headers ?? {}
-    if (typeof given !== "object" || Symbol.iterator in given) {
+    const entries = yield* attempt(
+      "headers",
+      () => typeof given !== "object" || Symbol.iterator in given ? undefined : Object.entries(given)
+    )
+    if (entries === undefined) {
       return yield* validate.invalid(operation, "headers", "must be an object of names and values")
     }
     const headers: Array<[string, string]> = []
-    for (const [name, value] of Object.entries(given)) {
+    for (const [name, value] of entries) {
       // A bad name is not repeated: it may be a value in the wrong place.
-      headers.push(yield* checkHeader("headers", name, reveal(value)))
+      headers.push(yield* checkHeader("headers", name, yield* reveal("headers", value)))
     }
     if (options.apiKey !== undefined) {
-      const [, key] = yield* checkHeader("apiKey", "authorization", reveal(options.apiKey))
+      const [, key] = yield* checkHeader("apiKey", "authorization", yield* reveal("apiKey", options.apiKey))
       headers.push(["authorization", `Bearer ${key}`])
     }
     return Redacted.make(Object.fromEntries(headers))
@@ -139,6 +176,18 @@ const checkLimit = (path: string, limit: unknown): Effect.Effect<number, RWKVVal
   typeof limit === "number" && limit > 0
     ? Effect.succeed(limit)
     : Effect.fail(validate.invalid(operation, path, "must be a positive number"))
+
+const checkRetry = (retry: Service["retry"]): Effect.Effect<Service["retry"], RWKVValidationError> =>
+  Schedule.isSchedule(retry)
+    ? Effect.succeed(retry)
+    : Effect.fail(validate.invalid(operation, "retry", "must be a Schedule"))
+
+const checkTransform = (
+  transform: Service["transformClient"]
+): Effect.Effect<Service["transformClient"], RWKVValidationError> =>
+  typeof transform === "function"
+    ? Effect.succeed(transform)
+    : Effect.fail(validate.invalid(operation, "transformClient", "must be a function"))
 
 const checkDefaults = validate.encoder(GenerationOptions)
 
@@ -158,11 +207,9 @@ const checkDefaults = validate.encoder(GenerationOptions)
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options: Options = {}): Effect.Effect<Service, RWKVValidationError> =>
+export const make = (input: Options = {}): Effect.Effect<Service, RWKVValidationError> =>
   Effect.gen(function*() {
-    if (typeof options !== "object" || options === null) {
-      return yield* validate.invalid(operation, "", "must be an object of options")
-    }
+    const options = yield* readOptions(input)
     const defaults = options.defaults ?? {}
     yield* checkDefaults(operation, defaults)
     return {
@@ -170,16 +217,16 @@ export const make = (options: Options = {}): Effect.Effect<Service, RWKVValidati
       headers: yield* checkHeaders(options),
       requestTimeout: yield* checkTimeout(options.requestTimeout),
       defaults,
-      retry: options.retry ?? Polling.retrySchedule,
+      retry: yield* checkRetry(options.retry ?? Polling.retrySchedule),
       maxResponseSize: yield* checkLimit("maxResponseSize", options.maxResponseSize ?? 32 * 1024 * 1024),
       maxFrameSize: yield* checkLimit("maxFrameSize", options.maxFrameSize ?? 8 * 1024 * 1024),
-      transformClient: options.transformClient ?? ((client) => client)
+      transformClient: yield* checkTransform(options.transformClient ?? ((client) => client))
     }
   })
 
 /**
  * The configuration as a layer. It fails with `RWKVValidationError` if an option is invalid: a bad URL, a header value with
- * a line break, a default out of range.
+ * a line break, a default out of range, an unknown name.
  *
  * @example
  * ```ts
@@ -209,11 +256,17 @@ export interface ConfigOptions extends Omit<Options, "apiKey" | "baseUrl" | "req
   readonly requestTimeout?: Config.Config<Duration.Duration> | undefined
 }
 
-const optional = <A>(config: Config.Config<A>) => Config.map(Config.option(config), Option.getOrUndefined)
+const optional = <A>(
+  path: string,
+  config: Config.Config<A>
+): Effect.Effect<A | undefined, ConfigError.ConfigError | RWKVValidationError> =>
+  Config.isConfig(config)
+    ? Config.map(Config.option(config), Option.getOrUndefined)
+    : Effect.fail(validate.invalid(operation, path, "must be a Config"))
 
 /**
  * The configuration read through `Config`: by default from `RWKV_BASE_URL`, `RWKV_API_KEY` and `RWKV_REQUEST_TIMEOUT`. What
- * is not set has its usual default.
+ * is not set has its usual default, and an empty key is none.
  *
  * @example
  * ```ts
@@ -231,9 +284,14 @@ export const layerConfig = (
 ): Layer.Layer<RWKVConfig, ConfigError.ConfigError | RWKVValidationError> =>
   Layer.effect(
     RWKVConfig,
-    Config.all({
-      baseUrl: optional(options.baseUrl ?? Config.string("RWKV_BASE_URL")),
-      apiKey: optional(options.apiKey ?? Config.redacted("RWKV_API_KEY")),
-      requestTimeout: optional(options.requestTimeout ?? Config.duration("RWKV_REQUEST_TIMEOUT"))
-    }).pipe(Effect.flatMap((read) => make({ ...options, ...read })))
+    Effect.gen(function*() {
+      const given = yield* readOptions(options)
+      const baseUrl = yield* optional("baseUrl", given.baseUrl ?? Config.string("RWKV_BASE_URL"))
+      const apiKey = yield* optional("apiKey", given.apiKey ?? Config.redacted("RWKV_API_KEY"))
+      const timeout = given.requestTimeout ?? Config.duration("RWKV_REQUEST_TIMEOUT")
+      const requestTimeout = yield* optional("requestTimeout", timeout)
+      // Environments cannot always unset a variable: an empty key is none.
+      const noKey = (yield* reveal("apiKey", apiKey)) === ""
+      return yield* make({ ...given, baseUrl, requestTimeout, apiKey: noKey ? undefined : apiKey })
+    })
   )

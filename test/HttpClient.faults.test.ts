@@ -302,8 +302,8 @@ describe("connections", () => {
     [
       ["ECONNREFUSED", false, true],
       ["EAI_AGAIN", false, true],
-      ["EHOSTUNREACH", false, true],
-      ["ENETUNREACH", false, true],
+      ["EHOSTUNREACH", true, true],
+      ["ENETUNREACH", true, true],
       ["UND_ERR_CONNECT_TIMEOUT", false, true],
       ["ENOTFOUND", false, false],
       ["ECONNRESET", true, true],

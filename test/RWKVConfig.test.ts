@@ -183,7 +183,54 @@ const read = (env: Readonly<Record<string, string>>, options?: RWKVConfig.Config
     Effect.scoped
   )
 
+const throwing = (name: string) =>
+  Object.defineProperty({}, name, {
+    enumerable: true,
+    get: () => {
+      throw new Error("mine")
+    }
+  })
+
+describe("what no types let through", () => {
+  const wiped = Redacted.make(key)
+  Redacted.unsafeWipe(wiped)
+
+  it.effect.each([
+    ["a retry that is no Schedule", { retry: 5 }, "retry", "must be a Schedule"],
+    ["a client that is no function", { transformClient: 5 }, "transformClient", "must be a function"],
+    ["a header that throws", { headers: throwing("x-key") }, "headers", "cannot be read"],
+    ["a wiped header", { headers: { "x-key": wiped } }, "headers", "cannot be read"],
+    ["a wiped key", { apiKey: wiped }, "apiKey", "cannot be read"],
+    ["an option that throws", throwing("baseUrl"), "baseUrl", "cannot be read"],
+    ["a misspelt name", { baseURL: "http://gpu" }, "baseURL", "is unexpected"],
+    ["a misspelt name that throws", throwing("baseURL"), "baseURL", "is unexpected"],
+    ["a list", [], "", "must be an object of options"]
+  ])("%s fails the layer with the name of its field", ([, options, path, message]) =>
+    Effect.gen(function*() {
+      expect((yield* refused(options)).issues).toEqual([{ path, message }])
+      for (const layer of [RWKVConfig.layer(wire.untyped(options)), RWKVConfig.layerConfig(wire.untyped(options))]) {
+        const error = yield* wire.failure(Effect.scoped(Layer.build(layer)))
+        expect(error).toMatchObject({ _tag: "RWKVValidationError", issues: [{ path }] })
+      }
+    }))
+
+  it.effect("layerConfig takes an object of Configs", () =>
+    Effect.gen(function*() {
+      for (const [options, path] of [[null, ""], [5, ""], [{ baseUrl: "http://gpu" }, "baseUrl"]] as const) {
+        const error = yield* wire.failure(read({}, wire.untyped(options)))
+        expect(error).toMatchObject({ _tag: "RWKVValidationError", issues: [{ path }] })
+      }
+    }))
+})
+
 describe("layerConfig", () => {
+  it.effect("an empty RWKV_API_KEY is none", () =>
+    Effect.gen(function*() {
+      expect(Redacted.value((yield* read({ RWKV_API_KEY: "" })).headers)).toEqual({})
+      const { headers } = yield* read({ RWKV_API_KEY: "" }, { headers: { Authorization: "Basic abcd" } })
+      expect(Redacted.value(headers)).toEqual({ authorization: "Basic abcd" })
+    }))
+
   it.effect("reads RWKV_BASE_URL, RWKV_API_KEY and RWKV_REQUEST_TIMEOUT", () =>
     Effect.gen(function*() {
       const config = yield* read({

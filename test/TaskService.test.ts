@@ -99,7 +99,7 @@ describe("create", () => {
       }
     }).pipe(against(story)))
 
-  it.effect("an interrupted create of a persistent task stops it and keeps it", () =>
+  it.effect("an interrupted create of a persistent task stops and deletes it, for nobody has its id", () =>
     Effect.gen(function*() {
       const emulator = yield* Emulator.Emulator
       yield* emulator.inject({ kind: FaultKind.Delay({ duration: "1 second", executed: true }) })
@@ -108,7 +108,7 @@ describe("create", () => {
       yield* Fiber.interrupt(fiber)
       yield* TestClock.adjust("1 second")
       yield* TestClock.adjust("1 second")
-      expect(yield* verbs).toEqual(["POST create", "POST stop"])
+      expect(yield* verbs).toEqual(["POST create", "POST stop", "POST delete?force=true"])
     }).pipe(against(story)))
 
   it.effect("F85 is never repeated once the server may have seen it", () =>

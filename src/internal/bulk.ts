@@ -11,6 +11,7 @@ import type { CreateRequest, FimRequest } from "../Generation.js"
 import type { TaskResult } from "../Protocol.js"
 import type { RWKVValidationError } from "../RWKVError.js"
 import type { BulkOptions, BulkResult, WaitError, WaitOptions } from "../Task.js"
+import * as Options from "./options.js"
 import * as validate from "./validate.js"
 
 type Request = CreateRequest | FimRequest
@@ -35,7 +36,7 @@ export const runAll = <E, R>(
   options: BulkOptions | undefined
 ): Stream.Stream<BulkResult, E | WaitError, R> =>
   Stream.unwrap(Effect.gen(function*() {
-    const { concurrency, failures, onProgress, ...wait } = validate.given(options)
+    const { concurrency, failures, onProgress, ...wait } = yield* Options.ofBulk(operation, options)
     const atOnce = yield* concurrencyOf(concurrency)
     if (!hasProperty(requests, Symbol.iterator) && !isStream(requests)) {
       return yield* validate.invalid(operation, "", "must be an iterable or a Stream of requests")

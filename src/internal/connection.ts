@@ -9,6 +9,7 @@ import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Mailbox from "effect/Mailbox"
+import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { TaskError } from "../RWKVError.js"
@@ -29,6 +30,8 @@ export type Signal =
 /** @internal */
 export interface Connection {
   readonly take: Effect.Effect<Signal>
+  /** Whether there is something to take. */
+  readonly unread: () => boolean
   readonly signal: (signal: Signal) => void
   readonly close: Effect.Effect<void>
 }
@@ -54,6 +57,7 @@ export const connect = (frames: Stream.Stream<Frame, TaskError>): Effect.Effect<
     return {
       // The mailbox itself never ends, so there is always something to take.
       take: Effect.catchAll(mailbox.take, () => Effect.succeed(ended)),
+      unread: () => Option.exists(mailbox.unsafeSize(), (size) => size > 0),
       signal: (signal) => {
         mailbox.unsafeOffer(signal)
       },

@@ -41,23 +41,45 @@ export const excerpt = (text: string): string => {
   return line.length > 160 ? `${line.slice(0, 160).toWellFormed()}...` : line
 }
 
-const codeOf = (cause: unknown, depth = 0): string | undefined => {
-  if (depth > 8 || !hasProperty(cause, "cause") && !hasProperty(cause, "code")) return undefined
-  if (hasProperty(cause, "code") && typeof cause.code === "string" && /^[A-Z][A-Z0-9_]{2,60}$/.test(cause.code)) {
-    return cause.code
+/** An error, what caused it, and what an AggregateError gathers: two addresses of a host fail on their own. */
+const chainOf = (cause: unknown): ReadonlyArray<object> => {
+  const chain = new Set<object>()
+  const follow = (link: unknown) => {
+    // What bites its tail, or has no end, ends here.
+    if (typeof link !== "object" || link === null || chain.has(link) || chain.size > 32) return
+    chain.add(link)
+    if (hasProperty(link, "cause")) follow(link.cause)
+    if (hasProperty(link, "errors") && Array.isArray(link.errors)) link.errors.forEach(follow)
   }
-  return hasProperty(cause, "cause") ? codeOf(cause.cause, depth + 1) : undefined
+  follow(cause)
+  return Array.from(chain)
 }
 
-/** The connection was never made: the server cannot have seen anything. */
-const unsent = new Set([
-  "ECONNREFUSED",
-  "ENOTFOUND",
-  "EAI_AGAIN",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
-  "UND_ERR_CONNECT_TIMEOUT"
-])
+const codeOf = (chain: ReadonlyArray<object>): string | undefined =>
+  chain.flatMap((link) => hasProperty(link, "code") && typeof link.code === "string" ? [link.code] : [])
+    .find((code) => /^[A-Z][A-Z0-9_]{2,60}$/.test(code))
+
+/**
+ * Whether the connection was never made: the server cannot have seen anything. An established socket may break with the codes
+ * of a failed connect, when a route goes away or a firewall refuses, so what the socket was doing decides.
+ */
+const isUnsent = (chain: ReadonlyArray<object>, code: string | undefined): boolean => {
+  const syscalls = chain.flatMap((link) => hasProperty(link, "syscall") ? [link.syscall] : [])
+  const connecting = syscalls.every((syscall) => syscall === "connect")
+  switch (code) {
+    case "ENOTFOUND":
+    case "EAI_AGAIN":
+    case "UND_ERR_CONNECT_TIMEOUT":
+      return true
+    case "ECONNREFUSED":
+      return connecting
+    case "EHOSTUNREACH":
+    case "ENETUNREACH":
+      return connecting && syscalls.length > 0
+    default:
+      return false
+  }
+}
 
 /** Trying again would find the same: no such host, not HTTP, not this certificate. */
 const lasting = /^(ENOTFOUND|EPROTO|HPE_|ERR_SSL|ERR_TLS|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|UND_ERR_INVALID_ARG)/
@@ -69,12 +91,13 @@ const fetchLimit = Duration.seconds(300)
 export const fromTransport =
   (subject: Subject, host: string) =>
   (error: HttpClientError.HttpClientError): RWKVConnectionError | RWKVTimeoutError => {
-    const code = codeOf(error.cause)
+    const chain = chainOf(error.cause)
+    const code = codeOf(chain)
     if (code === "UND_ERR_HEADERS_TIMEOUT" || code === "UND_ERR_BODY_TIMEOUT") {
       return new RWKVTimeoutError({ ...subject, kind: "request", limit: fetchLimit })
     }
     const unsure = subject.body === undefined ? "" : ", and the server may have started the task"
-    const refused = error._tag === "RequestError" && (error.reason !== "Transport" || unsent.has(code ?? ""))
+    const refused = error._tag === "RequestError" && (error.reason !== "Transport" || isUnsent(chain, code))
     return new RWKVConnectionError({
       ...subject,
       ...(code === undefined ? {} : { code }),
@@ -87,6 +110,63 @@ export const fromTransport =
       retryable: error._tag === "ResponseError" || error.reason === "Transport" && !lasting.test(code ?? "")
     })
   }
+
+/** Enough to fill an excerpt, however much of it is redacted, and little enough to be searched for a whole prompt. */
+const searched = 4096
+
+/** What is left of a text when escapes and white space are not counted: an echo may be escaped once more, or on one line. */
+const bare = (text: string): string =>
+  text
+    .replace(/\\+u([0-9a-f]{4})/gi, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)))
+    .replace(/\\+[nrtbf]?|[\s\p{Cc}]+/gu, "")
+
+/**
+ * Whether two texts share a run of 16 characters. Such a run holds one of the blocks of 8 that the first is cut into: few are
+ * looked for in the second, which may be long.
+ */
+const shareRun = (short: string, long: string): boolean => {
+  for (let block = 0; block + 8 <= short.length; block += 8) {
+    if (!long.includes(short.slice(block, block + 8))) continue
+    for (let start = Math.max(0, block - 8); start <= block && start + 16 <= short.length; start++) {
+      if (long.includes(short.slice(start, start + 16))) return true
+    }
+  }
+  return false
+}
+
+const shareIds = (short: string, ids: string): boolean =>
+  Array.from(short.matchAll(/\d+(?:,\d+){3,}/g)).some(([run]) => {
+    const found = run.split(",")
+    return found.slice(3).some((_, start) => ids.includes(`,${found.slice(start, start + 4).join(",")},`))
+  })
+
+/**
+ * Makes excerpts of what is said about a request, without the request's own texts: prompts may be private. What repeats only a
+ * part of them is not shown at all.
+ *
+ * @internal
+ */
+export const excerptWithout = (body: object): (text: string) => string => {
+  const values: ReadonlyArray<unknown> = Object.values(body)
+  const texts = values.filter((value) => typeof value === "string").filter((text) => text.length >= 8)
+  const echoes = texts
+    .flatMap((text) => text.length > searched ? [] : [JSON.stringify(text).slice(1, -1), text])
+    .sort((a, b) => b.length - a.length)
+  // Most requests do not fail: only what does pays for the search.
+  let known: { readonly text: string; readonly ids: string } | undefined
+  const knownOf = () => (known ??= {
+    text: texts.map(bare).join("\n"),
+    ids: values.filter((value) => Array.isArray(value)).map((ids) => `,${ids.join(",")},`).join("\n")
+  })
+  return (text) => {
+    const said = excerpt(
+      echoes.reduce((text, echo) => text.replaceAll(echo, "<redacted>"), text.slice(0, searched).toWellFormed())
+    )
+    const { ids, text: own } = knownOf()
+    const short = bare(said)
+    return shareRun(short, own) || shareIds(short, ids) ? "no explanation that can be shown" : said
+  }
+}
 
 const Detail = Schema.parseJson(Schema.Struct({ detail: Schema.Unknown }))
 const decodeDetail = ParseResult.decodeUnknownOption(Detail)

@@ -60,6 +60,9 @@ export interface Policy {
 /** What the server sends for a stretch of tokens that does not decode. */
 const undecodable = "\uFFFD"
 
+/** UTF-16 units of a text that cannot be: the server's longest run, 40,960 tokens, is far below. */
+const longest = 64 * 1024 * 1024
+
 /** What is more than reading frames: it may wait, ask, connect and fail. */
 type Step = Effect.Effect<void, RWKVError>
 
@@ -99,11 +102,12 @@ export const follow = (
     let finished = false
     let closed = false
     let left = false
-    // For the watchdog: whether a signal is being waited for, and since when there was none.
+    // For the watchdog: whether a signal is being waited for, and since when there was no text, be it known already.
     let listening = false
     let quietSince = now()
-    /** When frames, or tokens that the status counts, were last seen to come. */
+    /** When new text, or tokens that the status counts, were last seen to come: a server can send frames for ever. */
     let progress = quietSince
+    let asked = quietSince
     let tokens = -1
     /** What the consumer gets next, and what has to happen before more is read. */
     let out: Array<StreamEvent> = []
@@ -117,9 +121,10 @@ export const follow = (
 
     const watch = Effect.gen(function*() {
       while (true) {
-        const rest = listening ? quietSince + patience - now() : patience
+        const since = Math.max(asked, Math.min(quietSince, progress))
+        const rest = listening ? since + patience - now() : patience
         if (rest <= 0) {
-          quietSince = now()
+          asked = now()
           connection.signal(idle)
           continue
         }
@@ -195,19 +200,25 @@ export const follow = (
       out.push(StreamEvent.Started({ taskId, prefillTime }))
     }
 
-    /** False if the text contradicts what was delivered. */
-    const emit = (text: string): boolean => {
+    /** Fails later if the text contradicts what was delivered, or has no end. */
+    const emit = (text: string): Step | undefined => {
+      if (text === "") return undefined
+      quietSince = now()
       const known = delivered.length - offset
-      if (known > 0 && !delivered.startsWith(text.slice(0, known), offset)) return false
+      if (known > 0 && !delivered.startsWith(text.slice(0, known), offset)) return rewritten
       const fresh = known === 0 ? text : text.slice(known)
       offset += text.length
-      if (fresh === "") return true
+      if (fresh === "") return undefined
+      if (delivered.length + fresh.length > longest) {
+        return Effect.fail(new RWKVDecodeError({ operation, taskId, description: "more text than a run can have" }))
+      }
+      progress = quietSince
       delivered += fresh
       failing = false
       skip = 0
       begin(Duration.zero)
       out.push(StreamEvent.Text({ text: fresh }))
-      return true
+      return undefined
     }
 
     const finish: Step = Effect.gen(function*() {
@@ -226,7 +237,7 @@ export const follow = (
       if (!text.startsWith(delivered)) return yield* rewritten
       begin(result.prefillTime)
       offset = delivered.length
-      emit(text.slice(delivered.length))
+      yield* emit(text.slice(delivered.length)) ?? Effect.void
       out.push(StreamEvent.Finished({ result: whole }))
       finished = true
     })
@@ -243,7 +254,12 @@ export const follow = (
 
     const textAt = (whole: string, token: number) =>
       Effect.gen(function*() {
-        const frames = Array.from(yield* Stream.runCollect(http.stream(taskId, { fromToken: token, operation })))
+        let room = whole.length + undecodable.length
+        const stream = Stream.takeUntil(http.stream(taskId, { fromToken: token, operation }), (frame) => {
+          if (frame._tag === "Data") room -= frame.text.length
+          return room < 0
+        })
+        const frames = Array.from(yield* Stream.runCollect(stream))
         const text = frames.map((frame) => frame._tag === "Data" ? frame.text : "").join("")
         const sound = frames.at(-1)?._tag === "Done" && (text === undecodable || whole.endsWith(text)) &&
           frames.every(({ _tag }) => _tag === "Head" || _tag === "Data" || _tag === "Done")
@@ -262,22 +278,30 @@ export const follow = (
 
     /** After silence: is the task done, does it move, or does it hang? */
     const ask: Step = Effect.gen(function*() {
-      const late = now() - progress >= Duration.toMillis(policy.stallTimeout)
-      const status = yield* Effect.either(reads(http.status(taskId, { operation })))
-      if (status._tag === "Left") {
-        // An evicted task is not found, and still generates into this connection.
-        return late ? yield* truncated(status.left.message, status.left) : undefined
+      const silent = now() - quietSince >= patience
+      const rest = progress + Duration.toMillis(policy.stallTimeout) - now()
+      const late = rest <= 0
+      const answer = yield* Effect.either(reads(http.status(taskId, { operation }))).pipe(
+        Effect.timeoutOption(Math.max(1000, rest))
+      )
+      if (Option.isNone(answer)) {
+        // Text may have come while the question was open.
+        return late || !connection.unread() ? yield* stalled : undefined
       }
-      const { generatedTokens } = status.right
+      if (answer.value._tag === "Left") {
+        // An evicted task is not found, and still generates into this connection.
+        return late ? yield* truncated(answer.value.left.message, answer.value.left) : undefined
+      }
+      const { generatedTokens, status } = answer.value.right
       const moved = tokens !== -1 && generatedTokens !== tokens
       tokens = generatedTokens
       if (moved) progress = now()
-      if (status.right.status === "Finished") {
+      if (status === "Finished") {
         witnessed = false
         return yield* finish
       }
-      // The task generates and this connection does not tell: another one will. Forks count each other's tokens.
-      if (moved && alone()) return yield* reconnect
+      // The task generates and this connection tells nothing: another one will. Forks count each other's tokens.
+      if (moved && silent && alone()) return yield* reconnect
       if (late && !moved) return yield* stalled
     })
 
@@ -291,8 +315,12 @@ export const follow = (
             break
           case "Data":
             if (aligned && frame.text !== undecodable) {
-              if (!emit(frame.text)) return rewritten
-            } else if (aligned) {
+              const failed = emit(frame.text)
+              if (failed !== undefined) return failed
+              break
+            }
+            if (frame.text !== "") quietSince = now()
+            if (aligned) {
               aligned = false
             } else if (skipped < skip) {
               skipped++
@@ -324,7 +352,6 @@ export const follow = (
     const hear = (signal: Signal): Step | undefined => {
       switch (signal._tag) {
         case "Frames":
-          quietSince = progress = now()
           return read(signal.frames)
         case "Ended": {
           const error = truncated("the stream ended without its end mark")

@@ -33,14 +33,16 @@ import * as validate from "./validate.js"
 /** @internal */
 export interface Launch {
   readonly operation: string
-  readonly options: StreamOptions
-  /** What has to hold before the server is asked. */
-  readonly before: Effect.Effect<void, RWKVError>
+  readonly options: Effect.Effect<StreamOptions, RWKVError>
+  /** What has to hold before the server is asked; it tells which tasks the run will share its buffer with. */
+  readonly before: Effect.Effect<Ledger.Group | undefined, RWKVError>
   readonly create: Effect.Effect<TaskResult, RWKVError>
   readonly stream: Stream.Stream<Frame, TaskError>
   readonly explain: (error: RWKVError) => Effect.Effect<never, RWKVError>
-  /** The tasks that this run shares its buffer with. */
-  readonly group: Ledger.Group | undefined
+  /** Whether the run makes its task: then nobody else can want what was abandoned. */
+  readonly fresh: boolean
+  /** Whether the run has been handed over, and goes on when its stream is left. */
+  readonly detached?: () => boolean
 }
 
 interface Begun {
@@ -100,24 +102,25 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
   }
 
   const launch = (run: Launch): Stream.Stream<StreamEvent, RWKVError> => {
-    const { operation, options } = run
-    const begin: Effect.Effect<Begun, RWKVError> = options.transport === "direct"
-      ? openDirect(operation, run.stream)
-      : Effect.map(run.create, ({ prefillTime, taskId }) => ({ taskId, prefillTime, opened: undefined }))
+    const { operation } = run
     return Stream.unwrapScoped(Effect.gen(function*() {
       yield* lifetime.usable(operation)
+      const options = yield* run.options
       const chosen = yield* settings(operation, options)
+      const stays = () => options.onInterrupt === "detach" || run.detached?.() === true
       const farewell = (taskId: TaskId) => (finished: boolean) =>
         lifetime.release({
           operation,
           taskId,
-          stop: !finished && options.onInterrupt !== "detach",
-          delete: options.cleanup === "delete" && taskId.startsWith("TMP_") &&
-            (finished || options.onInterrupt !== "detach"),
+          stop: !finished && !stays(),
+          delete: options.cleanup === "delete" && taskId.startsWith("TMP_") && (finished || !stays()),
           within: chosen.stopTimeout
         })
-      yield* run.before
-      const entered = run.group === undefined ? undefined : yield* enter(run.group)
+      const group = yield* run.before
+      const entered = group === undefined ? undefined : yield* enter(group)
+      const begin: Effect.Effect<Begun, RWKVError> = options.transport === "direct"
+        ? openDirect(operation, run.stream)
+        : Effect.map(run.create, ({ prefillTime, taskId }) => ({ taskId, prefillTime, opened: undefined }))
       // Each attempt is acquired by itself: a caller that leaves between two of them has nothing to stop.
       return yield* creates(lifetime.acquire(
         operation,
@@ -131,7 +134,11 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
             policy
           )
         },
-        ({ opened, taskId }) => Effect.zipRight(opened?.connection.close ?? Effect.void, farewell(taskId)(false))
+        ({ opened, taskId }) =>
+          Effect.zipRight(
+            opened?.connection.close ?? Effect.void,
+            lifetime.release({ operation, taskId, stop: true, delete: run.fresh, within: chosen.stopTimeout })
+          )
       ))
     })).pipe(Stream.withSpan(operation))
   }

@@ -23,6 +23,8 @@ import * as Lifetime from "./lifetime.js"
  */
 export interface Recording {
   readonly text: () => string
+  /** Completes when there is more text, or the end. */
+  readonly more: () => Effect.Effect<void>
   readonly result: Deferred.Deferred<TaskResult, TaskError | StreamTruncatedError>
 }
 
@@ -117,7 +119,7 @@ export const recordingOf = (result: TaskResult): Effect.Effect<Recording> =>
   Effect.gen(function*() {
     const deferred = yield* Deferred.make<TaskResult, TaskError | StreamTruncatedError>()
     yield* Deferred.succeed(deferred, result)
-    return { text: constant(result.text), result: deferred }
+    return { text: constant(result.text), more: constant(Effect.void), result: deferred }
   })
 
 /**

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -66,9 +67,11 @@ export const make = (http: HttpClient.Service): Effect.Effect<Lifetime, never, S
     const closing = yield* Deferred.make<void>()
     const inner = yield* Scope.make()
     const fibers = yield* Scope.extend(FiberSet.make<void>(), inner)
+    /** Real time as well: a program under a test clock ends without anyone to move that clock. */
+    const overdue = Deferred.await(closing).pipe(Effect.zipRight(Effect.sleep(grace)), Effect.withClock(Clock.make()))
     yield* Effect.addFinalizer((exit) =>
       Deferred.succeed(closing, undefined).pipe(
-        Effect.zipRight(detached(FiberSet.awaitEmpty(fibers), grace)),
+        Effect.zipRight(detached(FiberSet.awaitEmpty(fibers), grace, overdue)),
         Effect.zipRight(Scope.close(inner, exit))
       )
     )
@@ -89,7 +92,7 @@ export const make = (http: HttpClient.Service): Effect.Effect<Lifetime, never, S
         Effect.ignore,
         Effect.interruptible
       )
-      return detached(requests, within).pipe(
+      return detached(requests, within, overdue).pipe(
         Effect.flatMap((done) => done ? Effect.void : log),
         Effect.zipRight(farewell.stop && !farewell.delete ? Effect.asVoid(Effect.forkIn(check, inner)) : Effect.void)
       )
@@ -142,13 +145,15 @@ export const make = (http: HttpClient.Service): Effect.Effect<Lifetime, never, S
 
 /**
  * A fiber that is being interrupted cannot be interrupted again, not even by a time limit: another one takes over. False if
- * the time was too short.
+ * the time was too short, or the service's own.
  */
 const detached = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
-  within: Duration.DurationInput
+  within: Duration.DurationInput,
+  overdue: Effect.Effect<void>
 ): Effect.Effect<boolean, never, R> =>
   Effect.timeoutOption(effect, within).pipe(
+    Effect.raceFirst(Effect.as(overdue, Option.none())),
     Effect.interruptible,
     Effect.forkDaemon,
     Effect.flatMap(Fiber.await),

@@ -1,46 +1,138 @@
 /**
  * Runs whose text only their own stream tells. A fork writes to the buffer of its source, and so do its siblings: what
- * `get_result` says of one of them may be the text of all. So their streams, which keep what they tell, are read in the
- * background.
+ * `get_result` says of one of them may be the text of all. So a fiber of its own reads each such stream and keeps what it
+ * tells; whoever wants the text, as it comes or at the end, reads the recording.
  *
  * @internal
  */
+import * as Chunk from "effect/Chunk"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import type { StreamEvent, TaskId, TaskResult } from "../Protocol.js"
-import type { RWKVError } from "../RWKVError.js"
+import { StreamEvent, type TaskId, type TaskResult } from "../Protocol.js"
+import { type RWKVError, StreamTruncatedError, type TaskError } from "../RWKVError.js"
 import type * as Ledger from "./ledger.js"
+import { narrow } from "./wait.js"
 
 /** @internal */
 export interface Begun {
   readonly taskId: TaskId
   readonly prefillTime: TaskResult["prefillTime"]
+  readonly recording: Ledger.Recording
+  /** Leaves the run: its connection is closed, and the task is told what the run's options say. */
+  readonly leave: Effect.Effect<void>
 }
 
 /**
- * Starts a run and returns when the server has named it; the rest is read until the end of the run or of the program.
+ * Starts a run and hands it to `owned` when the server has named it; the rest is read until the end of the run or of the
+ * program. A caller that leaves before leaves the run.
+ *
+ * @param groupOf the tasks that share the run's buffer, once it has begun
  *
  * @internal
  */
-export const record = (
+export const record = <A, R>(
   ledger: Ledger.Service,
   operation: string,
-  events: Stream.Stream<StreamEvent, RWKVError>
-): Effect.Effect<Begun, RWKVError> =>
-  ledger.lifetime.acquire(
-    operation,
+  groupOf: () => Ledger.Group | undefined,
+  events: Stream.Stream<StreamEvent, RWKVError>,
+  owned: (begun: Begun) => Effect.Effect<A, never, R>
+): Effect.Effect<A, RWKVError, R> =>
+  Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
-      const begun = yield* Deferred.make<Begun, RWKVError>()
-      yield* Stream.runForEach(
-        events,
-        (event) => event._tag === "Started" ? Deferred.succeed(begun, event) : Effect.void
-      ).pipe(
-        Effect.catchAllCause((cause) => Effect.asVoid(Deferred.failCause(begun, cause))),
+      yield* restore(Effect.void)
+      const begun = yield* Deferred.make<StreamEvent & { readonly _tag: "Started" }, RWKVError>()
+      const result = yield* Deferred.make<TaskResult, TaskError | StreamTruncatedError>()
+      let more = Deferred.unsafeMake<void>(yield* Effect.fiberId)
+      let id = ""
+      let text = ""
+      let mixed = false
+      const recording: Ledger.Recording = { text: () => text, more: () => Deferred.await(more), result }
+      const wake = Effect.suspend(() => {
+        const waited = more
+        return Effect.zipRight(
+          Effect.map(Deferred.make<void>(), (next) => {
+            more = next
+          }),
+          Deferred.succeed(waited, undefined)
+        )
+      })
+      const note = (event: StreamEvent) => {
+        const group = groupOf()
+        mixed = mixed || group?.mixed() === true
+        switch (event._tag) {
+          case "Started":
+            id = event.taskId
+            if (group !== undefined) ledger.sharing.set(id, group)
+            ledger.begins(id)
+            ledger.recordings.set(id, recording)
+            return Deferred.succeed(begun, event)
+          case "Text":
+            text += event.text
+            return wake
+          case "Finished":
+            return Effect.zipRight(Deferred.succeed(result, event.result), wake)
+        }
+      }
+      const left = () =>
+        new StreamTruncatedError({ operation, taskId: id, text, description: "the stream was left before its end" })
+      const fiber = yield* Stream.runForEach(events, note).pipe(
+        Effect.tapErrorCause((cause) => Deferred.failCause(begun, cause)),
+        Effect.catchAll((error) => Deferred.fail(result, narrow(operation, id)(error))),
+        Effect.ensuring(
+          // Once such a stream is left, the buffer is all there is; if others have written to it, nobody knows the text.
+          Effect.suspend(() => Deferred.fail(result, left())).pipe(
+            Effect.map((early) =>
+              early && !mixed && groupOf()?.mixed() !== true ? ledger.recordings.delete(id) : undefined
+            ),
+            Effect.zipRight(wake),
+            Effect.zipRight(Effect.suspend(() => Deferred.fail(begun, left())))
+          )
+        ),
+        Effect.catchAllCause(() => Effect.void),
+        Effect.asVoid,
         ledger.lifetime.watch
       )
-      return yield* Deferred.await(begun)
-    }),
-    Effect.succeed,
-    ({ taskId }) => ledger.lifetime.release({ operation, taskId, stop: true, delete: false, within: "2 seconds" })
+      const leave = Effect.asVoid(Fiber.interrupt(fiber))
+      const { prefillTime, taskId } = yield* Effect.onInterrupt(restore(Deferred.await(begun)), () => leave)
+      return yield* owned({ taskId, prefillTime, recording, leave })
+    })
   )
+
+/**
+ * A recording as a stream: what is known at once, the rest as it comes.
+ *
+ * @internal
+ */
+export const live = (
+  taskId: TaskId,
+  prefillTime: TaskResult["prefillTime"],
+  recording: Ledger.Recording
+): Stream.Stream<StreamEvent, TaskError | StreamTruncatedError> =>
+  Stream.suspend(() => {
+    let offset = 0
+    let ended = false
+    let out: Array<StreamEvent> = [StreamEvent.Started({ taskId, prefillTime })]
+    const look = Effect.gen(function*() {
+      while (out.length === 0) {
+        // Taken before the text is read: what comes in between is not missed.
+        const more = recording.more()
+        const done = yield* Deferred.poll(recording.result)
+        const fresh = recording.text().slice(offset)
+        offset += fresh.length
+        if (fresh !== "") out.push(StreamEvent.Text({ text: fresh }))
+        else if (Option.isSome(done)) {
+          ended = true
+          out.push(StreamEvent.Finished({ result: yield* done.value }))
+        } else yield* more
+      }
+      const events = Chunk.unsafeFromArray(out)
+      out = []
+      return events
+    })
+    return Stream.repeatEffectChunkOption(
+      Effect.suspend(() => ended ? Effect.fail(Option.none()) : Effect.mapError(look, Option.some))
+    )
+  })

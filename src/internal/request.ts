@@ -72,8 +72,11 @@ const echoes = (headers: Readonly<Record<string, string>>): ReadonlyArray<string
 export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.Service): Requests => {
   const headers = Redacted.value(config.headers)
   const secrets = echoes(headers)
-  const say = (text: string) =>
-    failure.excerpt(secrets.reduce((text, secret) => text.replaceAll(secret, "<redacted>"), text))
+  /** How to say what is said about a call: without the secrets of the configuration, and the texts of the call. */
+  const sayOf = (call: Call<unknown>) => {
+    const say = call.body === undefined ? failure.excerpt : failure.excerptWithout(call.body)
+    return (text: string) => say(secrets.reduce((text, secret) => text.replaceAll(secret, "<redacted>"), text))
+  }
   const { host } = new URL(config.baseUrl)
   const sameServer = new URL(config.baseUrl).origin
   const hidden = [unshown, ...Object.keys(headers)]
@@ -181,7 +184,7 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
       Effect.flatMap((body): Effect.Effect<never, CallError | E> => {
         const own = call.refuse?.(response.status, body)
         return own === undefined
-          ? failure.fromStatus({ operation: call.operation, taskId: call.taskId }, response, body, say)
+          ? failure.fromStatus({ operation: call.operation, taskId: call.taskId }, response, body, sayOf(call))
           : Effect.fail(own)
       })
     )
@@ -240,7 +243,7 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
                   description: "not an event stream"
                 })
               }
-              const decoder = makeDecoder(config.maxFrameSize, say)
+              const decoder = makeDecoder(config.maxFrameSize, sayOf(call))
               return Stream.pipeThroughChannel(
                 response.stream,
                 decodeFrames(decoder, failure.fromTransport(call, host))

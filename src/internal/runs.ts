@@ -5,34 +5,27 @@
  * @internal
  */
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import * as Generation from "../Generation.js"
 import type { CallOptions, Frame, Service as HttpService } from "../HttpClient.js"
-import { StreamEvent, type TaskId, type TaskResult } from "../Protocol.js"
+import type { StreamEvent, TaskId, TaskResult } from "../Protocol.js"
 import type * as RWKVConfig from "../RWKVConfig.js"
-import { type CallError, type RWKVError, StreamTruncatedError, type TaskError } from "../RWKVError.js"
+import type { CallError, RWKVError } from "../RWKVError.js"
 import type { StreamOptions, SubscribeOptions } from "../Task.js"
 import * as Guards from "./guards.js"
 import * as Launch from "./launch.js"
 import * as Ledger from "./ledger.js"
+import * as Options from "./options.js"
+import { live, record } from "./record.js"
 import * as retry from "./retry.js"
 import * as validate from "./validate.js"
-import { narrow } from "./wait.js"
 
 const encodeContinue = validate.encoder(Generation.ContinueRequest)
 const encodeFork = validate.encoder(Generation.ForkRequest)
 
 type Events = Stream.Stream<StreamEvent, RWKVError>
-
-/** The events of a run that is known here and nowhere else. */
-const replay = (taskId: TaskId, recording: Ledger.Recording): Events =>
-  Stream.fromIterableEffect(Effect.map(Deferred.await(recording.result), (result) => [
-    StreamEvent.Started({ taskId, prefillTime: result.prefillTime }),
-    ...(result.text === "" ? [] : [StreamEvent.Text({ text: result.text })]),
-    StreamEvent.Finished({ result })
-  ]))
 
 /** @internal */
 export const make = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Service) => {
@@ -50,123 +43,164 @@ export const make = (http: HttpService, config: RWKVConfig.Service, ledger: Ledg
     stream: (request: A, options: CallOptions) => Stream.Stream<Frame, CallError>
   ) =>
   (request: A, options?: StreamOptions): Events => {
-    const chosen = validate.given(options)
     const complete = Effect.suspend(() => validate.withDefaults(operation, config.defaults, request))
     return launch({
       operation,
-      options: { ...chosen, cleanup: chosen.cleanup ?? cleanup },
-      before: Effect.void,
+      options: Effect.map(Options.ofStream(operation, options), (chosen) => ({ cleanup, ...chosen })),
+      before: Effect.succeed(undefined),
       create: Effect.flatMap(complete, (request) => create(request, { operation })),
       stream: Stream.unwrap(Effect.map(complete, (request) => stream(request, { operation }))),
       explain: Effect.fail,
-      group: undefined
+      fresh: true
     })
   }
 
-  /**
-   * Keeps the text of a run that shares its buffer: what `get_result` says of it may be the text of others. Once such a
-   * stream is left, the buffer is all there is; if others have written to it, nobody knows the text.
-   */
-  const recorded = (operation: string, group: Ledger.Group, events: Events): Events =>
-    Stream.unwrap(Effect.map(Deferred.make<TaskResult, TaskError | StreamTruncatedError>(), (result) => {
-      let id = ""
-      let text = ""
-      let mixed = false
-      const note = (event: StreamEvent) => {
-        mixed = mixed || group.mixed()
-        switch (event._tag) {
-          case "Started":
-            id = event.taskId
-            ledger.sharing.set(id, group)
-            ledger.begins(id)
-            return ledger.recordings.set(id, { text: () => text, result })
-          case "Text":
-            text += event.text
-            return
-          case "Finished":
-            return Deferred.unsafeDone(result, Exit.succeed(event.result))
-        }
-      }
-      const left = () =>
-        new StreamTruncatedError({ operation, taskId: id, text, description: "the stream was left before its end" })
-      return events.pipe(
-        Stream.map((event) => {
-          note(event)
-          return event
-        }),
-        Stream.tapError((error) => Deferred.fail(result, narrow(operation, id)(error))),
-        Stream.ensuring(
-          Effect.suspend(() => Deferred.fail(result, left())).pipe(
-            Effect.map((early) => early && !mixed && !group.mixed() ? ledger.recordings.delete(id) : undefined)
-          )
-        )
+  const continuedEvents = (
+    operation: string,
+    id: string,
+    request: Generation.ContinueRequest,
+    options: StreamOptions | undefined,
+    group: Ledger.Group | undefined,
+    detached?: () => boolean
+  ): Events =>
+    launch({
+      operation,
+      options: Effect.map(Options.ofStream(operation, options), (chosen) => ({
+        cleanup: "keep",
+        transport: group === undefined ? "subscribe" : "direct",
+        ...chosen
+      })),
+      before: encodeContinue(operation, request).pipe(
+        Effect.zipRight(guards.ready(operation, id)),
+        Effect.as(group)
+      ),
+      create: http.continue(id, request, { operation }),
+      stream: http.continueStream(id, request, { operation }),
+      explain: explain(id),
+      fresh: false,
+      ...(detached === undefined ? {} : { detached })
+    })
+
+  /** The tasks that share a buffer with this one, from its first fork on. */
+  const groupOf = (id: string) => {
+    const group = ledger.sharing.get(id) ?? Ledger.makeGroup()
+    ledger.sharing.set(id, group)
+    return group
+  }
+
+  const forkedEvents = (
+    operation: string,
+    id: string,
+    request: Generation.ForkRequest,
+    options: StreamOptions | undefined,
+    detached?: () => boolean
+  ): Events =>
+    launch({
+      operation,
+      options: Effect.map(
+        Options.ofStream(operation, options),
+        (chosen) => ({ cleanup: "keep", transport: "direct", ...chosen })
+      ),
+      before: encodeFork(operation, request).pipe(
+        Effect.zipRight(guards.ready(operation, id)),
+        Effect.flatMap(() => {
+          // Known before the source is read: another fork of it may begin meanwhile.
+          const group = groupOf(id)
+          return Effect.as(guards.preserve(operation, id, group), group)
+        })
+      ),
+      create: http.fork(id, request, { operation }),
+      stream: http.forkStream(id, request, { operation }),
+      explain: explain(id),
+      fresh: true,
+      ...(detached === undefined ? {} : { detached })
+    })
+
+  /** A run that is recorded and goes on without its caller once it has begun. */
+  const handedOver = (operation: string, id: string, events: (detached: () => boolean) => Events) =>
+    Effect.suspend(() => {
+      let handed = false
+      return record(
+        ledger,
+        operation,
+        () => ledger.sharing.get(id),
+        events(() => handed),
+        (begun) =>
+          Effect.sync(() => {
+            handed = true
+            return begun
+          })
       )
-    }))
+    })
+
+  /** A run that is recorded and left when its stream is. */
+  const recorded = (operation: string, id: string, events: Events): Events =>
+    Stream.unwrapScoped(record(ledger, operation, () => ledger.sharing.get(id), events, (begun) =>
+      Effect.as(
+        Effect.addFinalizer(() => begun.leave),
+        live(begun.taskId, begun.prefillTime, begun.recording)
+      )))
 
   const continued =
     (operation: string) => (id: string, request: Generation.ContinueRequest, options?: StreamOptions): Events =>
       Stream.suspend(() => {
         const group = ledger.sharing.get(id)
-        const chosen = validate.given(options)
-        const events = launch({
-          operation,
-          options: {
-            ...chosen,
-            cleanup: chosen.cleanup ?? "keep",
-            transport: chosen.transport ?? (group === undefined ? "subscribe" : "direct")
-          },
-          before: Effect.zipRight(encodeContinue(operation, request), guards.ready(operation, id)),
-          create: http.continue(id, request, { operation }),
-          stream: http.continueStream(id, request, { operation }),
-          explain: explain(id),
-          group
-        })
+        const events = continuedEvents(operation, id, request, options, group)
         return group === undefined
           ? Stream.tap(events, (event) =>
             Effect.sync(() => {
               if (event._tag === "Started") ledger.begins(event.taskId)
             }))
-          : recorded(operation, group, events)
+          : recorded(operation, id, events)
       })
 
   const forked =
     (operation: string) => (id: string, request: Generation.ForkRequest, options?: StreamOptions): Events =>
-      Stream.suspend(() => {
-        // Known at once: another fork of this task may begin before the server has named this one.
-        const group = ledger.sharing.get(id) ?? Ledger.makeGroup()
-        ledger.sharing.set(id, group)
-        const chosen = validate.given(options)
-        const events = launch({
-          operation,
-          options: { ...chosen, cleanup: chosen.cleanup ?? "keep", transport: chosen.transport ?? "direct" },
-          before: encodeFork(operation, request).pipe(
-            Effect.zipRight(guards.ready(operation, id)),
-            Effect.zipRight(guards.preserve(operation, id, group))
-          ),
-          create: http.fork(id, request, { operation }),
-          stream: http.forkStream(id, request, { operation }),
-          explain: explain(id),
-          group
-        })
-        return recorded(operation, group, events)
-      })
+      recorded(operation, id, forkedEvents(operation, id, request, options))
+
+  const fork = (operation: string, id: string, request: Generation.ForkRequest) =>
+    handedOver(operation, id, (detached) => forkedEvents(operation, id, request, undefined, detached))
+
+  /** Continues a task that shares its buffer. */
+  const continueSharing = (operation: string, id: string, request: Generation.ContinueRequest) =>
+    handedOver(
+      operation,
+      id,
+      (detached) => continuedEvents(operation, id, request, undefined, ledger.sharing.get(id), detached)
+    )
+
+  /** What is recorded, as a subscription: leaving it early may stop the task, and ends no recording. */
+  const listenTo = (operation: string, taskId: TaskId, recording: Ledger.Recording, stops: boolean): Events =>
+    Stream.unwrapScoped(Effect.gen(function*() {
+      yield* Effect.addFinalizer(() =>
+        Effect.flatMap(
+          Deferred.isDone(recording.result),
+          (done) =>
+            ledger.lifetime.release({ operation, taskId, stop: stops && !done, delete: false, within: "2 seconds" })
+        )
+      )
+      return live(taskId, Duration.zero, recording)
+    }))
 
   const subscribed = (operation: string) => (id: string, options?: SubscribeOptions): Events =>
     Stream.unwrap(Effect.gen(function*() {
       const taskId = yield* validate.taskId(operation, id)
-      const chosen = validate.given(options)
+      const chosen = yield* Options.ofSubscribe(operation, options)
       const from = yield* validate.integer(
         operation,
         "fromToken",
         chosen.fromToken === undefined ? 0 : chosen.fromToken
       )
       const recording = ledger.recordings.get(taskId)
-      if (recording !== undefined && from === 0) return replay(taskId, recording)
+      if (recording !== undefined && from === 0) {
+        const stops = chosen.onInterrupt === "stop"
+        return listenTo(operation, taskId, recording, stops)
+      }
       const fromToken = from >= 0
         ? from
         : Math.max(0, from + (yield* reads(http.status(taskId, { operation }))).generatedTokens)
       return attach({ operation, options: chosen, taskId, fromToken })
     }))
 
-  return { continued, created, forked, subscribed }
+  return { continueSharing, continued, created, fork, forked, subscribed }
 }

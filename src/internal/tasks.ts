@@ -25,7 +25,8 @@ import type { BranchError, BulkOptions, DeleteOptions, StopOptions, Task, WaitEr
 import { runAll } from "./bulk.js"
 import * as Guards from "./guards.js"
 import type * as Ledger from "./ledger.js"
-import { record } from "./record.js"
+import * as Options from "./options.js"
+import type { Begun } from "./record.js"
 import * as retry from "./retry.js"
 import * as Runs from "./runs.js"
 import * as validate from "./validate.js"
@@ -51,7 +52,8 @@ export const make = (
       operation,
       taskId,
       stop: true,
-      delete: !keep && taskId.startsWith("TMP_"),
+      // What nobody ever had the id of, nobody can want.
+      delete: !keep,
       within: "2 seconds"
     })
 
@@ -94,29 +96,28 @@ export const make = (
     request: Generation.CreateRequest | Generation.FimRequest,
     options?: WaitOptions
   ): Effect.Effect<TaskResult, WaitError> =>
-    Effect.scoped(
-      Effect.flatMap(
-        creates(ledger.lifetime.acquire(
-          operation,
-          Effect.zipRight(waiting.limitOf(operation, options), createOrFim(operation, request)),
-          (created) =>
-            Effect.as(
-              Effect.addFinalizer((exit) =>
-                ledger.lifetime.release({
-                  operation,
-                  taskId: created.taskId,
-                  stop: exit._tag === "Failure",
-                  delete: created.taskId.startsWith("TMP_"),
-                  within: "2 seconds"
-                })
-              ),
-              created
+    Effect.flatMap(waiting.limitOf(operation, options), (limit) => {
+      const created = creates(ledger.lifetime.acquire(
+        operation,
+        createOrFim(operation, request),
+        (created) =>
+          Effect.as(
+            Effect.addFinalizer((exit) =>
+              ledger.lifetime.release({
+                operation,
+                taskId: created.taskId,
+                stop: exit._tag === "Failure",
+                delete: created.taskId.startsWith("TMP_"),
+                within: "2 seconds"
+              })
             ),
-          abandon(operation)
-        )),
-        ({ taskId }) => waiting.wait(operation, taskId, options)
-      )
-    ).pipe(Effect.withSpan(operation))
+            created
+          ),
+        abandon(operation)
+      ))
+      const ended = Effect.flatMap(created, ({ taskId }) => waiting.end(operation, taskId, options))
+      return waiting.limited(operation, undefined, "wait", limit, Effect.scoped(ended))
+    }).pipe(Effect.withSpan(operation))
 
   const result = Effect.fn("TaskService.result")(function*(id: string) {
     const operation = "TaskService.result"
@@ -144,7 +145,7 @@ export const make = (
   const deleteTask = Effect.fn("TaskService.delete")(function*(id: string, options?: DeleteOptions) {
     const operation = "TaskService.delete"
     const taskId = yield* validate.taskId(operation, id)
-    const force = validate.given(options).force === true
+    const force = (yield* Options.ofDelete(operation, options)).force === true
     if (Guards.isTemplate(taskId) && !force) return yield* new TemplateProtectedError({ operation, taskId })
     let repeated = false
     yield* http.delete(taskId, { operation, force }).pipe(
@@ -160,8 +161,8 @@ export const make = (
     ledger.begins(taskId)
   })
 
-  const branched = (operation: string, events: Parameters<typeof record>[2]): Effect.Effect<Task, BranchError> =>
-    record(ledger, operation, events).pipe(
+  const branched = (operation: string, begun: Effect.Effect<Begun, RWKVError>): Effect.Effect<Task, BranchError> =>
+    begun.pipe(
       Effect.map(({ prefillTime, taskId }) => handle(taskId, prefillTime)),
       Effect.mapError((error) => branchError(operation, error)),
       Effect.withSpan(operation)
@@ -176,7 +177,7 @@ export const make = (
     const operation = "TaskService.continue"
     return Effect.suspend(() =>
       ledger.sharing.get(id) !== undefined
-        ? branched(operation, runs.continued(operation)(id, request, { onInterrupt: "detach" }))
+        ? branched(operation, runs.continueSharing(operation, id, request))
         : encodeContinue(operation, request).pipe(
           Effect.zipRight(guards.ready(operation, id)),
           Effect.zipRight(owned(
@@ -222,7 +223,7 @@ export const make = (
   })
 
   const fork = (id: string, request: Generation.ForkRequest): Effect.Effect<Task, BranchError> =>
-    branched("TaskService.fork", runs.forked("TaskService.fork")(id, request, { onInterrupt: "detach" }))
+    branched("TaskService.fork", runs.fork("TaskService.fork", id, request))
 
   const wait = Effect.fn("TaskService.wait")((id: string, options?: WaitOptions) =>
     waiting.wait("TaskService.wait", id, options)

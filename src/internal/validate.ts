@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { TaskId } from "../Protocol.js"
 import { RWKVValidationError } from "../RWKVError.js"
@@ -124,15 +125,53 @@ export const withDefaults = <A extends object>(
   })
 
 /**
- * Options as an object, whatever a caller without types passed for them.
+ * What an option has to be, and how to say so. Durations and numbers are checked where they are read.
  *
  * @internal
  */
-export const given = <A extends object>(options: A | undefined): Partial<A> => {
-  if (!isRecord(options)) return {}
-  const known = { ...options }
-  for (const key of Object.keys(known)) {
-    if (known[key] === undefined) delete known[key]
-  }
-  return known
+export interface OptionRule {
+  readonly is: (value: unknown) => boolean
+  readonly says: string
+}
+
+/** @internal */
+export const anything: OptionRule = { is: () => true, says: "" }
+
+/** @internal */
+export const aFunction: OptionRule = { is: (value) => typeof value === "function", says: "must be a function" }
+
+/** @internal */
+export const aSchedule: OptionRule = { is: Schedule.isSchedule, says: "must be a Schedule" }
+
+/** @internal */
+export const oneOf = (...choices: ReadonlyArray<unknown>): OptionRule => ({
+  is: (value) => choices.includes(value),
+  says: `must be one of ${choices.join(", ")}`
+})
+
+/**
+ * The options that a caller without types gave, each by its rule; what is no object gives none.
+ *
+ * @internal
+ */
+export const given = <A extends object>(
+  operation: string,
+  options: A | undefined,
+  rules: { readonly [K in keyof Required<A>]: OptionRule }
+): Effect.Effect<Partial<A>, RWKVValidationError> => {
+  const known = new Map<string, OptionRule>(Object.entries(rules))
+  return Effect.try({
+    try: () => {
+      if (!isRecord(options)) return Either.right({})
+      const chosen = { ...options }
+      for (const key of Object.keys(chosen)) {
+        const rule = known.get(key)
+        if (rule === undefined) return Either.left(invalid(operation, excerpt(key), "is unexpected"))
+        if (chosen[key] === undefined) delete chosen[key]
+        else if (!rule.is(chosen[key])) return Either.left(invalid(operation, key, rule.says))
+      }
+      return Either.right(chosen)
+    },
+    catch: () => invalid(operation, "", "cannot be read")
+  }).pipe(Effect.flatten)
 }

@@ -21,6 +21,7 @@ import {
 import type { StopOptions, WaitError, WaitOptions } from "../Task.js"
 import type * as Ledger from "./ledger.js"
 import * as retry from "./retry.js"
+import * as Options from "./options.js"
 import { settled } from "./settle.js"
 import * as validate from "./validate.js"
 
@@ -54,7 +55,7 @@ export const make = (
 
   const limited = <A, E>(
     operation: string,
-    taskId: TaskId,
+    taskId: TaskId | undefined,
     kind: "wait" | "stop",
     limit: Duration.Duration,
     effect: Effect.Effect<A, E>
@@ -105,32 +106,38 @@ export const make = (
       Effect.flatten
     )
 
-  const limitOf = (operation: string, options: WaitOptions | undefined) => {
-    const { timeout } = validate.given(options)
-    return validate.duration(operation, "timeout", timeout, Duration.infinity)
-  }
+  const limitOf = (operation: string, options: WaitOptions | undefined) =>
+    Effect.flatMap(
+      Options.ofWait(operation, options),
+      ({ timeout }) => validate.duration(operation, "timeout", timeout, Duration.infinity)
+    )
+
+  /** Waits without a limit of its own. */
+  const end = (operation: string, taskId: TaskId, options?: WaitOptions): Effect.Effect<TaskResult, WaitError> =>
+    Effect.gen(function*() {
+      const { by, onProgress, schedule } = yield* Options.ofWait(operation, options)
+      const result = by === "subscription"
+        ? yield* listen(operation, taskId)
+        : yield* Effect.zipRight(
+          poll(operation, taskId, schedule ?? Polling.waitSchedule, onProgress ?? (() => Effect.void)),
+          whole(operation, taskId)
+        )
+      if (ledger.stopped.get(taskId) !== true) return result
+      return yield* new TaskCancelledError({ operation, taskId, text: result.text })
+    })
 
   const wait = (operation: string, id: string, options?: WaitOptions): Effect.Effect<TaskResult, WaitError> =>
     Effect.gen(function*() {
       const taskId = yield* validate.taskId(operation, id)
-      const { by, onProgress, schedule } = validate.given(options)
       const limit = yield* limitOf(operation, options)
-      const ended = by === "subscription"
-        ? listen(operation, taskId)
-        : Effect.zipRight(
-          poll(operation, taskId, schedule ?? Polling.waitSchedule, onProgress ?? (() => Effect.void)),
-          whole(operation, taskId)
-        )
-      const result = yield* limited(operation, taskId, "wait", limit, ended)
-      if (ledger.stopped.get(taskId) !== true) return result
-      return yield* new TaskCancelledError({ operation, taskId, text: result.text })
+      return yield* limited(operation, taskId, "wait", limit, end(operation, taskId, options))
     })
 
   /** Looks until a stopped task has ended; a stop that did not reach it is repeated once. */
   const stop = (operation: string, id: string, options?: StopOptions): Effect.Effect<TaskInfo, TaskError> =>
     Effect.gen(function*() {
       const taskId = yield* validate.taskId(operation, id)
-      const { within } = validate.given(options)
+      const { within } = yield* Options.ofStop(operation, options)
       const limit = yield* validate.duration(operation, "within", within, "5 seconds")
       const look = Effect.map(polls(http.status(taskId, { operation })), (info) => ({ ...info, taskId }))
       const ask = reads(http.stop(taskId, { operation }))
@@ -138,7 +145,8 @@ export const make = (
         const before = yield* look
         if (before.status === "Finished") return before
         ledger.stopped.set(taskId, true)
-        yield* ask
+        // A stop that failed stopped nothing, as far as anyone knows.
+        yield* Effect.onError(ask, () => Effect.sync(() => ledger.stopped.delete(taskId)))
         const driver = yield* Schedule.driver(pauses)
         let looks = 0
         while (true) {
@@ -149,10 +157,13 @@ export const make = (
           yield* Effect.ignore(driver.next(undefined))
         }
       })
-      return yield* limited(operation, taskId, "stop", limit, ended)
+      return yield* Effect.tapError(limited(operation, taskId, "stop", limit, ended), (error) =>
+        Effect.sync(() => {
+          if (error._tag === "RWKVTimeoutError") ledger.stopped.delete(taskId)
+        }))
     })
 
-  return { limitOf, stop, wait, whole }
+  return { end, limitOf, limited, stop, wait }
 }
 
 /** Without end: the limit of the stop ends it. */
