@@ -1,5 +1,6 @@
 /**
- * Compiles every TypeScript block of the README against the sources, as strictly as the sources.
+ * Compiles every TypeScript block of the README against the sources, as strictly as the sources, and sees to it that the tests
+ * it shows are the tests that run.
  */
 import { Command, FileSystem, Path } from "@effect/platform"
 import { NodeContext, NodeRuntime } from "@effect/platform-node"
@@ -10,6 +11,11 @@ const program = Effect.gen(function*() {
   const path = yield* Path.Path
   const readme = yield* fs.readFileString("README.md")
   const blocks = Array.from(readme.matchAll(/```ts\n([\s\S]*?)```/g), ([, code]) => code ?? "")
+  const tests = yield* fs.readFileString("test/readme.test.ts")
+  const shown = blocks.find((code) => code.includes("@effect/vitest"))
+  if (shown === undefined || !tests.endsWith(shown)) {
+    return yield* Effect.dieMessage("test/readme.test.ts differs from the tests that the README shows")
+  }
   const folder = yield* fs.makeTempDirectoryScoped({ directory: ".", prefix: ".readme-" })
   yield* Effect.forEach(
     blocks,
