@@ -144,11 +144,13 @@ describe("validation", () => {
         .toMatchObject({ _tag: "RWKVValidationError", operation: "op", issues: [{ message: "cannot be read" }] })
     }))
 
-  it("given is an object, whatever was given", () => {
-    expect(validate.given(undefined)).toEqual({})
-    expect(validate.given(wire.untyped(5))).toEqual({})
-    expect(validate.given({ a: 1 })).toEqual({ a: 1 })
-  })
+  it.effect("given is an object, whatever was given", () =>
+    Effect.gen(function*() {
+      const rules = { a: validate.anything }
+      expect(yield* validate.given<{ readonly a?: number }>("op", undefined, rules)).toEqual({})
+      expect(yield* validate.given("op", wire.untyped(5), rules)).toEqual({})
+      expect(yield* validate.given("op", { a: 1 }, rules)).toEqual({ a: 1 })
+    }))
 
   it.effect("a duration is what Duration takes, but no number that is no time", () =>
     Effect.gen(function*() {

@@ -13,7 +13,7 @@ import { gzipSync } from "node:zlib"
 import { created, json, ok, platform } from "./wire.js"
 
 /** Bytes, minified and compressed: what was measured when this was written, and a tenth. */
-const budget = { gzip: 20_200, min: 57_700 }
+const budget = { gzip: 22_000, min: 62_500 }
 
 const root = fileURLToPath(new URL("../", import.meta.url))
 
