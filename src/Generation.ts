@@ -30,6 +30,8 @@ import * as rule from "./internal/rules.js"
 export const TokenId: Schema.Schema<number> = rule.integer(0, 65529)
 
 /**
+ * The type of {@link TokenId}: an integer from 0 to 65529.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -44,6 +46,8 @@ export type TokenId = number
 export type Prompt = string | ReadonlyArray<TokenId>
 
 /**
+ * A {@link Prompt}: the message of a failure tells the rule and the index of a bad token, never the text.
+ *
  * @example
  * ```ts
  * import { Schema } from "effect"
@@ -127,6 +131,8 @@ const creation = {
 }
 
 /**
+ * The options of a generation, as they are sent.
+ *
  * @example
  * ```ts
  * import { Schema } from "effect"

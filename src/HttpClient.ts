@@ -35,6 +35,8 @@ import {
 export type Frame = Sse.Frame
 
 /**
+ * What every endpoint takes beside its own arguments.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -113,6 +115,8 @@ export interface Service {
 }
 
 /**
+ * The service that has the endpoints.
+ *
  * @example
  * ```ts
  * import { Effect } from "effect"
@@ -277,6 +281,8 @@ export const make: Effect.Effect<Service, never, RWKVConfig | PlatformHttpClient
 })
 
 /**
+ * The endpoints, over the platform's HttpClient that is provided.
+ *
  * @example
  * ```ts
  * import { FetchHttpClient } from "@effect/platform"

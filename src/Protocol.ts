@@ -35,6 +35,8 @@ export const TaskId = Schema.String.pipe(
 )
 
 /**
+ * The type of {@link TaskId}: a string that was checked.
+ *
  * @since 0.1.0
  * @category models
  */

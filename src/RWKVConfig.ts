@@ -65,6 +65,8 @@ export interface Service {
 }
 
 /**
+ * The service that has the configuration.
+ *
  * @example
  * ```ts
  * import { Effect } from "effect"

@@ -24,6 +24,8 @@ const of = (id: string | undefined) => id === undefined ? "" : ` (task ${id})`
 export const Issue = Schema.Struct({ path: Schema.String, message: Schema.String })
 
 /**
+ * The type of {@link Issue}.
+ *
  * @since 0.1.0
  * @category models
  */

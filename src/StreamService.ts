@@ -70,6 +70,8 @@ export interface Service {
 }
 
 /**
+ * The service that streams text.
+ *
  * @example
  * ```ts
  * import { Effect, Stream } from "effect"
@@ -107,6 +109,8 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Ledger.L
 })
 
 /**
+ * The streams, over the endpoints that are provided. Closing it ends every open stream by type.
+ *
  * @example
  * ```ts
  * import { FetchHttpClient } from "@effect/platform"

@@ -133,6 +133,8 @@ export interface StopOptions {
 }
 
 /**
+ * How a deletion is carried out.
+ *
  * @since 0.1.0
  * @category models
  */

@@ -40,18 +40,24 @@ import type {
 } from "./Task.js"
 
 /**
+ * What the service offers: see `Task.Verbs`.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface Service extends Verbs {}
 
 /**
+ * The service that has the verbs of tasks.
+ *
  * @since 0.1.0
  * @category tags
  */
 export class TaskService extends Context.Tag("effect-rwkv/TaskService")<TaskService, Service>() {}
 
 /**
+ * The verbs of tasks, over the endpoints and streams that are provided.
+ *
  * @since 0.1.0
  * @category layers
  */
