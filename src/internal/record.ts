@@ -14,6 +14,7 @@ import * as Stream from "effect/Stream"
 import { StreamEvent, type TaskId, type TaskResult } from "../Protocol.js"
 import { type RWKVError, StreamTruncatedError, type TaskError } from "../RWKVError.js"
 import type * as Ledger from "./ledger.js"
+import { clientClosed } from "./lifetime.js"
 import { narrow } from "./wait.js"
 
 /** @internal */
@@ -42,7 +43,7 @@ export const record = <A, R>(
 ): Effect.Effect<A, RWKVError, R> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
-      yield* restore(Effect.void)
+      yield* restore(ledger.lifetime.usable(operation))
       const begun = yield* Deferred.make<StreamEvent & { readonly _tag: "Started" }, RWKVError>()
       const result = yield* Deferred.make<TaskResult, TaskError | StreamTruncatedError>()
       let more = Deferred.unsafeMake<void>(yield* Effect.fiberId)
@@ -96,7 +97,10 @@ export const record = <A, R>(
         ledger.lifetime.watch
       )
       const leave = Effect.asVoid(Fiber.interrupt(fiber))
-      const { prefillTime, taskId } = yield* Effect.onInterrupt(restore(Deferred.await(begun)), () => leave)
+      // A fiber that the end of the service interrupts at once tells nothing.
+      const silent = Effect.zipRight(Fiber.await(fiber), Effect.suspend(() => Effect.fail(clientClosed(operation))))
+      const named = Effect.raceFirst(Deferred.await(begun), silent)
+      const { prefillTime, taskId } = yield* Effect.onInterrupt(restore(named), () => leave)
       return yield* owned({ taskId, prefillTime, recording, leave })
     })
   )

@@ -59,11 +59,13 @@ export const make = (
     kind: "wait" | "stop",
     limit: Duration.Duration,
     effect: Effect.Effect<A, E>
-  ) =>
-    Effect.timeoutFail(effect, {
-      duration: limit,
-      onTimeout: () => new RWKVTimeoutError({ operation, taskId, kind, limit })
-    })
+  ): Effect.Effect<A, E | RWKVTimeoutError> =>
+    Duration.isFinite(limit)
+      ? Effect.timeoutFail(effect, {
+        duration: limit,
+        onTimeout: () => new RWKVTimeoutError({ operation, taskId, kind, limit })
+      })
+      : effect
 
   /** The whole text of a task that the server calls finished. */
   const whole = (operation: string, taskId: TaskId): Effect.Effect<TaskResult, TaskError | StreamTruncatedError> =>
