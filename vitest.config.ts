@@ -15,6 +15,9 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     passWithNoTests: false,
     allowOnly: false,
+    // No test waits for real for longer than two seconds; a busy machine may.
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
     coverage: {
       provider: "v8",
       include: ["src/**/*.ts"],
