@@ -27,7 +27,7 @@ import * as rule from "./internal/rules.js"
  * @since 0.1.0
  * @category schemas
  */
-export const TokenId: Schema.Schema<number> = rule.integer(0, 65529)
+export const TokenId: Schema.Schema<number> = /*#__PURE__*/ rule.integer(0, 65529)
 
 /**
  * The type of {@link TokenId}: an integer from 0 to 65529.
@@ -116,6 +116,9 @@ interface GenerationOptionsEncoded extends UpdateOptionsEncoded {
   readonly seed?: number | undefined
 }
 
+const maxTokens = (least: number) => rule.optionalAs(rule.integer(least, 40960), "max_tokens")
+const topK = (least: number) => rule.optionalAs(rule.integer(least, 100), "top_k")
+
 const sampling = {
   temperature: rule.optional(rule.number(0, 2)),
   topP: rule.optionalAs(rule.number(0, 1), "top_p"),
@@ -126,7 +129,7 @@ const sampling = {
 
 const creation = {
   ...sampling,
-  topK: rule.optionalAs(rule.integer(-1, 100), "top_k"),
+  topK: topK(-1),
   seed: rule.optional(rule.integer(0, 4294967295))
 }
 
@@ -148,7 +151,7 @@ const creation = {
  */
 export const GenerationOptions: Schema.Schema<GenerationOptions, GenerationOptionsEncoded> = Schema.Struct({
   ...creation,
-  maxTokens: rule.optionalAs(rule.integer(0, 40960), "max_tokens")
+  maxTokens: maxTokens(0)
 })
 
 /**
@@ -187,7 +190,7 @@ export const CreateRequest: Schema.Schema<
   prompt: Prompt,
   persistence: rule.optional(persistence),
   ...creation,
-  maxTokens: rule.optionalAs(rule.integer(0, 40960), "max_tokens")
+  maxTokens: maxTokens(0)
 })
 
 /**
@@ -226,7 +229,7 @@ export const FimRequest: Schema.Schema<
   prefix: rule.text,
   suffix: rule.optional(rule.text),
   ...creation,
-  maxTokens: rule.optionalAs(rule.integer(1, 40960), "max_tokens")
+  maxTokens: maxTokens(1)
 })
 
 /**
@@ -243,8 +246,8 @@ export interface ContinueRequest extends Omit<GenerationOptions, "seed"> {
 const update = {
   prompt: Prompt,
   ...sampling,
-  topK: rule.optionalAs(rule.integer(0, 100), "top_k"),
-  maxTokens: rule.optionalAs(rule.integer(1, 40960), "max_tokens")
+  topK: topK(0),
+  maxTokens: maxTokens(1)
 }
 
 /**

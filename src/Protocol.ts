@@ -50,20 +50,10 @@ export type TaskId = typeof TaskId.Type
  */
 export type TaskStatus = "Prefill" | "Ready" | "Running" | "Finished"
 
-const statuses: Readonly<Record<string, TaskStatus>> = {
-  0: "Prefill",
-  1: "Ready",
-  2: "Running",
-  3: "Finished",
-  PREFILL: "Prefill",
-  PENDING: "Ready",
-  READY: "Ready",
-  RUNNING: "Running",
-  FINISHED: "Finished",
-  STOPPED: "Finished"
-}
+const statuses = ["Prefill", "Ready", "Running", "Finished"] as const
 
-const codes: Readonly<Record<TaskStatus, number>> = { Prefill: 0, Ready: 1, Running: 2, Finished: 3 }
+/** The names that servers of the 0.1.0 era sent, where they are not ours in capitals. */
+const formerly: Readonly<Record<string, TaskStatus>> = { PENDING: "Ready", STOPPED: "Finished" }
 
 /**
  * The server's integers 0 to 3, or the names that servers of the 0.1.0 era sent.
@@ -83,16 +73,17 @@ const codes: Readonly<Record<TaskStatus, number>> = { Prefill: 0, Ready: 1, Runn
  */
 export const TaskStatus: Schema.Schema<TaskStatus, string | number> = Schema.transformOrFail(
   Schema.Union(Schema.Number, Schema.String),
-  Schema.Literal("Prefill", "Ready", "Running", "Finished"),
+  Schema.Literal(...statuses),
   {
     strict: true,
     decode: (wire, _, ast) => {
-      const status = Object.hasOwn(statuses, wire) ? statuses[wire] : undefined
+      const status = statuses.find((status, code) => [code, `${code}`, status.toUpperCase()].includes(wire))
+        ?? (Object.hasOwn(formerly, wire) ? formerly[wire] : undefined)
       return status === undefined
         ? ParseResult.fail(new ParseResult.Type(ast, wire, "must be a task status (0 to 3)"))
         : ParseResult.succeed(status)
     },
-    encode: (status) => ParseResult.succeed(codes[status])
+    encode: (status) => ParseResult.succeed(statuses.indexOf(status))
   }
 )
 
@@ -153,22 +144,25 @@ export const TaskResult: Schema.Schema<TaskResult, typeof TaskResponse.Encoded> 
   })),
   {
     strict: true,
-    decode: (wire) => ({
-      taskId: wire.task_id,
-      text: wire.result === replacement ? "" : wire.result,
-      finished: wire.finished,
-      speed: wire.speed,
-      prefillTime: duration(wire.prefill_time),
-      generationTime: duration(wire.gen_time),
-      undecodedTail: wire.result === replacement
-    }),
-    encode: (result) => ({
-      task_id: result.taskId,
-      result: result.undecodedTail ? replacement : result.text,
-      prefill_time: Duration.toSeconds(result.prefillTime),
-      gen_time: Duration.toSeconds(result.generationTime),
-      speed: result.speed,
-      finished: result.finished
+    decode: ({ finished, gen_time, prefill_time, result, speed, task_id: taskId }) => {
+      const undecodedTail = result === replacement
+      return {
+        taskId,
+        text: undecodedTail ? "" : result,
+        finished,
+        speed,
+        prefillTime: duration(prefill_time),
+        generationTime: duration(gen_time),
+        undecodedTail
+      }
+    },
+    encode: ({ finished, generationTime, prefillTime, speed, taskId, text, undecodedTail }) => ({
+      task_id: taskId,
+      result: undecodedTail ? replacement : text,
+      prefill_time: Duration.toSeconds(prefillTime),
+      gen_time: Duration.toSeconds(generationTime),
+      speed,
+      finished
     })
   }
 )
@@ -306,7 +300,7 @@ export const ModelList: Schema.Schema<{ readonly data: ReadonlyArray<Model> }, {
  * @since 0.1.0
  * @category schemas
  */
-export const HeadFrame = Schema.Struct({ task_id: Schema.String, prefill_time: Schema.Number })
+export const HeadFrame = /*#__PURE__*/ Schema.Struct({ task_id: Schema.String, prefill_time: Schema.Number })
 
 /**
  * A frame with text. The POST streams add `task_id`, `gen_time` (the seconds since the frame before) and `speed`; whatever
@@ -325,7 +319,7 @@ export const HeadFrame = Schema.Struct({ task_id: Schema.String, prefill_time: S
  * @since 0.1.0
  * @category schemas
  */
-export const DataFrame = Schema.Struct({ data: Schema.String })
+export const DataFrame = /*#__PURE__*/ Schema.Struct({ data: Schema.String })
 
 /**
  * What an event stream tells: that the task exists, its text piece by piece, and the figures at its end. The texts of all

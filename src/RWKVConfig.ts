@@ -9,12 +9,13 @@ import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import * as Schedule from "effect/Schedule"
+import type * as Schedule from "effect/Schedule"
 import { GenerationOptions } from "./Generation.js"
-import { excerpt } from "./internal/failure.js"
+import { isRecord } from "./internal/json.js"
 import * as validate from "./internal/validate.js"
 import * as Polling from "./Polling.js"
 import type { RWKVError, RWKVValidationError } from "./RWKVError.js"
@@ -82,114 +83,94 @@ export class RWKVConfig extends Context.Tag("effect-rwkv/RWKVConfig")<RWKVConfig
 
 const operation = "RWKVConfig.make"
 
-const checkUrl = (input: unknown): Effect.Effect<string, RWKVValidationError> =>
-  Effect.suspend(() => {
-    const refuse = (message: string) => Effect.fail(validate.invalid(operation, "baseUrl", message))
-    if (typeof input !== "string" || !URL.canParse(input)) {
-      return refuse("must be an absolute URL, as in http://localhost:8000")
-    }
-    const url = new URL(input)
-    if (url.protocol !== "http:" && url.protocol !== "https:") return refuse("must begin with http:// or https://")
-    if (/\s/.test(input)) return refuse("must not contain spaces")
-    // A secret in a URL ends up in logs and spans that this package does not write.
-    if (url.username !== "" || url.password !== "") return refuse("must not contain a user or a password: use headers")
-    if (/[?#]/.test(url.href)) return refuse("must not contain a query or a fragment")
-    return Effect.succeed(url.href.replace(/\/+$/, ""))
-  })
+const refuse = (path: string, message: string) => Effect.fail(validate.invalid(operation, path, message))
 
-/** Code that is not ours may run, and fail, whenever a value is read: getters, proxies, wiped secrets. */
-const attempt = <A>(path: string, read: () => A): Effect.Effect<A, RWKVValidationError> =>
-  Effect.try({ try: read, catch: () => validate.invalid(operation, path, "cannot be read") })
+const checkUrl = (input: unknown): Effect.Effect<string, RWKVValidationError> => {
+  const url = typeof input === "string" && URL.canParse(input) ? new URL(input) : undefined
+  if (url === undefined) return refuse("baseUrl", "must be an absolute URL, as in http://localhost:8000")
+  const broken = !/^https?:$/.test(url.protocol)
+    ? "begin with http:// or https://"
+    : /\s/.test(String(input))
+    ? "not contain spaces"
+    // A secret in a URL ends up in logs and spans that this package does not write.
+    : url.username + url.password !== ""
+    ? "not contain a user or a password: use headers"
+    : /[?#]/.test(url.href)
+    ? "not contain a query or a fragment"
+    : ""
+  return broken === "" ? Effect.succeed(url.href.replace(/\/+$/, "")) : refuse("baseUrl", `must ${broken}`)
+}
 
 const reveal = (path: string, value: unknown): Effect.Effect<unknown, RWKVValidationError> =>
-  attempt(path, () => Redacted.isRedacted(value) ? Redacted.value(value) : value)
+  validate.attempt(operation, path, () => Redacted.isRedacted(value) ? Redacted.value(value) : value)
 
-const known = new Set<string>(
-  [
-    "baseUrl",
-    "apiKey",
-    "headers",
-    "requestTimeout",
-    "defaults",
-    "retry",
-    "maxResponseSize",
-    "maxFrameSize",
-    "transformClient"
-  ] satisfies ReadonlyArray<keyof Options>
-)
+const positive: validate.OptionRule = {
+  is: (value) => typeof value === "number" && value > 0,
+  says: "must be a positive number"
+}
 
-/** A copy whose fields are safe to read. An unknown name is a misspelt one: leaving it out would go unnoticed. */
-const readOptions = <A extends object>(options: A): Effect.Effect<A, RWKVValidationError> =>
+const { anything } = validate
+
+const readOptions = <A extends object>(
+  options: A,
+  rules: { readonly [K in keyof Required<A>]: validate.OptionRule }
+): Effect.Effect<Partial<A>, RWKVValidationError> =>
   Effect.gen(function*() {
-    if (typeof options !== "object" || options === null || Array.isArray(options)) {
-      return yield* validate.invalid(operation, "", "must be an object of options")
-    }
-    for (const key of yield* attempt("", () => Object.keys(options))) {
-      if (!known.has(key)) return yield* validate.invalid(operation, excerpt(key), "is unexpected")
-      yield* attempt(key, () => Reflect.get(options, key))
-    }
-    return yield* attempt("", () => ({ ...options }))
+    const read: unknown = options
+    if (!isRecord(read)) return yield* validate.noOptions(operation)
+    // What cannot be read is told by its name.
+    for (const key of Object.keys(rules)) yield* validate.attempt(operation, key, () => read[key])
+    return yield* validate.given(operation, options, rules)
   })
 
-const checkHeader = (
-  path: string,
-  name: string,
-  value: unknown
-): Effect.Effect<[string, string], RWKVValidationError> => {
-  const refuse = (message: string) => Effect.fail(validate.invalid(operation, path, message))
-  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) return refuse("must have a header name made of token characters")
-  if (typeof value !== "string") return refuse("must be a string, Redacted or not")
-  if (!/^[\t\x20-\x7e\x80-\xff]*$/.test(value)) {
-    return refuse("must not contain line breaks or characters beyond Latin-1")
-  }
-  return Effect.succeed([name.toLowerCase(), value])
+const rules = {
+  baseUrl: anything,
+  apiKey: anything,
+  headers: anything,
+  requestTimeout: anything,
+  defaults: anything,
+  retry: validate.aSchedule,
+  maxResponseSize: positive,
+  maxFrameSize: positive,
+  transformClient: validate.aFunction
 }
+
+const checkHeader = (path: string, name: string, secret: unknown) =>
+  Effect.flatMap(reveal(path, secret), (value) =>
+    !/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)
+      ? refuse(path, "must have a header name made of token characters")
+      : typeof value !== "string"
+      ? refuse(path, "must be a string, Redacted or not")
+      : /^[\t\x20-\x7e\x80-\xff]*$/.test(value)
+      ? Effect.succeed(value)
+      : refuse(path, "must not contain line breaks or characters beyond Latin-1"))
 
 const checkHeaders = (options: Options) =>
   Effect.gen(function*() {
     const given = options.headers ?? {}
-    const entries = yield* attempt(
+    const entries = yield* validate.attempt(
+      operation,
       "headers",
       () => typeof given !== "object" || Symbol.iterator in given ? undefined : Object.entries(given)
     )
-    if (entries === undefined) {
-      return yield* validate.invalid(operation, "headers", "must be an object of names and values")
-    }
-    const headers: Array<[string, string]> = []
+    if (entries === undefined) return yield* refuse("headers", "must be an object of names and values")
+    const headers = new Map<string, string>()
     for (const [name, value] of entries) {
       // A bad name is not repeated: it may be a value in the wrong place.
-      headers.push(yield* checkHeader("headers", name, yield* reveal("headers", value)))
+      headers.set(name.toLowerCase(), yield* checkHeader("headers", name, value))
     }
     if (options.apiKey !== undefined) {
-      const [, key] = yield* checkHeader("apiKey", "authorization", yield* reveal("apiKey", options.apiKey))
-      headers.push(["authorization", `Bearer ${key}`])
+      headers.set("authorization", `Bearer ${yield* checkHeader("apiKey", "authorization", options.apiKey)}`)
     }
     return Redacted.make(Object.fromEntries(headers))
   })
 
 const checkTimeout = (input: unknown): Effect.Effect<Duration.Duration, RWKVValidationError> =>
-  Effect.filterOrFail(
+  Effect.filterOrElse(
     validate.duration(operation, "requestTimeout", input, "120 seconds"),
     Duration.greaterThan(Duration.zero),
-    () => validate.invalid(operation, "requestTimeout", "must be longer than nothing")
+    () => refuse("requestTimeout", "must be longer than nothing")
   )
-
-const checkLimit = (path: string, limit: unknown): Effect.Effect<number, RWKVValidationError> =>
-  typeof limit === "number" && limit > 0
-    ? Effect.succeed(limit)
-    : Effect.fail(validate.invalid(operation, path, "must be a positive number"))
-
-const checkRetry = (retry: Service["retry"]): Effect.Effect<Service["retry"], RWKVValidationError> =>
-  Schedule.isSchedule(retry)
-    ? Effect.succeed(retry)
-    : Effect.fail(validate.invalid(operation, "retry", "must be a Schedule"))
-
-const checkTransform = (
-  transform: Service["transformClient"]
-): Effect.Effect<Service["transformClient"], RWKVValidationError> =>
-  typeof transform === "function"
-    ? Effect.succeed(transform)
-    : Effect.fail(validate.invalid(operation, "transformClient", "must be a function"))
 
 const checkDefaults = validate.encoder(GenerationOptions)
 
@@ -211,7 +192,7 @@ const checkDefaults = validate.encoder(GenerationOptions)
  */
 export const make = (input: Options = {}): Effect.Effect<Service, RWKVValidationError> =>
   Effect.gen(function*() {
-    const options = yield* readOptions(input)
+    const options = yield* readOptions(input, rules)
     const defaults = options.defaults ?? {}
     yield* checkDefaults(operation, defaults)
     return {
@@ -219,10 +200,10 @@ export const make = (input: Options = {}): Effect.Effect<Service, RWKVValidation
       headers: yield* checkHeaders(options),
       requestTimeout: yield* checkTimeout(options.requestTimeout),
       defaults,
-      retry: yield* checkRetry(options.retry ?? Polling.retrySchedule),
-      maxResponseSize: yield* checkLimit("maxResponseSize", options.maxResponseSize ?? 32 * 1024 * 1024),
-      maxFrameSize: yield* checkLimit("maxFrameSize", options.maxFrameSize ?? 8 * 1024 * 1024),
-      transformClient: yield* checkTransform(options.transformClient ?? ((client) => client))
+      retry: options.retry ?? Polling.retrySchedule,
+      maxResponseSize: options.maxResponseSize ?? 32 * 1024 * 1024,
+      maxFrameSize: options.maxFrameSize ?? 8 * 1024 * 1024,
+      transformClient: options.transformClient ?? identity
     }
   })
 
@@ -262,9 +243,7 @@ const optional = <A>(
   path: string,
   config: Config.Config<A>
 ): Effect.Effect<A | undefined, ConfigError.ConfigError | RWKVValidationError> =>
-  Config.isConfig(config)
-    ? Config.map(Config.option(config), Option.getOrUndefined)
-    : Effect.fail(validate.invalid(operation, path, "must be a Config"))
+  Config.isConfig(config) ? Config.map(Config.option(config), Option.getOrUndefined) : refuse(path, "must be a Config")
 
 /**
  * The configuration read through `Config`: by default from `RWKV_BASE_URL`, `RWKV_API_KEY` and `RWKV_REQUEST_TIMEOUT`. What
@@ -287,7 +266,7 @@ export const layerConfig = (
   Layer.effect(
     RWKVConfig,
     Effect.gen(function*() {
-      const given = yield* readOptions(options)
+      const given = yield* readOptions(options, rules)
       const baseUrl = yield* optional("baseUrl", given.baseUrl ?? Config.string("RWKV_BASE_URL"))
       const apiKey = yield* optional("apiKey", given.apiKey ?? Config.redacted("RWKV_API_KEY"))
       const timeout = given.requestTimeout ?? Config.duration("RWKV_REQUEST_TIMEOUT")

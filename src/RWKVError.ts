@@ -10,10 +10,23 @@
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 
-const operation = Schema.String
-const taskId = Schema.optional(Schema.String)
+const tagged = <Self>() => <Tag extends string, Fields extends Schema.Struct.Fields>(tag: Tag, fields: Fields) =>
+  Schema.TaggedError<Self>(`effect-rwkv/${tag}`)(tag, { operation: Schema.String, ...fields })
 
-const of = (id: string | undefined) => id === undefined ? "" : ` (task ${id})`
+const taskId = Schema.optional(Schema.String)
+const ofTask = { taskId: Schema.String }
+const answered = {
+  taskId,
+  status: Schema.Number,
+  description: Schema.String,
+  retryAfter: Schema.optional(Schema.Duration)
+}
+
+/** A message of one line: who says what, and of which task where that does not tell it. */
+const line = (
+  { operation, taskId }: { readonly operation: string; readonly taskId?: string | undefined },
+  what: string
+) => `${operation}: ${what}${taskId === undefined ? "" : ` (task ${taskId})`}`
 
 /**
  * One broken rule of a request: the path of the field in the request, `""` for the request itself, and the rule.
@@ -37,9 +50,9 @@ export type Issue = typeof Issue.Type
  * @since 0.1.0
  * @category errors
  */
-export class RWKVValidationError extends Schema.TaggedError<RWKVValidationError>("effect-rwkv/RWKVValidationError")(
+export class RWKVValidationError extends tagged<RWKVValidationError>()(
   "RWKVValidationError",
-  { operation, taskId, source: Schema.Literal("client", "server"), issues: Schema.Array(Issue) }
+  { taskId, source: Schema.Literal("client", "server"), issues: Schema.Array(Issue) }
 ) {
   get isRetryable(): boolean {
     return false
@@ -58,9 +71,9 @@ export class RWKVValidationError extends Schema.TaggedError<RWKVValidationError>
  * @since 0.1.0
  * @category errors
  */
-export class TaskNotFoundError extends Schema.TaggedError<TaskNotFoundError>("effect-rwkv/TaskNotFoundError")(
+export class TaskNotFoundError extends tagged<TaskNotFoundError>()(
   "TaskNotFoundError",
-  { operation, taskId: Schema.String }
+  ofTask
 ) {
   get isRetryable(): boolean {
     return false
@@ -76,9 +89,9 @@ export class TaskNotFoundError extends Schema.TaggedError<TaskNotFoundError>("ef
  * @since 0.1.0
  * @category errors
  */
-export class TaskBusyError extends Schema.TaggedError<TaskBusyError>("effect-rwkv/TaskBusyError")(
+export class TaskBusyError extends tagged<TaskBusyError>()(
   "TaskBusyError",
-  { operation, taskId: Schema.String, status: Schema.Literal("Prefill", "Ready", "Running") }
+  { ...ofTask, status: Schema.Literal("Prefill", "Ready", "Running") }
 ) {
   get isRetryable(): boolean {
     return true
@@ -94,9 +107,9 @@ export class TaskBusyError extends Schema.TaggedError<TaskBusyError>("effect-rwk
  * @since 0.1.0
  * @category errors
  */
-export class TaskCancelledError extends Schema.TaggedError<TaskCancelledError>("effect-rwkv/TaskCancelledError")(
+export class TaskCancelledError extends tagged<TaskCancelledError>()(
   "TaskCancelledError",
-  { operation, taskId: Schema.String, text: Schema.String }
+  { ...ofTask, text: Schema.String }
 ) {
   get isRetryable(): boolean {
     return false
@@ -112,12 +125,10 @@ export class TaskCancelledError extends Schema.TaggedError<TaskCancelledError>("
  * @since 0.1.0
  * @category errors
  */
-export class TemplateProtectedError
-  extends Schema.TaggedError<TemplateProtectedError>("effect-rwkv/TemplateProtectedError")(
-    "TemplateProtectedError",
-    { operation, taskId: Schema.String }
-  )
-{
+export class TemplateProtectedError extends tagged<TemplateProtectedError>()(
+  "TemplateProtectedError",
+  ofTask
+) {
   get isRetryable(): boolean {
     return false
   }
@@ -132,9 +143,9 @@ export class TemplateProtectedError
  * @since 0.1.0
  * @category errors
  */
-export class AlreadyTemplateError extends Schema.TaggedError<AlreadyTemplateError>("effect-rwkv/AlreadyTemplateError")(
+export class AlreadyTemplateError extends tagged<AlreadyTemplateError>()(
   "AlreadyTemplateError",
-  { operation, taskId: Schema.String }
+  ofTask
 ) {
   get isRetryable(): boolean {
     return false
@@ -150,17 +161,15 @@ export class AlreadyTemplateError extends Schema.TaggedError<AlreadyTemplateErro
  * @since 0.1.0
  * @category errors
  */
-export class UnsupportedByServerError
-  extends Schema.TaggedError<UnsupportedByServerError>("effect-rwkv/UnsupportedByServerError")(
-    "UnsupportedByServerError",
-    { operation, taskId, feature: Schema.String }
-  )
-{
+export class UnsupportedByServerError extends tagged<UnsupportedByServerError>()(
+  "UnsupportedByServerError",
+  { taskId, feature: Schema.String }
+) {
   get isRetryable(): boolean {
     return false
   }
   override get message(): string {
-    return `${this.operation}: this server does not support ${this.feature}${of(this.taskId)}`
+    return line(this, `this server does not support ${this.feature}`)
   }
 }
 
@@ -170,21 +179,15 @@ export class UnsupportedByServerError
  * @since 0.1.0
  * @category errors
  */
-export class RWKVServerError extends Schema.TaggedError<RWKVServerError>("effect-rwkv/RWKVServerError")(
+export class RWKVServerError extends tagged<RWKVServerError>()(
   "RWKVServerError",
-  {
-    operation,
-    taskId,
-    status: Schema.Number,
-    description: Schema.String,
-    retryAfter: Schema.optional(Schema.Duration)
-  }
+  answered
 ) {
   get isRetryable(): boolean {
     return true
   }
   override get message(): string {
-    return `${this.operation}: the server failed with ${this.status}: ${this.description}${of(this.taskId)}`
+    return line(this, `the server failed with ${this.status}: ${this.description}`)
   }
 }
 
@@ -194,21 +197,15 @@ export class RWKVServerError extends Schema.TaggedError<RWKVServerError>("effect
  * @since 0.1.0
  * @category errors
  */
-export class RWKVStatusError extends Schema.TaggedError<RWKVStatusError>("effect-rwkv/RWKVStatusError")(
+export class RWKVStatusError extends tagged<RWKVStatusError>()(
   "RWKVStatusError",
-  {
-    operation,
-    taskId,
-    status: Schema.Number,
-    description: Schema.String,
-    retryAfter: Schema.optional(Schema.Duration)
-  }
+  answered
 ) {
   get isRetryable(): boolean {
     return this.status === 429 || this.status === 408 || this.status === 425
   }
   override get message(): string {
-    return `${this.operation}: unexpected status ${this.status}: ${this.description}${of(this.taskId)}`
+    return line(this, `unexpected status ${this.status}: ${this.description}`)
   }
 }
 
@@ -219,10 +216,9 @@ export class RWKVStatusError extends Schema.TaggedError<RWKVStatusError>("effect
  * @since 0.1.0
  * @category errors
  */
-export class RWKVConnectionError extends Schema.TaggedError<RWKVConnectionError>("effect-rwkv/RWKVConnectionError")(
+export class RWKVConnectionError extends tagged<RWKVConnectionError>()(
   "RWKVConnectionError",
   {
-    operation,
     taskId,
     code: Schema.optional(Schema.String),
     description: Schema.String,
@@ -235,7 +231,7 @@ export class RWKVConnectionError extends Schema.TaggedError<RWKVConnectionError>
   }
   override get message(): string {
     const code = this.code === undefined ? "" : ` (${this.code})`
-    return `${this.operation}: ${this.description}${code}${of(this.taskId)}`
+    return line(this, `${this.description}${code}`)
   }
 }
 
@@ -246,9 +242,9 @@ export class RWKVConnectionError extends Schema.TaggedError<RWKVConnectionError>
  * @since 0.1.0
  * @category errors
  */
-export class RWKVTimeoutError extends Schema.TaggedError<RWKVTimeoutError>("effect-rwkv/RWKVTimeoutError")(
+export class RWKVTimeoutError extends tagged<RWKVTimeoutError>()(
   "RWKVTimeoutError",
-  { operation, taskId, kind: Schema.Literal("request", "wait", "stop", "stalled"), limit: Schema.Duration }
+  { taskId, kind: Schema.Literal("request", "wait", "stop", "stalled"), limit: Schema.Duration }
 ) {
   get isRetryable(): boolean {
     return this.kind === "request"
@@ -260,7 +256,7 @@ export class RWKVTimeoutError extends Schema.TaggedError<RWKVTimeoutError>("effe
       stop: "still running",
       stalled: "no progress"
     }[this.kind]
-    return `${this.operation}: ${what} within ${Duration.format(this.limit)}${of(this.taskId)}`
+    return line(this, `${what} within ${Duration.format(this.limit)}`)
   }
 }
 
@@ -270,15 +266,15 @@ export class RWKVTimeoutError extends Schema.TaggedError<RWKVTimeoutError>("effe
  * @since 0.1.0
  * @category errors
  */
-export class RWKVDecodeError extends Schema.TaggedError<RWKVDecodeError>("effect-rwkv/RWKVDecodeError")(
+export class RWKVDecodeError extends tagged<RWKVDecodeError>()(
   "RWKVDecodeError",
-  { operation, taskId, description: Schema.String }
+  { taskId, description: Schema.String }
 ) {
   get isRetryable(): boolean {
     return false
   }
   override get message(): string {
-    return `${this.operation}: unreadable answer: ${this.description}${of(this.taskId)}`
+    return line(this, `unreadable answer: ${this.description}`)
   }
 }
 
@@ -289,10 +285,9 @@ export class RWKVDecodeError extends Schema.TaggedError<RWKVDecodeError>("effect
  * @since 0.1.0
  * @category errors
  */
-export class StreamTruncatedError extends Schema.TaggedError<StreamTruncatedError>("effect-rwkv/StreamTruncatedError")(
+export class StreamTruncatedError extends tagged<StreamTruncatedError>()(
   "StreamTruncatedError",
   {
-    operation,
     taskId,
     text: Schema.String,
     description: Schema.String,
@@ -303,7 +298,7 @@ export class StreamTruncatedError extends Schema.TaggedError<StreamTruncatedErro
     return false
   }
   override get message(): string {
-    return `${this.operation}: truncated after ${this.text.length} UTF-16 units: ${this.description}${of(this.taskId)}`
+    return line(this, `truncated after ${this.text.length} UTF-16 units: ${this.description}`)
   }
 }
 
@@ -335,7 +330,7 @@ export type TaskError = CallError | TaskNotFoundError
  * @since 0.1.0
  * @category schemas
  */
-export const RWKVError = Schema.Union(
+export const RWKVError = /*#__PURE__*/ Schema.Union(
   RWKVValidationError,
   TaskNotFoundError,
   TaskBusyError,
@@ -375,4 +370,4 @@ export type RWKVError = typeof RWKVError.Type
  * @since 0.1.0
  * @category guards
  */
-export const isRWKVError: (u: unknown) => u is RWKVError = Schema.is(RWKVError)
+export const isRWKVError: (u: unknown) => u is RWKVError = /*#__PURE__*/ Schema.is(RWKVError)

@@ -9,12 +9,13 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import type * as Generation from "./Generation.js"
 import { RWKVHttpClient } from "./HttpClient.js"
 import * as Ledger from "./internal/ledger.js"
+import { type Opening, openingOf, pulled } from "./internal/pull.js"
 import * as Runs from "./internal/runs.js"
+import { events, texts } from "./internal/telling.js"
 import type { StreamEvent } from "./Protocol.js"
 import { RWKVConfig } from "./RWKVConfig.js"
 import type { RWKVError } from "./RWKVError.js"
@@ -85,28 +86,31 @@ export interface Service {
  */
 export class StreamService extends Context.Tag("effect-rwkv/StreamService")<StreamService, Service>() {}
 
-const textOf = (events: Stream.Stream<StreamEvent, RWKVError>): Stream.Stream<string, RWKVError> =>
-  Stream.filterMap(events, (event) => event._tag === "Text" ? Option.some(event.text) : Option.none())
-
 const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Ledger.Ledger> = Effect.gen(function*() {
   const http = yield* RWKVHttpClient
   const { continued, created, forked, subscribed } = Runs.make(http, yield* RWKVConfig, yield* Ledger.Ledger)
+  const streamed = <Args extends ReadonlyArray<unknown>, A>(open: (...args: Args) => Opening<A, RWKVError>) =>
+  (
+    ...args: Args
+  ) => pulled(open(...args))
 
   return StreamService.of({
-    create: (request, options) =>
-      textOf(created("StreamService.create", "delete", http.create, http.createStream)(request, options)),
-    createEvents: created("StreamService.createEvents", "keep", http.create, http.createStream),
-    fim: (request, options) =>
-      textOf(created("StreamService.fim", "delete", http.fim, http.fimStream)(request, options)),
-    fimEvents: created("StreamService.fimEvents", "keep", http.fim, http.fimStream),
-    subscribe: (id, options) => textOf(subscribed("StreamService.subscribe")(id, options)),
-    subscribeEvents: subscribed("StreamService.subscribeEvents"),
-    continue: (id, request, options) => textOf(continued("StreamService.continue")(id, request, options)),
-    continueEvents: continued("StreamService.continueEvents"),
-    fork: (id, request, options) => textOf(forked("StreamService.fork")(id, request, options)),
-    forkEvents: forked("StreamService.forkEvents")
+    create: streamed(created("StreamService.create", "delete", texts, http.create, http.createStream)),
+    createEvents: streamed(created("StreamService.createEvents", "keep", events, http.create, http.createStream)),
+    fim: streamed(created("StreamService.fim", "delete", texts, http.fim, http.fimStream)),
+    fimEvents: streamed(created("StreamService.fimEvents", "keep", events, http.fim, http.fimStream)),
+    subscribe: streamed(subscribed("StreamService.subscribe", texts)),
+    subscribeEvents: streamed(subscribed("StreamService.subscribeEvents", events)),
+    continue: streamed(continued("StreamService.continue", texts)),
+    continueEvents: streamed(continued("StreamService.continueEvents", events)),
+    fork: streamed(forked("StreamService.fork", texts)),
+    forkEvents: streamed(forked("StreamService.forkEvents", events))
   })
 })
+
+/** A stream of the service that is provided, without a layer of its own. */
+const accessed = <A>(stream: (streams: Service) => Stream.Stream<A, RWKVError>) =>
+  pulled(Effect.flatMap(StreamService, (streams) => openingOf(stream(streams))))
 
 /**
  * The streams, over the endpoints that are provided. Closing it ends every open stream by type.
@@ -152,8 +156,7 @@ export const layer: Layer.Layer<StreamService, never, RWKVHttpClient | RWKVConfi
 export const create = (
   request: Generation.CreateRequest,
   options?: StreamOptions
-): Stream.Stream<string, RWKVError, StreamService> =>
-  Stream.flatMap(StreamService, (streams) => streams.create(request, options))
+): Stream.Stream<string, RWKVError, StreamService> => accessed((streams) => streams.create(request, options))
 
 /**
  * The same as {@link create}, as events with the task's id and its figures. The task is kept.
@@ -164,8 +167,7 @@ export const create = (
 export const createEvents = (
   request: Generation.CreateRequest,
   options?: StreamOptions
-): Stream.Stream<StreamEvent, RWKVError, StreamService> =>
-  Stream.flatMap(StreamService, (streams) => streams.createEvents(request, options))
+): Stream.Stream<StreamEvent, RWKVError, StreamService> => accessed((streams) => streams.createEvents(request, options))
 
 /**
  * Fills in the middle (`POST /v1/tasks/fim`) and streams the text of the gap.
@@ -183,8 +185,7 @@ export const createEvents = (
 export const fim = (
   request: Generation.FimRequest,
   options?: StreamOptions
-): Stream.Stream<string, RWKVError, StreamService> =>
-  Stream.flatMap(StreamService, (streams) => streams.fim(request, options))
+): Stream.Stream<string, RWKVError, StreamService> => accessed((streams) => streams.fim(request, options))
 
 /**
  * The same as {@link fim}, as events with the task's id and its figures. The task is kept.
@@ -195,8 +196,7 @@ export const fim = (
 export const fimEvents = (
   request: Generation.FimRequest,
   options?: StreamOptions
-): Stream.Stream<StreamEvent, RWKVError, StreamService> =>
-  Stream.flatMap(StreamService, (streams) => streams.fimEvents(request, options))
+): Stream.Stream<StreamEvent, RWKVError, StreamService> => accessed((streams) => streams.fimEvents(request, options))
 
 /**
  * Streams the text of a task that exists, from its beginning on (`GET /v1/tasks/{id}/stream`). Leaving early leaves the task alone.
@@ -212,7 +212,7 @@ export const fimEvents = (
  * @category accessors
  */
 export const subscribe = (id: string, options?: SubscribeOptions): Stream.Stream<string, RWKVError, StreamService> =>
-  Stream.flatMap(StreamService, (streams) => streams.subscribe(id, options))
+  accessed((streams) => streams.subscribe(id, options))
 
 /**
  * The same as {@link subscribe}, as events with the task's id and its figures. The task is kept.
@@ -223,15 +223,13 @@ export const subscribe = (id: string, options?: SubscribeOptions): Stream.Stream
 export const subscribeEvents = (
   id: string,
   options?: SubscribeOptions
-): Stream.Stream<StreamEvent, RWKVError, StreamService> =>
-  Stream.flatMap(StreamService, (streams) => streams.subscribeEvents(id, options))
+): Stream.Stream<StreamEvent, RWKVError, StreamService> => accessed((streams) => streams.subscribeEvents(id, options))
 
 const continue_ = (
   id: string,
   request: Generation.ContinueRequest,
   options?: StreamOptions
-): Stream.Stream<string, RWKVError, StreamService> =>
-  Stream.flatMap(StreamService, (streams) => streams.continue(id, request, options))
+): Stream.Stream<string, RWKVError, StreamService> => accessed((streams) => streams.continue(id, request, options))
 
 export {
   /**
@@ -261,7 +259,7 @@ export const continueEvents = (
   request: Generation.ContinueRequest,
   options?: StreamOptions
 ): Stream.Stream<StreamEvent, RWKVError, StreamService> =>
-  Stream.flatMap(StreamService, (streams) => streams.continueEvents(id, request, options))
+  accessed((streams) => streams.continueEvents(id, request, options))
 
 /**
  * Forks a finished task (`POST /v1/tasks/{id}/fork`) and streams the text of the fork. Any number of forks may run at once, and the source keeps its text for this program.
@@ -284,8 +282,7 @@ export const fork = (
   id: string,
   request: Generation.ForkRequest,
   options?: StreamOptions
-): Stream.Stream<string, RWKVError, StreamService> =>
-  Stream.flatMap(StreamService, (streams) => streams.fork(id, request, options))
+): Stream.Stream<string, RWKVError, StreamService> => accessed((streams) => streams.fork(id, request, options))
 
 /**
  * The same as {@link fork}, as events with the task's id and its figures. The task is kept.
@@ -298,4 +295,4 @@ export const forkEvents = (
   request: Generation.ForkRequest,
   options?: StreamOptions
 ): Stream.Stream<StreamEvent, RWKVError, StreamService> =>
-  Stream.flatMap(StreamService, (streams) => streams.forkEvents(id, request, options))
+  accessed((streams) => streams.forkEvents(id, request, options))

@@ -10,11 +10,7 @@ import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import * as ParseResult from "effect/ParseResult"
-import { hasProperty } from "effect/Predicate"
-import * as Schema from "effect/Schema"
 import {
   RWKVConnectionError,
   RWKVServerError,
@@ -22,6 +18,7 @@ import {
   RWKVTimeoutError,
   RWKVValidationError
 } from "../RWKVError.js"
+import { isRecord, parse } from "./json.js"
 
 /** @internal */
 export interface Subject {
@@ -41,44 +38,35 @@ export const excerpt = (text: string): string => {
   return line.length > 160 ? `${line.slice(0, 160).toWellFormed()}...` : line
 }
 
+type Link = Readonly<Record<string, unknown>>
+
 /** An error, what caused it, and what an AggregateError gathers: two addresses of a host fail on their own. */
-const chainOf = (cause: unknown): ReadonlyArray<object> => {
-  const chain = new Set<object>()
+const chainOf = (cause: unknown): ReadonlyArray<Link> => {
+  const chain = new Set<Link>()
   const follow = (link: unknown) => {
     // What bites its tail, or has no end, ends here.
-    if (typeof link !== "object" || link === null || chain.has(link) || chain.size > 32) return
+    if (!isRecord(link) || chain.has(link) || chain.size > 32) return
     chain.add(link)
-    if (hasProperty(link, "cause")) follow(link.cause)
-    if (hasProperty(link, "errors") && Array.isArray(link.errors)) link.errors.forEach(follow)
+    follow(link["cause"])
+    if (Array.isArray(link["errors"])) link["errors"].forEach(follow)
   }
   follow(cause)
   return Array.from(chain)
 }
 
-const codeOf = (chain: ReadonlyArray<object>): string | undefined =>
-  chain.flatMap((link) => hasProperty(link, "code") && typeof link.code === "string" ? [link.code] : [])
-    .find((code) => /^[A-Z][A-Z0-9_]{2,60}$/.test(code))
+const codeOf = (chain: ReadonlyArray<Link>): string =>
+  chain.map(({ code }) => typeof code === "string" ? code : "").find((code) => /^[A-Z][A-Z0-9_]{2,60}$/.test(code)) ??
+    ""
 
 /**
  * Whether the connection was never made: the server cannot have seen anything. An established socket may break with the codes
  * of a failed connect, when a route goes away or a firewall refuses, so what the socket was doing decides.
  */
-const isUnsent = (chain: ReadonlyArray<object>, code: string | undefined): boolean => {
-  const syscalls = chain.flatMap((link) => hasProperty(link, "syscall") ? [link.syscall] : [])
-  const connecting = syscalls.every((syscall) => syscall === "connect")
-  switch (code) {
-    case "ENOTFOUND":
-    case "EAI_AGAIN":
-    case "UND_ERR_CONNECT_TIMEOUT":
-      return true
-    case "ECONNREFUSED":
-      return connecting
-    case "EHOSTUNREACH":
-    case "ENETUNREACH":
-      return connecting && syscalls.length > 0
-    default:
-      return false
-  }
+const isUnsent = (chain: ReadonlyArray<Link>, code: string): boolean => {
+  const syscalls = chain.map(({ syscall }) => syscall).filter((syscall) => syscall !== undefined)
+  return /^(ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT)$/.test(code)
+    || syscalls.every((syscall) => syscall === "connect")
+      && (code === "ECONNREFUSED" || /^E(HOST|NET)UNREACH$/.test(code) && syscalls.length > 0)
 }
 
 /** Trying again would find the same: no such host, not HTTP, not this certificate. */
@@ -93,21 +81,22 @@ export const fromTransport =
   (error: HttpClientError.HttpClientError): RWKVConnectionError | RWKVTimeoutError => {
     const chain = chainOf(error.cause)
     const code = codeOf(chain)
-    if (code === "UND_ERR_HEADERS_TIMEOUT" || code === "UND_ERR_BODY_TIMEOUT") {
+    if (/^UND_ERR_(HEADERS|BODY)_TIMEOUT$/.test(code)) {
       return new RWKVTimeoutError({ ...subject, kind: "request", limit: fetchLimit })
     }
-    const unsure = subject.body === undefined ? "" : ", and the server may have started the task"
-    const refused = error._tag === "RequestError" && (error.reason !== "Transport" || isUnsent(chain, code))
+    const answered = error._tag === "ResponseError"
+    const transport = answered || error.reason === "Transport"
+    const refused = !transport || !answered && isUnsent(chain, code)
+    const unsure = refused || subject.body === undefined ? "" : ", and the server may have started the task"
+    const what = answered
+      ? `the answer of ${host} was cut off`
+      : `${refused ? "cannot connect to" : "no answer from"} ${host}`
     return new RWKVConnectionError({
       ...subject,
-      ...(code === undefined ? {} : { code }),
-      description: error._tag === "ResponseError"
-        ? `the answer of ${host} was cut off${unsure}`
-        : refused
-        ? `cannot connect to ${host}`
-        : `no answer from ${host}${unsure}`,
+      ...(code === "" ? {} : { code }),
+      description: what + unsure,
       requestSent: !refused,
-      retryable: error._tag === "ResponseError" || error.reason === "Transport" && !lasting.test(code ?? "")
+      retryable: answered || transport && !lasting.test(code)
     })
   }
 
@@ -168,79 +157,64 @@ export const excerptWithout = (body: object): (text: string) => string => {
   }
 }
 
-const Detail = Schema.parseJson(Schema.Struct({ detail: Schema.Unknown }))
-const decodeDetail = ParseResult.decodeUnknownOption(Detail)
+/** The `detail` of FastAPI's answers: a text, or what is wrong with a request. */
+const detailOf = (body: string): unknown => {
+  const json = Option.getOrUndefined(parse(body))
+  return isRecord(json) ? json["detail"] : undefined
+}
 
-/** The text of FastAPI's `{"detail": "..."}`. */
-const detailOf = (body: string): string | undefined =>
-  Option.match(decodeDetail(body), {
-    onNone: () => undefined,
-    onSome: ({ detail }) => typeof detail === "string" ? detail : undefined
-  })
-
-const Issues = Schema.parseJson(Schema.Struct({
-  detail: Schema.NonEmptyArray(Schema.Struct({
-    loc: Schema.Array(Schema.Union(Schema.String, Schema.Number)),
-    msg: Schema.String
-  }))
-}))
-const decodeIssues = ParseResult.decodeUnknownEither(Issues)
+/** @internal */
+export const detail = (body: string): string | undefined => {
+  const said = detailOf(body)
+  return typeof said === "string" ? said : undefined
+}
 
 const camelCase = (key: string) => key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
 
 /** `["body", "prompt", "list[int]", 0]` is our `prompt.0`: the middle part only names the server's alternative. */
-const pathOf = (loc: ReadonlyArray<string | number>) =>
+const pathOf = (loc: ReadonlyArray<unknown>) =>
   loc.slice(1).filter((part) => part !== "str" && part !== "list[int]").map((part) => camelCase(String(part))).join(".")
 
-const fromUnprocessable = (subject: Subject, body: string, say: (text: string) => string) =>
-  new RWKVValidationError({
-    ...subject,
-    source: "server",
-    issues: Either.match(decodeIssues(body), {
-      onLeft: () => [{ path: "", message: say(detailOf(body) ?? body) || "no explanation" }],
-      onRight: ({ detail }) =>
-        detail.slice(0, 20).map(({ loc, msg }) => ({ path: say(pathOf(loc)), message: say(msg) }))
-    })
-  })
+const issuesOf = (detail: unknown, say: (text: string) => string) =>
+  (Array.isArray(detail) ? detail : []).slice(0, 20).flatMap((issue: unknown) =>
+    isRecord(issue) && Array.isArray(issue["loc"]) && typeof issue["msg"] === "string"
+      ? [{ path: say(pathOf(issue["loc"])), message: say(issue["msg"]) }]
+      : []
+  )
+
+const explanation = (body: string, say: (text: string) => string) => say(detail(body) ?? body) || "no explanation"
 
 const describe = (
   response: HttpClientResponse.HttpClientResponse,
   body: string,
   say: (text: string) => string
-): string => {
-  const html = /^\s*<(!doctype|html)/i.test(body) || (response.headers["content-type"] ?? "").includes("html")
-  if (html) return "an HTML page"
-  const text = say(detailOf(body) ?? body)
-  return text === "" ? "no explanation" : text
-}
+): string =>
+  /^\s*<(!doctype|html)/i.test(body) || response.headers["content-type"]?.includes("html") === true
+    ? "an HTML page"
+    : explanation(body, say)
 
-const seconds = (text: string | undefined) =>
-  text !== undefined && /^\s*\d{1,9}(\.\d+)?\s*$/.test(text) ? Number(text) : undefined
+const number = (text = ""): number | undefined => /^\s*\d{1,9}(\.\d+)?\s*$/.test(text) ? Number(text) : undefined
 
-const months = "JanFebMarAprMayJunJulAugSepOctNovDec"
-
-/** The date of HTTP, as in `Mon, 23 Nov 2026 12:00:30 GMT`: DateTime reads only ISO's. */
-const httpDate = (text: string): Option.Option<DateTime.Utc> => {
-  const [, day, month = "?", year, time] = /^\w{3}, (\d\d) (\w{3}) (\d{4}) (\d\d:\d\d:\d\d) GMT$/.exec(text) ?? []
-  const number = String(months.indexOf(month) / 3 + 1).padStart(2, "0")
-  return DateTime.make(`${year}-${number}-${day}T${time}Z`)
-}
+/** The time until a date of HTTP, as in `Mon, 23 Nov 2026 12:00:30 GMT`, whose zone DateTime knows by its number only. */
+const until = (date: string, now: number): number | undefined =>
+  DateTime.make(/^\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT$/.test(date) ? date.replace("GMT", "+0000") : "").pipe(
+    Option.map((date) => DateTime.toEpochMillis(date) - now),
+    Option.filter((wait) => wait > 0),
+    Option.getOrUndefined
+  )
 
 /** `Retry-After` as seconds or a date, or the non-standard milliseconds; what makes no sense is no wish. */
 const retryAfterOf = (
-  headers: Readonly<Record<string, string | undefined>>
-): Effect.Effect<Duration.Duration | undefined> =>
-  Effect.gen(function*() {
-    const millis = seconds(headers["retry-after-ms"])
-    if (millis !== undefined) return Duration.millis(millis)
-    const header = headers["retry-after"]
-    const delta = seconds(header)
-    if (delta !== undefined) return Duration.seconds(delta)
-    const date = httpDate(header ?? "")
-    if (Option.isNone(date)) return undefined
-    const wait = DateTime.toEpochMillis(date.value) - (yield* Clock.currentTimeMillis)
-    return wait > 0 ? Duration.millis(wait) : undefined
-  })
+  headers: Readonly<Record<string, string | undefined>>,
+  now: number
+): { readonly retryAfter?: Duration.Duration } => {
+  const header = headers["retry-after"] ?? ""
+  const seconds = number(header)
+  const millis = number(headers["retry-after-ms"]) ?? (seconds === undefined ? until(header, now) : seconds * 1000)
+  return millis === undefined ? {} : { retryAfter: Duration.millis(millis) }
+}
+
+type Refusal = RWKVValidationError | RWKVServerError | RWKVStatusError
 
 /**
  * What a status other than 2xx means to any call. `say` makes an excerpt of what a proxy or the server says.
@@ -252,24 +226,26 @@ export const fromStatus = (
   response: HttpClientResponse.HttpClientResponse,
   body: string,
   say: (text: string) => string
-): Effect.Effect<never, RWKVValidationError | RWKVServerError | RWKVStatusError> =>
-  Effect.gen(function*() {
-    const { status } = response
-    if (status === 422) return yield* fromUnprocessable(subject, body, say)
-    const retryAfter = yield* retryAfterOf(response.headers)
-    const fields = { ...subject, status, ...(retryAfter === undefined ? {} : { retryAfter }) }
-    if (status >= 500) return yield* new RWKVServerError({ ...fields, description: describe(response, body, say) })
+): Effect.Effect<never, Refusal> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now): Effect.Effect<never, Refusal> => {
+    const { headers, status } = response
+    if (status === 422) {
+      const issues = issuesOf(detailOf(body), say)
+      return new RWKVValidationError({
+        ...subject,
+        source: "server",
+        issues: issues.length > 0 ? issues : [{ path: "", message: explanation(body, say) }]
+      })
+    }
     const description = status === 0 || status >= 300 && status < 400
       ? "a redirect, which is not followed"
-      : status === 404 && detailOf(body) === "Not Found"
+      : status === 404 && detail(body) === "Not Found"
       ? "no such route: the server may be older than this call"
       : describe(response, body, say)
-    return yield* new RWKVStatusError({ ...fields, description })
+    const fields = { ...subject, status, description, ...retryAfterOf(headers, now) }
+    return status >= 500 ? new RWKVServerError(fields) : new RWKVStatusError(fields)
   })
 
 /** @internal */
 export const isTaskMissing = (status: number, body: string): boolean =>
-  status === 404 && detailOf(body) === "Task not found"
-
-/** @internal */
-export const detail = detailOf
+  status === 404 && detail(body) === "Task not found"

@@ -8,19 +8,16 @@
  * @internal
  */
 import * as Cause from "effect/Cause"
-import * as Chunk from "effect/Chunk"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import type * as HttpClient from "../HttpClient.js"
 import * as Polling from "../Polling.js"
-import { StreamEvent, type TaskId, type TaskResult } from "../Protocol.js"
+import type { TaskId, TaskResult } from "../Protocol.js"
 import {
-  RWKVConnectionError,
   RWKVDecodeError,
   type RWKVError,
   RWKVServerError,
@@ -28,12 +25,17 @@ import {
   StreamTruncatedError,
   type TaskError
 } from "../RWKVError.js"
-import { connect, type Connection, type Signal } from "./connection.js"
+import { connect, type Connection, feedOf, type Signal } from "./connection.js"
 import type { Run } from "./ledger.js"
 import { clientClosed, type Lifetime } from "./lifetime.js"
+import type { Pull } from "./pull.js"
+import * as Pump from "./pump.js"
 import * as retry from "./retry.js"
 import { settled } from "./settle.js"
 import type { Frame } from "./sse.js"
+import * as Start from "./start.js"
+import { textFrom, undecodable } from "./tail.js"
+import type { Telling } from "./telling.js"
 
 /** @internal */
 export interface Subject {
@@ -42,7 +44,7 @@ export interface Subject {
   /** Known from the answer to a create, otherwise told by the first frame. */
   readonly prefillTime: Duration.Duration | undefined
   /** The open POST stream of a direct transport, and what was read of it already. */
-  readonly opened: { readonly connection: Connection; readonly frames: ReadonlyArray<Frame> } | undefined
+  readonly opened: { readonly connection: Connection<TaskError>; readonly frames: ReadonlyArray<Frame> } | undefined
   /** Present if other tasks may write to the buffer that `get_result` reads: then a whole POST stream is the better witness. */
   readonly run: Run | undefined
   readonly fromToken: number
@@ -52,43 +54,42 @@ export interface Subject {
 export interface Policy {
   readonly idleTimeout: Duration.Duration
   readonly stallTimeout: Duration.Duration
+  /** Whether a task that waits for its turn, without a limit, is worth waiting for; a server that does not answer is not. */
+  readonly patient?: boolean | undefined
   readonly retry: Polling.RetrySchedule
   /** What the server is told at the end; `finished` is whether the task ended by itself. */
   readonly farewell: (finished: boolean) => Effect.Effect<void>
 }
 
-/** What the server sends for a stretch of tokens that does not decode. */
-const undecodable = "\uFFFD"
-
 /** UTF-16 units of a text that cannot be: the server's longest run, 40,960 tokens, is far below. */
 const longest = 64 * 1024 * 1024
 
-/** What is more than reading frames: it may wait, ask, connect and fail. */
-type Step = Effect.Effect<void, RWKVError>
-
-const idle: Signal = { _tag: "Idle" }
-const closing: Signal = { _tag: "Closing" }
+const idle: Signal<never> = { _tag: "Idle" }
+const closing: Signal<never> = { _tag: "Closing" }
 
 /** @internal */
-export const follow = (
+export const follow = <A>(
   http: HttpClient.Service,
   lifetime: Lifetime,
   subject: Subject,
-  policy: Policy
-): Effect.Effect<Stream.Stream<StreamEvent, RWKVError>, never, Scope.Scope> =>
+  policy: Policy,
+  telling: Telling<A>
+): Effect.Effect<Pull<A, RWKVError>, never, Scope.Scope> =>
   Effect.gen(function*() {
     const { fromToken, operation, taskId } = subject
     const reads = retry.reads(policy.retry)
-    const driver = yield* Schedule.driver(Polling.respectRetryAfter(policy.retry))
+    const runtime = yield* Start.runtime
     const clock = yield* Effect.clock
     const now = () => clock.unsafeCurrentTimeMillis()
     const patience = Math.max(1, Duration.toMillis(policy.idleTimeout))
 
-    const open = connect(http.stream(taskId, { fromToken, operation }))
+    const open = connect(feedOf(http.stream(taskId, { fromToken, operation })))
     let connection = subject.opened?.connection ?? (yield* open)
     /** Whether the text is taken from this connection alone, and not from the buffer. */
     let witnessed = subject.run !== undefined && subject.opened !== undefined
     let delivered = ""
+    /** Text that continues it, and was not told yet. */
+    let piece = ""
     /** How much of what was delivered this connection has repeated. */
     let offset = 0
     /** Whether the frames of this connection still add up to the text. */
@@ -98,20 +99,25 @@ export const follow = (
     let skipped = 0
     let started = false
     let heard = false
-    let failing = false
     let finished = false
     let closed = false
     let left = false
-    // For the watchdog: whether a signal is being waited for, and since when there was no text, be it known already.
-    let listening = false
+    /** Present after a failure, until there is progress again. */
+    let failures: Schedule.ScheduleDriver<unknown, RWKVError> | undefined
+    /** When there was text last, be it known already. */
     let quietSince = now()
     /** When new text, or tokens that the status counts, were last seen to come: a server can send frames for ever. */
     let progress = quietSince
     let asked = quietSince
     let tokens = -1
-    /** What the consumer gets next, and what has to happen before more is read. */
-    let out: Array<StreamEvent> = []
-    let next: Step | undefined
+
+    const pump = Pump.make<A, Signal<TaskError>>({
+      runtime,
+      poll: () => connection.poll(),
+      hear: (signal) => hear(signal),
+      settle: () => flush(),
+      end: () => finished ? Effect.fail(Option.none()) : closed ? Effect.mapError(ended, Option.some) : undefined
+    })
 
     const leave = Effect.suspend(() => {
       if (left) return Effect.void
@@ -119,28 +125,29 @@ export const follow = (
       return Effect.zipRight(connection.close, policy.farewell(finished))
     })
 
-    const watch = Effect.gen(function*() {
-      while (true) {
-        const since = Math.max(asked, Math.min(quietSince, progress))
-        const rest = listening ? since + patience - now() : patience
-        if (rest <= 0) {
-          asked = now()
-          connection.signal(idle)
-          continue
-        }
-        const ends = yield* Effect.raceFirst(
-          Effect.as(Effect.sleep(rest), false),
-          Effect.as(lifetime.closing, true)
-        )
-        if (ends) {
-          closed = true
-          connection.signal(closing)
-          return yield* Effect.uninterruptible(leave)
-        }
+    const withdraw = lifetime.onClosing(Effect.suspend(() => {
+      closed = true
+      pump.fail(clientClosed(operation, taskId))
+      connection.signal(closing)
+      return Effect.uninterruptible(leave)
+    }))
+
+    const watch: Effect.Effect<void> = Effect.suspend(() => {
+      const since = Math.max(asked, Math.min(quietSince, progress))
+      let rest = !pump.waits() ? patience : since + patience - now()
+      if (rest <= 0) {
+        asked = now()
+        rest = patience
+        connection.signal(idle)
       }
+      return Effect.zipRight(Effect.sleep(rest), watch)
     })
-    const watchdog = yield* lifetime.watch(watch)
-    yield* Effect.addFinalizer(() => Effect.zipRight(Fiber.interrupt(watchdog), leave))
+    const watchdog = Runtime.runFork(runtime)(watch)
+    yield* Effect.addFinalizer(() => {
+      withdraw()
+      watchdog.unsafeInterruptAsFork(watchdog.id())
+      return leave
+    })
 
     const truncated = (description: string, cause?: RWKVError) =>
       new StreamTruncatedError({
@@ -168,7 +175,7 @@ export const follow = (
     )
 
     /** From here on the text is what the buffer says. */
-    const reconnect: Step = Effect.gen(function*() {
+    const reconnect: Pump.Step = Effect.gen(function*() {
       if (!alone()) return yield* mixed
       witnessed = false
       yield* connection.close
@@ -178,54 +185,66 @@ export const follow = (
         return yield* ended
       }
       connection = another
+      connection.listen(pump.hark)
       offset = 0
       skipped = 0
       aligned = true
     }).pipe(Effect.uninterruptible)
 
     /** Goes on after a failure, as long as the schedule allows; it starts anew with every progress. */
-    const again = (error: RWKVError, otherwise: RWKVError): Step =>
-      Effect.suspend(() => failing ? Effect.void : driver.reset).pipe(
-        Effect.zipRight(Effect.suspend(() => {
-          failing = true
-          return driver.next(error)
-        })),
-        Effect.mapError(() => otherwise),
-        Effect.zipRight(reconnect)
-      )
+    const again = (error: RWKVError, otherwise = error): Pump.Step =>
+      Effect.gen(function*() {
+        failures ??= yield* Schedule.driver(Polling.respectRetryAfter(policy.retry))
+        yield* Effect.mapError(failures.next(error), () => otherwise)
+        yield* reconnect
+      })
 
     const begin = (prefillTime: Duration.Duration) => {
       if (started) return
       started = true
-      out.push(StreamEvent.Started({ taskId, prefillTime }))
+      pump.tell(telling.started(taskId, prefillTime))
     }
 
-    /** Fails later if the text contradicts what was delivered, or has no end. */
-    const emit = (text: string): Step | undefined => {
-      if (text === "") return undefined
-      quietSince = now()
-      const known = delivered.length - offset
-      if (known > 0 && !delivered.startsWith(text.slice(0, known), offset)) return rewritten
-      const fresh = known === 0 ? text : text.slice(known)
-      offset += text.length
-      if (fresh === "") return undefined
-      if (delivered.length + fresh.length > longest) {
+    /** Tells the text that came, all at once. */
+    const flush = (): Pump.Step | undefined => {
+      if (piece === "") return undefined
+      if (delivered.length + piece.length > longest) {
         return Effect.fail(new RWKVDecodeError({ operation, taskId, description: "more text than a run can have" }))
       }
-      progress = quietSince
-      delivered += fresh
-      failing = false
+      progress = now()
+      delivered += piece
+      offset += piece.length
+      failures = undefined
       skip = 0
       begin(Duration.zero)
-      out.push(StreamEvent.Text({ text: fresh }))
+      pump.tell(telling.text(piece))
+      piece = ""
       return undefined
     }
 
-    const finish: Step = Effect.gen(function*() {
+    /** Fails later if the text contradicts what was delivered, or has no end. */
+    const emit = (text: string): Pump.Step | undefined => {
+      const known = delivered.length - offset
+      if (known === 0) {
+        piece += text
+        return undefined
+      }
+      if (!delivered.startsWith(text.slice(0, known), offset)) return rewritten
+      offset += Math.min(known, text.length)
+      piece = text.slice(known)
+      return undefined
+    }
+
+    const tailOf = (whole: string) =>
+      Effect.mapBoth(textFrom(http, subject, policy, whole, fromToken), {
+        onFailure: interrupted,
+        onSuccess: (tail) => tail ?? delivered
+      })
+
+    const finish: Pump.Step = Effect.gen(function*() {
       const result = yield* settled(reads(http.result(taskId, { operation }))).pipe(Effect.mapError(interrupted))
       if (!result.finished) {
-        const unfinished = truncated("the stream ended, the task did not")
-        return yield* again(unfinished, unfinished)
+        return yield* again(truncated("the stream ended, the task did not"))
       }
       // What its own connection told is all there is to say of a run that others wrote over.
       const told = witnessed && aligned
@@ -233,51 +252,22 @@ export const follow = (
       const whole: TaskResult = alone() && !result.undecodedTail
         ? result
         : { ...result, text: delivered, undecodedTail: !told }
-      const text = whole === result && fromToken > 0 ? yield* textFrom(whole.text) : whole.text
+      const text = whole === result && fromToken > 0 ? yield* tailOf(whole.text) : whole.text
       if (!text.startsWith(delivered)) return yield* rewritten
       begin(result.prefillTime)
       offset = delivered.length
-      yield* emit(text.slice(delivered.length)) ?? Effect.void
-      out.push(StreamEvent.Finished({ result: whole }))
+      piece = text.slice(delivered.length)
+      yield* flush() ?? Effect.void
+      pump.tell(telling.finished(whole))
       finished = true
     })
 
-    /** The end of a finished text from a token on. A token inside a character stands for the whole character, of up to four. */
-    const textFrom = (whole: string) =>
-      Effect.gen(function*() {
-        for (let token = fromToken; token >= Math.max(0, fromToken - 3); token--) {
-          const text = yield* reads(textAt(whole, token))
-          if (text !== undecodable) return text
-        }
-        return delivered
-      }).pipe(Effect.mapError(interrupted))
-
-    const textAt = (whole: string, token: number) =>
-      Effect.gen(function*() {
-        let room = whole.length + undecodable.length
-        const stream = Stream.takeUntil(http.stream(taskId, { fromToken: token, operation }), (frame) => {
-          if (frame._tag === "Data") room -= frame.text.length
-          return room < 0
-        })
-        const frames = Array.from(yield* Stream.runCollect(stream))
-        const text = frames.map((frame) => frame._tag === "Data" ? frame.text : "").join("")
-        const sound = frames.at(-1)?._tag === "Done" && (text === undecodable || whole.endsWith(text)) &&
-          frames.every(({ _tag }) => _tag === "Head" || _tag === "Data" || _tag === "Done")
-        if (sound && text !== "") return text
-        if (sound && (yield* http.status(taskId, { operation })).generatedTokens <= token) return text
-        return yield* new RWKVConnectionError({
-          operation,
-          taskId,
-          description: "the stream did not arrive whole",
-          requestSent: true,
-          retryable: true
-        })
-      }).pipe(Effect.timeoutFail({ duration: policy.stallTimeout, onTimeout: () => stalled }))
-
-    const stalled = new RWKVTimeoutError({ operation, taskId, kind: "stalled", limit: policy.stallTimeout })
+    const stalled = Effect.suspend(() =>
+      Effect.fail(new RWKVTimeoutError({ operation, taskId, kind: "stalled", limit: policy.stallTimeout }))
+    )
 
     /** After silence: is the task done, does it move, or does it hang? */
-    const ask: Step = Effect.gen(function*() {
+    const ask: Pump.Step = Effect.gen(function*() {
       const silent = now() - quietSince >= patience
       const rest = progress + Duration.toMillis(policy.stallTimeout) - now()
       const late = rest <= 0
@@ -289,74 +279,83 @@ export const follow = (
         return late || !connection.unread() ? yield* stalled : undefined
       }
       if (answer.value._tag === "Left") {
+        const error = answer.value.left
         // An evicted task is not found, and still generates into this connection.
-        return late ? yield* truncated(answer.value.left.message, answer.value.left) : undefined
+        const lost = late || policy.patient === true && error._tag !== "TaskNotFoundError"
+        return lost ? yield* truncated(error.message, error) : undefined
       }
       const { generatedTokens, status } = answer.value.right
       const moved = tokens !== -1 && generatedTokens !== tokens
       tokens = generatedTokens
-      if (moved) progress = now()
+      if (moved || policy.patient === true) progress = now()
       if (status === "Finished") {
         witnessed = false
         return yield* finish
       }
       // The task generates and this connection tells nothing: another one will. Forks count each other's tokens.
       if (moved && silent && alone()) return yield* reconnect
-      if (late && !moved) return yield* stalled
+      if (late && !moved && policy.patient !== true) return yield* stalled
     })
 
     /** Takes frames in one go, up to the first that asks for a step. */
-    const read = (frames: Iterable<Frame>): Step | undefined => {
+    const read = (frames: Iterable<Frame>): Pump.Step | undefined => {
+      let step: Pump.Step | undefined
+      let spoke = false
       for (const frame of frames) {
         heard = true
-        switch (frame._tag) {
-          case "Head":
-            begin(Duration.seconds(frame.prefillTime))
-            break
-          case "Data":
-            if (aligned && frame.text !== undecodable) {
-              const failed = emit(frame.text)
-              if (failed !== undefined) return failed
-              break
-            }
-            if (frame.text !== "") quietSince = now()
-            if (aligned) {
-              aligned = false
-            } else if (skipped < skip) {
-              skipped++
-            } else {
-              // After a gap a frame only tells that there is more: what it continues is unknown.
-              skip = Math.min(2 * skip + 1, 63)
-              return reconnect
-            }
-            break
-          case "Done":
-            return finish
-          case "Unreadable": {
-            const error = new RWKVDecodeError({ operation, taskId, description: frame.description })
-            return again(error, error)
-          }
-          case "Failed":
-            return Effect.fail(
-              new RWKVServerError({ operation, taskId, status: 500, description: frame.description })
-            )
-          case "TooLarge":
-            return Effect.fail(
-              new RWKVDecodeError({ operation, taskId, description: "a frame larger than the limit" })
-            )
+        if (frame._tag === "Data") {
+          spoke = spoke || frame.text !== ""
+          step = aligned && frame.text !== undecodable ? emit(frame.text) : misread()
+        } else {
+          step = flush() ?? note(frame)
         }
+        if (step !== undefined) break
       }
-      return undefined
+      if (spoke) quietSince = now()
+      return step
     }
 
-    const hear = (signal: Signal): Step | undefined => {
+    /** After a gap a frame only tells that there is more: what it continues is unknown. */
+    const misread = (): Pump.Step | undefined => {
+      if (aligned) {
+        aligned = false
+        return undefined
+      }
+      if (skipped < skip) {
+        skipped++
+        return undefined
+      }
+      skip = Math.min(2 * skip + 1, 63)
+      return reconnect
+    }
+
+    const note = (frame: Exclude<Frame, { readonly _tag: "Data" }>): Pump.Step | undefined => {
+      switch (frame._tag) {
+        case "Head":
+          begin(Duration.seconds(frame.prefillTime))
+          return undefined
+        case "Done":
+          return finish
+        case "Unreadable":
+          return again(new RWKVDecodeError({ operation, taskId, description: frame.description }))
+        case "Failed":
+          return Effect.fail(
+            new RWKVServerError({ operation, taskId, status: 500, description: frame.description })
+          )
+        case "TooLarge":
+          return Effect.fail(
+            new RWKVDecodeError({ operation, taskId, description: "a frame larger than the limit" })
+          )
+      }
+    }
+
+    const hear = (signal: Signal<TaskError>): Pump.Step | undefined => {
+      if (finished) return undefined
       switch (signal._tag) {
         case "Frames":
           return read(signal.frames)
-        case "Ended": {
-          const error = truncated("the stream ended without its end mark")
-          return again(error, error)
-        }
+        case "Ended":
+          return again(truncated("the stream ended without its end mark"))
         case "Broken": {
           const error = Option.getOrUndefined(Cause.failureOption(signal.cause))
           if (error === undefined) return Effect.failCause(Cause.stripFailures(signal.cause))
@@ -372,28 +371,12 @@ export const follow = (
     }
 
     if (subject.prefillTime !== undefined) begin(subject.prefillTime)
-    if (subject.opened !== undefined) next = read(subject.opened.frames)
-    const pull = Effect.gen(function*() {
-      quietSince = progress = now()
-      while (out.length === 0) {
-        if (closed) return yield* ended
-        const step = next
-        if (step === undefined) {
-          listening = true
-          const signal = yield* connection.take
-          listening = false
-          next = hear(signal)
-        } else {
-          next = undefined
-          yield* Effect.raceFirst(step, Effect.zipRight(lifetime.closing, ended))
-        }
-      }
-      const events = out
-      out = []
-      return Chunk.unsafeFromArray(events)
-    })
+    if (subject.opened !== undefined) pump.then(read(subject.opened.frames))
+    connection.listen(pump.hark)
 
-    return Stream.repeatEffectChunkOption(
-      Effect.suspend(() => finished ? Effect.fail(Option.none()) : Effect.mapError(pull, Option.some))
-    )
+    return Effect.suspend(() => {
+      // The time that the consumer took is no silence.
+      quietSince = progress = now()
+      return pump.pull
+    })
   })

@@ -4,14 +4,13 @@
  *
  * @internal
  */
-import * as Chunk from "effect/Chunk"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import type * as HttpClient from "../HttpClient.js"
-import { type StreamEvent, TaskId, type TaskResult } from "../Protocol.js"
+import { TaskId, type TaskResult } from "../Protocol.js"
 import type * as RWKVConfig from "../RWKVConfig.js"
 import {
   RWKVDecodeError,
@@ -22,12 +21,15 @@ import {
   type TaskError
 } from "../RWKVError.js"
 import type { FollowOptions, StreamOptions } from "../Task.js"
-import { connect, type Connection, type Signal } from "./connection.js"
+import { connect, type Connection, feedOf, type Signal, take } from "./connection.js"
 import { follow, type Policy } from "./follow.js"
 import type * as Ledger from "./ledger.js"
 import type { Lifetime } from "./lifetime.js"
-import type { Frame } from "./sse.js"
+import type { Opening } from "./pull.js"
 import * as retry from "./retry.js"
+import type { Frame } from "./sse.js"
+import type { Telling } from "./telling.js"
+import { tracedScoped } from "./trace.js"
 import * as validate from "./validate.js"
 
 /** @internal */
@@ -37,10 +39,12 @@ export interface Launch {
   /** What has to hold before the server is asked; it tells which tasks the run will share its buffer with. */
   readonly before: Effect.Effect<Ledger.Group | undefined, RWKVError>
   readonly create: Effect.Effect<TaskResult, RWKVError>
-  readonly stream: Stream.Stream<Frame, TaskError>
+  readonly stream: Effect.Effect<Stream.Stream<Frame, TaskError>, RWKVError>
   readonly explain: (error: RWKVError) => Effect.Effect<never, RWKVError>
   /** Whether the run makes its task: then nobody else can want what was abandoned. */
   readonly fresh: boolean
+  /** Hears of the task as soon as the server has named it. */
+  readonly begun?: (taskId: TaskId) => void
   /** Whether the run has been handed over, and goes on when its stream is left. */
   readonly detached?: () => boolean
 }
@@ -48,34 +52,45 @@ export interface Launch {
 interface Begun {
   readonly taskId: TaskId
   readonly prefillTime: Duration.Duration
-  readonly opened: { readonly connection: Connection; readonly frames: ReadonlyArray<Frame> } | undefined
+  readonly opened: { readonly connection: Connection<TaskError>; readonly frames: ReadonlyArray<Frame> } | undefined
 }
 
 const enter = (group: Ledger.Group) => Effect.acquireRelease(Effect.sync(group.enter), (run) => Effect.sync(run.leave))
 
 const isTaskId = Schema.is(TaskId)
 
+const usual = {
+  idleTimeout: Duration.seconds(30),
+  stallTimeout: Duration.minutes(10),
+  stopTimeout: Duration.seconds(2)
+}
+
 /** @internal */
 export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVConfig.Service) => {
   const creates = retry.creates(config.retry)
 
-  const settings = (operation: string, options: FollowOptions) =>
-    Effect.all({
-      idleTimeout: validate.duration(operation, "idleTimeout", options.idleTimeout, "30 seconds"),
-      stallTimeout: validate.duration(operation, "stallTimeout", options.stallTimeout, "10 minutes"),
-      stopTimeout: validate.duration(operation, "stopTimeout", options.stopTimeout, "2 seconds"),
+  const settings = (operation: string, options: FollowOptions) => {
+    const of = (name: keyof typeof usual) =>
+      options[name] === undefined
+        ? Effect.succeed(usual[name])
+        : validate.duration(operation, name, options[name], usual[name])
+    return Effect.all({
+      idleTimeout: of("idleTimeout"),
+      stallTimeout: of("stallTimeout"),
+      stopTimeout: of("stopTimeout"),
       retry: Effect.succeed(options.retry ?? config.retry)
     })
+  }
 
   /** Opens a POST stream and reads on until the server has told which task it is. */
   const openDirect = (operation: string, stream: Stream.Stream<Frame, TaskError>): Effect.Effect<Begun, RWKVError> => {
-    const begun = (connection: Connection, signal: Signal): Effect.Effect<Begun, RWKVError> => {
+    const begun = (connection: Connection<TaskError>, signal: Signal<TaskError>): Effect.Effect<Begun, RWKVError> => {
       if (signal._tag === "Broken") return Effect.failCause(signal.cause)
       if (signal._tag === "Ended") {
         const description = "the stream ended before it told its task, which may exist"
         return Effect.fail(new StreamTruncatedError({ operation, text: "", description }))
       }
-      const [head, ...frames] = signal._tag === "Frames" ? Chunk.toReadonlyArray(signal.frames) : []
+      const [head, ...frames] = signal._tag === "Frames" ? signal.frames : []
       if (head?._tag === "Failed") {
         return Effect.fail(new RWKVServerError({ operation, status: 500, description: head.description }))
       }
@@ -90,8 +105,8 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
         )
     }
     return Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(connect(stream), (connection) =>
-        restore(Effect.timeoutFail(connection.take, {
+      Effect.flatMap(connect(feedOf(stream)), (connection) =>
+        restore(Effect.timeoutFail(take(connection), {
           duration: config.requestTimeout,
           onTimeout: () => new RWKVTimeoutError({ operation, kind: "request", limit: config.requestTimeout })
         })).pipe(
@@ -101,74 +116,84 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
     )
   }
 
-  const launch = (run: Launch): Stream.Stream<StreamEvent, RWKVError> => {
+  const launch = <A>(run: Launch, telling: Telling<A>): Opening<A, RWKVError> => {
     const { operation } = run
-    return Stream.unwrapScoped(Effect.gen(function*() {
-      yield* lifetime.usable(operation)
-      const options = yield* run.options
-      const chosen = yield* settings(operation, options)
-      const stays = () => options.onInterrupt === "detach" || run.detached?.() === true
-      const farewell = (taskId: TaskId) => (finished: boolean) =>
-        lifetime.release({
+    return tracedScoped(
+      operation,
+      Effect.gen(function*() {
+        yield* lifetime.usable(operation)
+        const options = yield* run.options
+        const chosen = yield* settings(operation, options)
+        const stays = () => options.onInterrupt === "detach" || run.detached?.() === true
+        const farewell = (taskId: TaskId) => (finished: boolean) =>
+          lifetime.release({
+            operation,
+            taskId,
+            stop: !finished && !stays(),
+            delete: options.cleanup === "delete" && taskId.startsWith("TMP_") && (finished || !stays()),
+            within: chosen.stopTimeout
+          })
+        const group = yield* run.before
+        const entered = group === undefined ? undefined : yield* enter(group)
+        const begin: Effect.Effect<Begun, RWKVError> = options.transport === "direct"
+          ? Effect.flatMap(run.stream, (stream) => openDirect(operation, stream))
+          : Effect.map(run.create, ({ prefillTime, taskId }) => ({ taskId, prefillTime, opened: undefined }))
+        // Each attempt is acquired by itself: a caller that leaves between two of them has nothing to stop.
+        return yield* creates(lifetime.acquire(
           operation,
-          taskId,
-          stop: !finished && !stays(),
-          delete: options.cleanup === "delete" && taskId.startsWith("TMP_") && (finished || !stays()),
-          within: chosen.stopTimeout
-        })
-      const group = yield* run.before
-      const entered = group === undefined ? undefined : yield* enter(group)
-      const begin: Effect.Effect<Begun, RWKVError> = options.transport === "direct"
-        ? openDirect(operation, run.stream)
-        : Effect.map(run.create, ({ prefillTime, taskId }) => ({ taskId, prefillTime, opened: undefined }))
-      // Each attempt is acquired by itself: a caller that leaves between two of them has nothing to stop.
-      return yield* creates(lifetime.acquire(
-        operation,
-        Effect.catchAll(begin, run.explain),
-        ({ opened, prefillTime, taskId }) => {
-          const policy: Policy = { ...chosen, farewell: farewell(taskId) }
-          return follow(
-            http,
-            lifetime,
-            { operation, taskId, prefillTime, opened, run: entered, fromToken: 0 },
-            policy
-          )
-        },
-        ({ opened, taskId }) =>
-          Effect.zipRight(
-            opened?.connection.close ?? Effect.void,
-            lifetime.release({ operation, taskId, stop: true, delete: run.fresh, within: chosen.stopTimeout })
-          )
-      ))
-    })).pipe(Stream.withSpan(operation))
+          Effect.catchAll(begin, run.explain),
+          ({ opened, prefillTime, taskId }) => {
+            run.begun?.(taskId)
+            const policy: Policy = { ...chosen, farewell: farewell(taskId) }
+            return follow(
+              http,
+              lifetime,
+              { operation, taskId, prefillTime, opened, run: entered, fromToken: 0 },
+              policy,
+              telling
+            )
+          },
+          ({ opened, taskId }) =>
+            Effect.zipRight(
+              opened?.connection.close ?? Effect.void,
+              lifetime.release({ operation, taskId, stop: true, delete: run.fresh, within: chosen.stopTimeout })
+            )
+        ))
+      })
+    )
   }
 
-  const attach = (run: {
-    readonly operation: string
-    readonly options: FollowOptions
-    readonly taskId: TaskId
-    readonly fromToken: number
-  }): Stream.Stream<StreamEvent, RWKVError> => {
-    const { fromToken, operation, options, taskId } = run
-    return Stream.unwrapScoped(Effect.gen(function*() {
-      yield* lifetime.usable(operation)
-      const chosen = yield* settings(operation, options)
-      const farewell = (finished: boolean) =>
-        lifetime.release({
-          operation,
-          taskId,
-          stop: !finished && options.onInterrupt === "stop",
-          delete: false,
-          within: chosen.stopTimeout
-        })
-      return yield* follow(
-        http,
-        lifetime,
-        { operation, taskId, prefillTime: undefined, opened: undefined, run: undefined, fromToken },
-        { ...chosen, farewell }
-      ).pipe(Effect.uninterruptible)
-    })).pipe(Stream.withSpan(operation))
-  }
+  const attach = <A>(
+    { fromToken, operation, options, taskId }: {
+      readonly operation: string
+      readonly options: FollowOptions & { readonly patient?: boolean }
+      readonly taskId: TaskId
+      readonly fromToken: number
+    },
+    telling: Telling<A>
+  ): Opening<A, RWKVError> =>
+    tracedScoped(
+      operation,
+      Effect.gen(function*() {
+        yield* lifetime.usable(operation)
+        const chosen = yield* settings(operation, options)
+        const farewell = (finished: boolean) =>
+          lifetime.release({
+            operation,
+            taskId,
+            stop: !finished && options.onInterrupt === "stop",
+            delete: false,
+            within: chosen.stopTimeout
+          })
+        return yield* Effect.uninterruptible(follow(
+          http,
+          lifetime,
+          { operation, taskId, prefillTime: undefined, opened: undefined, run: undefined, fromToken },
+          { ...chosen, patient: options.patient, farewell },
+          telling
+        ))
+      })
+    )
 
   return { attach, launch }
 }

@@ -42,8 +42,8 @@ export interface Lifetime {
   readonly release: (farewell: Farewell) => Effect.Effect<void>
   /** Runs a fiber that the service's end waits for. */
   readonly watch: <R>(effect: Effect.Effect<void, never, R>) => Effect.Effect<Fiber.RuntimeFiber<void>, never, R>
-  /** Completes when the service is about to end. */
-  readonly closing: Effect.Effect<void>
+  /** What the end of the service runs, and waits for; what is returned takes it back. */
+  readonly onClosing: (end: Effect.Effect<void>) => () => void
   /** Fails once the service has ended. */
   readonly usable: (operation: string, taskId?: TaskId) => Effect.Effect<void, RWKVConnectionError>
 }
@@ -69,9 +69,11 @@ export const make = (http: HttpClient.Service): Effect.Effect<Lifetime, never, S
     const fibers = yield* Scope.extend(FiberSet.make<void>(), inner)
     /** Real time as well: a program under a test clock ends without anyone to move that clock. */
     const overdue = Deferred.await(closing).pipe(Effect.zipRight(Effect.sleep(grace)), Effect.withClock(Clock.make()))
+    const ends = new Set<Effect.Effect<void>>()
+    const endAll = Effect.suspend(() => Effect.forEach(ends, (end) => end, { concurrency: "unbounded", discard: true }))
     yield* Effect.addFinalizer((exit) =>
       Deferred.succeed(closing, undefined).pipe(
-        Effect.zipRight(detached(FiberSet.awaitEmpty(fibers), grace, overdue)),
+        Effect.zipRight(detached(Effect.zipRight(endAll, FiberSet.awaitEmpty(fibers)), grace, overdue)),
         Effect.zipRight(Scope.close(inner, exit))
       )
     )
@@ -101,7 +103,12 @@ export const make = (http: HttpClient.Service): Effect.Effect<Lifetime, never, S
     const closed = Deferred.isDone(closing)
 
     return {
-      closing: Deferred.await(closing),
+      onClosing: (end) => {
+        ends.add(end)
+        return () => {
+          ends.delete(end)
+        }
+      },
       usable: (operation, taskId) =>
         Effect.flatMap(closed, (closed) => closed ? Effect.fail(clientClosed(operation, taskId)) : Effect.void),
       release,

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import * as Effect from "effect/Effect"
 import type {
   BulkOptions,
   DeleteOptions,
@@ -12,7 +13,7 @@ import type {
   SubscribeOptions,
   WaitOptions
 } from "../Task.js"
-import { aFunction, anything, aSchedule, given, oneOf } from "./validate.js"
+import { aFunction, anything, aSchedule, given, oneOf, type OptionRule } from "./validate.js"
 
 const following = {
   onInterrupt: oneOf("stop", "detach"),
@@ -29,29 +30,31 @@ const waiting = {
   onProgress: aFunction
 }
 
-/** @internal */
-export const ofStream = (operation: string, options: StreamOptions | undefined) =>
-  given(operation, options, {
-    ...following,
-    transport: oneOf("subscribe", "direct"),
-    cleanup: oneOf("delete", "keep")
-  })
+/** Options that were not given, as nearly always, are not looked through. */
+const reader = <A extends object>(rules: { readonly [K in keyof Required<A>]: OptionRule }) => {
+  const nothing: Effect.Effect<Partial<A>> = Effect.succeed({})
+  return (operation: string, options: A | undefined) =>
+    options === undefined ? nothing : given<A>(operation, options, rules)
+}
 
 /** @internal */
-export const ofSubscribe = (operation: string, options: SubscribeOptions | undefined) =>
-  given<SubscribeOptions & FollowOptions>(operation, options, { ...following, fromToken: anything })
+export const ofStream = reader<StreamOptions>({
+  ...following,
+  transport: oneOf("subscribe", "direct"),
+  cleanup: oneOf("delete", "keep")
+})
 
 /** @internal */
-export const ofWait = (operation: string, options: WaitOptions | undefined) => given(operation, options, waiting)
+export const ofSubscribe = reader<SubscribeOptions & FollowOptions>({ ...following, fromToken: anything })
 
 /** @internal */
-export const ofBulk = (operation: string, options: BulkOptions | undefined) =>
-  given(operation, options, { ...waiting, concurrency: anything, failures: oneOf("values", "fail") })
+export const ofWait = reader<WaitOptions>(waiting)
 
 /** @internal */
-export const ofStop = (operation: string, options: StopOptions | undefined) =>
-  given(operation, options, { within: anything })
+export const ofBulk = reader<BulkOptions>({ ...waiting, concurrency: anything, failures: oneOf("values", "fail") })
 
 /** @internal */
-export const ofDelete = (operation: string, options: DeleteOptions | undefined) =>
-  given(operation, options, { force: oneOf(true, false) })
+export const ofStop = reader<StopOptions>({ within: anything })
+
+/** @internal */
+export const ofDelete = reader<DeleteOptions>({ force: oneOf(true, false) })

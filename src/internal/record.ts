@@ -11,10 +11,12 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import { StreamEvent, type TaskId, type TaskResult } from "../Protocol.js"
+import type { StreamEvent, TaskId, TaskResult } from "../Protocol.js"
 import { type RWKVError, StreamTruncatedError, type TaskError } from "../RWKVError.js"
 import type * as Ledger from "./ledger.js"
 import { clientClosed } from "./lifetime.js"
+import type { Pull } from "./pull.js"
+import type { Telling } from "./telling.js"
 import { narrow } from "./wait.js"
 
 /** @internal */
@@ -106,37 +108,39 @@ export const record = <A, R>(
   )
 
 /**
- * A recording as a stream: what is known at once, the rest as it comes.
+ * A recording as it is pulled: what is known at once, the rest as it comes.
  *
  * @internal
  */
-export const live = (
+export const live = <A>(
   taskId: TaskId,
   prefillTime: TaskResult["prefillTime"],
-  recording: Ledger.Recording
-): Stream.Stream<StreamEvent, TaskError | StreamTruncatedError> =>
-  Stream.suspend(() => {
-    let offset = 0
-    let ended = false
-    let out: Array<StreamEvent> = [StreamEvent.Started({ taskId, prefillTime })]
-    const look = Effect.gen(function*() {
-      while (out.length === 0) {
-        // Taken before the text is read: what comes in between is not missed.
-        const more = recording.more()
-        const done = yield* Deferred.poll(recording.result)
-        const fresh = recording.text().slice(offset)
-        offset += fresh.length
-        if (fresh !== "") out.push(StreamEvent.Text({ text: fresh }))
-        else if (Option.isSome(done)) {
-          ended = true
-          out.push(StreamEvent.Finished({ result: yield* done.value }))
-        } else yield* more
-      }
-      const events = Chunk.unsafeFromArray(out)
-      out = []
-      return events
-    })
-    return Stream.repeatEffectChunkOption(
-      Effect.suspend(() => ended ? Effect.fail(Option.none()) : Effect.mapError(look, Option.some))
-    )
+  recording: Ledger.Recording,
+  telling: Telling<A>
+): Pull<A, TaskError | StreamTruncatedError> => {
+  let offset = 0
+  let ended = false
+  let begun = false
+  const look = Effect.gen(function*() {
+    while (true) {
+      const told = begun ? undefined : telling.started(taskId, prefillTime)
+      begun = true
+      if (told !== undefined) return Chunk.of(told)
+      if (ended) return yield* Effect.fail(Option.none())
+      // Taken before the text is read: what comes in between is not missed.
+      const more = recording.more()
+      const done = yield* Deferred.poll(recording.result)
+      const fresh = recording.text().slice(offset)
+      offset += fresh.length
+      if (fresh === "" && Option.isNone(done)) yield* more
+      const next = fresh !== ""
+        ? telling.text(fresh)
+        : Option.isSome(done)
+        ? telling.finished(yield* Effect.mapError(done.value, Option.some))
+        : undefined
+      ended = fresh === "" && Option.isSome(done)
+      if (next !== undefined) return Chunk.of(next)
+    }
   })
+  return look
+}

@@ -8,24 +8,31 @@ import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as Headers from "@effect/platform/Headers"
 import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpClient from "@effect/platform/HttpClient"
-import type * as HttpClientError from "@effect/platform/HttpClientError"
+import * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as Cause from "effect/Cause"
-import * as Channel from "effect/Channel"
-import * as Chunk from "effect/Chunk"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
-import * as Stream from "effect/Stream"
+import * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
 import type * as RWKVConfig from "../RWKVConfig.js"
-import { type CallError, type RWKVConnectionError, RWKVDecodeError, RWKVTimeoutError } from "../RWKVError.js"
+import { type CallError, RWKVDecodeError, RWKVTimeoutError } from "../RWKVError.js"
+import * as Body from "./body.js"
+import { ended, type Feed, type Signal, toStream } from "./connection.js"
 import * as failure from "./failure.js"
-import { type Decoder, type Frame, makeDecoder } from "./sse.js"
+import { type Frame, makeDecoder } from "./sse.js"
+import { runtimeOf, start } from "./start.js"
+import { isTraced } from "./trace.js"
 import * as validate from "./validate.js"
 
 /**
@@ -53,8 +60,6 @@ export interface Requests {
   readonly frames: <E = never>(call: Effect.Effect<Call<E>, CallError>) => Stream.Stream<Frame, CallError | E>
 }
 
-type TransportError = RWKVConnectionError | RWKVTimeoutError
-
 const parseJson = Option.liftThrowable((text: string): unknown => JSON.parse(text))
 
 /** Headers that spans may show. All others are hidden there: a proxy may echo a secret under any name. */
@@ -68,6 +73,10 @@ const echoes = (headers: Readonly<Record<string, string>>): ReadonlyArray<string
     .filter((value) => value.length > 3)
     .sort((a, b) => b.length - a.length)
 
+const isOk = ({ status }: HttpClientResponse.HttpClientResponse) => status >= 200 && status < 300
+
+type Answer = HttpClientResponse.HttpClientResponse
+
 /** @internal */
 export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.Service): Requests => {
   const headers = Redacted.value(config.headers)
@@ -77,145 +86,144 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
     const say = call.body === undefined ? failure.excerpt : failure.excerptWithout(call.body)
     return (text: string) => say(secrets.reduce((text, secret) => text.replaceAll(secret, "<redacted>"), text))
   }
-  const { host } = new URL(config.baseUrl)
-  const sameServer = new URL(config.baseUrl).origin
+  const { host, origin } = new URL(config.baseUrl)
   const hidden = [unshown, ...Object.keys(headers)]
-  // Tracing headers are not asked for: they leave the trust of the program, and force browsers into preflights.
-  const client = config.transformClient(
-    platformClient.pipe(
-      HttpClient.mapRequest(HttpClientRequest.setHeaders(headers)),
-      HttpClient.withTracerPropagation(false)
+  const client = HttpClient.withScope(config.transformClient(platformClient))
+
+  const about = ({ operation, taskId }: failure.Subject) => ({ operation, taskId })
+
+  const tooLarge = (call: Call<unknown>) =>
+    new RWKVDecodeError({ ...about(call), description: `larger than ${config.maxResponseSize} bytes` })
+
+  const cut = (call: Call<unknown>, response: Answer) => (cause: unknown) =>
+    failure.fromTransport(call, host)(
+      new HttpClientError.ResponseError({ request: response.request, response, reason: "Decode", cause })
     )
-  )
-  const scopedClient = HttpClient.withScope(client)
 
-  const tooLarge = (subject: failure.Subject) =>
-    new RWKVDecodeError({
-      operation: subject.operation,
-      taskId: subject.taskId,
-      description: `larger than ${config.maxResponseSize} bytes`
-    })
+  const readBody = (call: Call<unknown>, response: Answer) =>
+    Effect.mapError(
+      Body.text(response, config.maxResponseSize, () => tooLarge(call)),
+      (cause) => cause instanceof RWKVDecodeError ? cause : cut(call, response)(cause)
+    )
 
-  /** Reads a body to its end or to the limit; what cannot exceed the limit is read at once. */
-  const readBody = (
-    call: Call<unknown>,
-    response: HttpClientResponse.HttpClientResponse
-  ): Effect.Effect<string, TransportError | RWKVDecodeError> => {
-    const fromTransport = failure.fromTransport(call, host)
-    const length = Number(response.headers["content-length"] ?? Number.NaN)
-    if (response.status === 204 || length === 0) return Effect.as(Effect.ignore(response.text), "")
-    if (length <= config.maxResponseSize && response.headers["content-encoding"] === undefined) {
-      return Effect.mapError(response.text, fromTransport)
-    }
-    return Effect.suspend(() => {
-      const utf8 = new TextDecoder()
-      let size = 0
-      return response.stream.pipe(
-        Stream.catchAll((error) => error.reason === "EmptyBody" ? Stream.empty : Stream.fail(fromTransport(error))),
-        Stream.runFoldEffect("", (text, bytes) => {
-          size += bytes.length
-          return size > config.maxResponseSize
-            ? Effect.fail(tooLarge(call))
-            : Effect.succeed(text + utf8.decode(bytes, { stream: true }))
-        }),
-        Effect.map((text) => text + utf8.decode())
-      )
-    })
-  }
-
-  const requestFor = (call: Call<unknown>, accept: string) => {
-    const request = HttpClientRequest.make(call.method)(config.baseUrl + call.path, { headers: { accept } })
-    return call.body === undefined
-      ? Effect.succeed(request)
-      : HttpBody.json(call.body).pipe(
-        Effect.map((body) => HttpClientRequest.setBody(request, body)),
-        Effect.mapError(() => validate.invalid(call.operation, "", "is too large to be sent"))
-      )
+  const requestTo = (method: "GET" | "POST", accept: string) =>
+    HttpClientRequest.setHeaders(HttpClientRequest.make(method)(config.baseUrl, { headers: { accept } }), headers)
+  const forms = {
+    json: { GET: requestTo("GET", "application/json"), POST: requestTo("POST", "application/json") },
+    frames: { GET: requestTo("GET", "text/event-stream"), POST: requestTo("POST", "text/event-stream") }
   }
 
   /** Where a redirect leads that repeats the request as it is on the same server: a slash at the end of a path. */
-  const movedTo = (response: HttpClientResponse.HttpClientResponse): string | undefined => {
+  const movedTo = (response: Answer): string | undefined => {
+    if (response.status !== 307 && response.status !== 308) return undefined
     const location = response.headers["location"]
-    if (response.status !== 307 && response.status !== 308 || location === undefined) return undefined
-    if (!URL.canParse(location, response.request.url)) return undefined
+    if (location === undefined || !URL.canParse(location, response.request.url)) return undefined
     const url = new URL(location, response.request.url)
-    return url.origin === sameServer ? url.href : undefined
+    return url.origin === origin ? url.href : undefined
   }
 
-  const send = <R>(
-    http: HttpClient.HttpClient.With<HttpClientError.HttpClientError, R>,
-    call: Call<unknown>,
-    accept: string
-  ) =>
-    Effect.gen(function*() {
-      const execute = (request: HttpClientRequest.HttpClientRequest) =>
-        http.execute(request).pipe(
-          // A client that was changed to fail for statuses has an answer all the same.
-          Effect.catchTag(
-            "ResponseError",
-            (error) => error.reason === "StatusCode" ? Effect.succeed(error.response) : Effect.fail(error)
-          ),
-          Effect.mapError(failure.fromTransport(call, host))
-        )
-      const request = yield* requestFor(call, accept)
-      const response = yield* execute(request)
-      const url = movedTo(response)
-      if (url === undefined) return response
-      yield* readBody(call, response)
-      return yield* execute(HttpClientRequest.setUrl(request, url))
-    }).pipe(
-      // fetch would repeat a POST as a GET, and hand every header but one to another origin.
-      Effect.mapInputContext((context: Context.Context<R>) =>
-        Context.add(context, FetchHttpClient.RequestInit, {
-          ...Option.getOrUndefined(Context.getOption(context, FetchHttpClient.RequestInit)),
-          redirect: "manual"
-        })
-      ),
-      Effect.locallyWith(Headers.currentRedactedNames, (names) => [...names, ...hidden])
-    )
-
-  const refuse = <E>(
-    call: Call<E>,
-    response: HttpClientResponse.HttpClientResponse
-  ): Effect.Effect<never, CallError | E> =>
+  const refuse = <E>(call: Call<E>, response: Answer): Effect.Effect<never, CallError | E> =>
     readBody(call, response).pipe(
       // The status says enough when the explanation is too long to be read.
       Effect.catchTag("RWKVDecodeError", () => Effect.succeed("")),
       Effect.flatMap((body): Effect.Effect<never, CallError | E> => {
         const own = call.refuse?.(response.status, body)
-        return own === undefined
-          ? failure.fromStatus({ operation: call.operation, taskId: call.taskId }, response, body, sayOf(call))
-          : Effect.fail(own)
+        return own === undefined ? failure.fromStatus(about(call), response, body, sayOf(call)) : Effect.fail(own)
       })
     )
 
-  const isOk = (response: HttpClientResponse.HttpClientResponse) => response.status >= 200 && response.status < 300
+  /** Sends a call and goes on with the answer, if it is a good one. */
+  const exchange = <A, E, R>(
+    call: Call<E>,
+    form: keyof typeof forms,
+    read: (response: Answer) => Effect.Effect<A, CallError | E, R>
+  ): Effect.Effect<A, CallError | E, R | Scope.Scope> => {
+    const execute = (
+      request: HttpClientRequest.HttpClientRequest,
+      moved: boolean
+    ): Effect.Effect<A, CallError | E, R | Scope.Scope> => {
+      const onSuccess = (response: Answer): Effect.Effect<A, CallError | E, R | Scope.Scope> => {
+        if (isOk(response)) return read(response)
+        const url = moved ? undefined : movedTo(response)
+        return url === undefined
+          ? refuse(call, response)
+          : Effect.zipRight(readBody(call, response), execute(HttpClientRequest.setUrl(request, url), true))
+      }
+      return Effect.matchEffect(client.execute(request), {
+        onSuccess,
+        onFailure: (error) =>
+          // A client that was changed to fail for statuses has an answer all the same.
+          error._tag === "ResponseError" && error.reason === "StatusCode"
+            ? onSuccess(error.response)
+            : Effect.fail(failure.fromTransport(call, host)(error))
+      })
+    }
+    const request = HttpClientRequest.setUrl(forms[form][call.method], config.baseUrl + call.path)
+    return call.body === undefined
+      ? execute(request, false)
+      : Effect.matchEffect(HttpBody.json(call.body), {
+        onFailure: () => Effect.fail(validate.invalid(call.operation, "", "is too large to be sent")),
+        onSuccess: (body) => execute(HttpClientRequest.setBody(request, body), false)
+      })
+  }
 
-  const bounded = <A, E, R>(call: Call<unknown>, effect: Effect.Effect<A, E, R>) =>
-    Effect.timeoutFail(effect, {
-      duration: config.requestTimeout,
-      onTimeout: () =>
-        new RWKVTimeoutError({
-          operation: call.operation,
-          taskId: call.taskId,
-          kind: "request",
-          limit: config.requestTimeout
+  /** What a request's own fiber has beside what the caller's has. */
+  const surroundings = (fiber: Fiber.RuntimeFiber<unknown, unknown>, scope: Scope.Scope) => {
+    const context = fiber.currentContext
+    const traced = isTraced(fiber)
+    return {
+      runtime: runtimeOf(
+        fiber,
+        context.pipe(
+          Context.add(Scope.Scope, scope),
+          // fetch would repeat a POST as a GET, and hand every header but one to another origin.
+          Context.add(FetchHttpClient.RequestInit, {
+            ...Option.getOrUndefined(Context.getOption(context, FetchHttpClient.RequestInit)),
+            redirect: "manual"
+          })
+        )
+      ),
+      updateRefs: (refs: FiberRefs.FiberRefs, fiberId: Parameters<typeof FiberRefs.forkAs>[1]) =>
+        FiberRefs.updateManyAs(refs, {
+          entries: [
+            [Headers.currentRedactedNames, [[fiberId, [
+              ...fiber.getFiberRef(Headers.currentRedactedNames),
+              ...hidden
+            ]]]],
+            // Tracing headers are not asked for: they leave the trust of the program, and force browsers into preflights.
+            [HttpClient.currentTracerPropagation, [[fiberId, false]]],
+            [FiberRef.currentTracerEnabled, [[fiberId, traced]]]
+          ]
         })
-    })
+    }
+  }
 
-  const text = <E>(call: Call<E>): Effect.Effect<string, CallError | E> =>
-    bounded(
-      call,
-      Effect.flatMap(
-        send(client, call, "application/json"),
-        (response): Effect.Effect<string, CallError | E> =>
-          isOk(response) ? readBody(call, response) : refuse(call, response)
-      )
-    )
+  const limitOf = (call: Call<unknown>) => ({
+    duration: config.requestTimeout,
+    expired: () => new RWKVTimeoutError({ ...about(call), kind: "request", limit: config.requestTimeout })
+  })
+
+  /** An exchange within the time of a request. What it leaves open when it fails is closed. */
+  const bounded = <A, E>(
+    call: Call<E>,
+    effect: Effect.Effect<A, E, Scope.Scope>
+  ): Effect.Effect<A, E | RWKVTimeoutError> =>
+    Effect.flatMap(Scope.make(), (scope) =>
+      Effect.withFiberRuntime<A, E | RWKVTimeoutError>((fiber) => {
+        const { runtime, updateRefs } = surroundings(fiber, scope)
+        const close = (exit: Exit.Exit<unknown, unknown>) => Scope.close(scope, exit)
+        return Effect.async((resume) => {
+          const { interrupt } = start(runtime, effect, {
+            limit: limitOf(call),
+            updateRefs,
+            onExit: (exit) => resume(Exit.isSuccess(exit) ? exit : Effect.zipRight(close(exit), exit))
+          })
+          return Effect.zipRight(interrupt, close(Exit.void))
+        })
+      }))
 
   const parse = <A, I>(call: Call<unknown>, schema: Schema.Schema<A, I>, body: string) => {
-    const unreadable = (description: string) =>
-      new RWKVDecodeError({ operation: call.operation, taskId: call.taskId, description })
+    const unreadable = (description: string) => new RWKVDecodeError({ ...about(call), description })
     if (body === "") return Either.left(unreadable("empty"))
     const json = parseJson(body)
     if (Option.isNone(json)) return Either.left(unreadable("not JSON"))
@@ -225,49 +233,83 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
     )
   }
 
+  const answer = <A, E>(call: Call<E>, use: (body: string) => Effect.Effect<A, CallError>) =>
+    bounded(call, exchange(call, "json", (response) => Effect.flatMap(readBody(call, response), use)))
+
+  const readFrames =
+    <E>(call: Call<E>, heard: (signal: Signal<CallError | E>) => void, over: () => void) => (response: Answer) => {
+      if (!/^text\/event-stream\b/i.test(response.headers["content-type"] ?? "")) {
+        return Effect.fail(new RWKVDecodeError({ ...about(call), description: "not an event stream" }))
+      }
+      const decoder = makeDecoder(config.maxFrameSize, sayOf(call))
+      let told = false
+      const tell = (frames: ReadonlyArray<Frame>, last?: Signal<CallError | E>) => {
+        if (told) return
+        if (frames.length > 0) heard({ _tag: "Frames", frames })
+        told = last !== undefined
+        if (last !== undefined) heard(last)
+      }
+      return Body.read(response, {
+        // What comes after the end is read all the same: only a body that was read whole leaves its socket to others.
+        bytes: (bytes) => tell(decoder.push(bytes), decoder.ended() ? ended : undefined),
+        end: () => {
+          over()
+          tell(decoder.flush(), ended)
+        },
+        fail: (cause) => tell([], { _tag: "Broken", cause: Cause.map(cause, cut(call, response)) })
+      })
+    }
+
+  const feed = <E>(resolved: Effect.Effect<Call<E>, CallError>): Feed<CallError | E> => (tell) =>
+    Effect.flatMap(Scope.make(), (scope) =>
+      Effect.withFiberRuntime((fiber) => {
+        let closed = false
+        let over = false
+        let paused = false
+        let reading: Body.Reading | undefined
+        const heard = (signal: Signal<CallError | E>) => {
+          if (!closed) tell(signal)
+        }
+        const opened = (exit: Exit.Exit<Body.Reading, CallError | E>) => {
+          if (Exit.isFailure(exit)) return heard({ _tag: "Broken", cause: exit.cause })
+          reading = exit.value
+          if (paused) reading.pause()
+        }
+        const begin = (call: Call<E>) => {
+          const { runtime, updateRefs } = surroundings(fiber, scope)
+          const read = readFrames(call, heard, () => {
+            over = true
+          })
+          return start(runtime, exchange(call, "frames", read), { limit: limitOf(call), updateRefs, onExit: opened })
+        }
+        return Effect.matchCause(resolved, {
+          onFailure: (cause) => {
+            heard({ _tag: "Broken", cause })
+            return Effect.void
+          },
+          onSuccess: (call) => begin(call).interrupt
+        }).pipe(Effect.map((interrupt) => ({
+          pause: () => {
+            paused = true
+            reading?.pause()
+          },
+          resume: () => {
+            paused = false
+            reading?.resume()
+          },
+          close: Effect.suspend(() => {
+            closed = true
+            // Nothing is left of a body that was read whole.
+            if (over) return Effect.void
+            reading?.cancel()
+            return Effect.zipRight(interrupt, Scope.close(scope, Exit.void))
+          })
+        })))
+      }))
+
   return {
-    json: (call, schema) => Effect.flatMap(text(call), (body) => parse(call, schema, body)),
-    accepted: (call, schema) => Effect.map(text(call), (body) => Either.getRight(parse(call, schema, body))),
-    frames: (resolved) =>
-      Stream.unwrapScoped(
-        Effect.flatMap(resolved, (call) =>
-          bounded(
-            call,
-            Effect.gen(function*() {
-              const response = yield* send(scopedClient, call, "text/event-stream")
-              if (!isOk(response)) return yield* refuse(call, response)
-              if (!/^text\/event-stream\b/i.test(response.headers["content-type"] ?? "")) {
-                return yield* new RWKVDecodeError({
-                  operation: call.operation,
-                  taskId: call.taskId,
-                  description: "not an event stream"
-                })
-              }
-              const decoder = makeDecoder(config.maxFrameSize, sayOf(call))
-              return Stream.pipeThroughChannel(
-                response.stream,
-                decodeFrames(decoder, failure.fromTransport(call, host))
-              )
-            })
-          ))
-      )
+    json: (call, schema) => answer(call, (body) => parse(call, schema, body)),
+    accepted: (call, schema) => answer(call, (body) => Effect.succeed(Either.getRight(parse(call, schema, body)))),
+    frames: (resolved) => toStream(feed(resolved))
   }
-}
-
-type FrameChannel<E, E2> = Channel.Channel<Chunk.Chunk<Frame>, Chunk.Chunk<Uint8Array>, E2, E, unknown, unknown>
-
-/** One layer from bytes to frames and from the platform's errors to ours: each layer costs at every chunk. */
-const decodeFrames = <E, E2>(decoder: Decoder, fail: (error: E) => E2): FrameChannel<E, E2> => {
-  const loop: FrameChannel<E, E2> = Channel.readWithCause({
-    onInput: (chunk: Chunk.Chunk<Uint8Array>) => {
-      const frames = Chunk.size(chunk) === 1
-        ? decoder.push(Chunk.unsafeHead(chunk))
-        : Array.from(chunk).flatMap(decoder.push)
-      if (decoder.ended()) return Channel.write(Chunk.unsafeFromArray(frames))
-      return frames.length === 0 ? loop : Channel.zipRight(Channel.write(Chunk.unsafeFromArray(frames)), loop)
-    },
-    onFailure: (cause: Cause.Cause<E>) => Channel.failCause(Cause.map(cause, fail)),
-    onDone: () => Channel.write(Chunk.unsafeFromArray(decoder.flush()))
-  })
-  return loop
 }

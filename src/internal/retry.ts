@@ -10,7 +10,17 @@ import type { RWKVError } from "../RWKVError.js"
 const repeat = (schedule: Polling.RetrySchedule, may: (error: RWKVError) => boolean) => {
   const respectful = Polling.respectRetryAfter(schedule)
   return <A, E extends RWKVError, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.retry(effect, { schedule: respectful, while: may })
+    // What succeeds at once, nearly always, does without a schedule.
+    Effect.catchAll(effect, (error) => {
+      if (!may(error)) return Effect.fail(error)
+      let first = true
+      const attempt = Effect.suspend(() => {
+        if (!first) return effect
+        first = false
+        return Effect.fail(error)
+      })
+      return Effect.retry(attempt, { schedule: respectful, while: may })
+    })
 }
 
 /**

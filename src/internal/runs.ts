@@ -6,8 +6,10 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
+import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
-import * as Stream from "effect/Stream"
+import * as Option from "effect/Option"
+import type * as Stream from "effect/Stream"
 import * as Generation from "../Generation.js"
 import type { CallOptions, Frame, Service as HttpService } from "../HttpClient.js"
 import type { StreamEvent, TaskId, TaskResult } from "../Protocol.js"
@@ -18,14 +20,14 @@ import * as Guards from "./guards.js"
 import * as Launch from "./launch.js"
 import * as Ledger from "./ledger.js"
 import * as Options from "./options.js"
+import { type Opening, type Pull, pulled } from "./pull.js"
 import { live, record } from "./record.js"
 import * as retry from "./retry.js"
+import { ends, events, type Telling } from "./telling.js"
 import * as validate from "./validate.js"
 
 const encodeContinue = validate.encoder(Generation.ContinueRequest)
 const encodeFork = validate.encoder(Generation.ForkRequest)
-
-type Events = Stream.Stream<StreamEvent, RWKVError>
 
 /** @internal */
 export const make = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Service) => {
@@ -36,33 +38,35 @@ export const make = (http: HttpService, config: RWKVConfig.Service, ledger: Ledg
   const explain = (id: string) => (error: RWKVError) =>
     error._tag === "RWKVServerError" ? guards.explain(error, id) : Effect.fail(error)
 
-  const created = <A extends object>(
+  const created = <A extends object, B>(
     operation: string,
     cleanup: "delete" | "keep",
+    telling: Telling<B>,
     create: (request: A, options: CallOptions) => Effect.Effect<TaskResult, CallError>,
     stream: (request: A, options: CallOptions) => Stream.Stream<Frame, CallError>
   ) =>
-  (request: A, options?: StreamOptions): Events => {
+  (request: A, options?: StreamOptions): Opening<B, RWKVError> => {
     const complete = Effect.suspend(() => validate.withDefaults(operation, config.defaults, request))
     return launch({
       operation,
       options: Effect.map(Options.ofStream(operation, options), (chosen) => ({ cleanup, ...chosen })),
       before: Effect.succeed(undefined),
       create: Effect.flatMap(complete, (request) => create(request, { operation })),
-      stream: Stream.unwrap(Effect.map(complete, (request) => stream(request, { operation }))),
+      stream: Effect.map(complete, (request) => stream(request, { operation })),
       explain: Effect.fail,
       fresh: true
-    })
+    }, telling)
   }
 
-  const continuedEvents = (
+  const continuing = <A>(
     operation: string,
     id: string,
     request: Generation.ContinueRequest,
     options: StreamOptions | undefined,
     group: Ledger.Group | undefined,
+    telling: Telling<A>,
     detached?: () => boolean
-  ): Events =>
+  ): Opening<A, RWKVError> =>
     launch({
       operation,
       options: Effect.map(Options.ofStream(operation, options), (chosen) => ({
@@ -75,11 +79,12 @@ export const make = (http: HttpService, config: RWKVConfig.Service, ledger: Ledg
         Effect.as(group)
       ),
       create: http.continue(id, request, { operation }),
-      stream: http.continueStream(id, request, { operation }),
+      stream: Effect.sync(() => http.continueStream(id, request, { operation })),
       explain: explain(id),
       fresh: false,
+      ...(group === undefined ? { begun: ledger.begins } : {}),
       ...(detached === undefined ? {} : { detached })
-    })
+    }, telling)
 
   /** The tasks that share a buffer with this one, from its first fork on. */
   const groupOf = (id: string) => {
@@ -88,13 +93,13 @@ export const make = (http: HttpService, config: RWKVConfig.Service, ledger: Ledg
     return group
   }
 
-  const forkedEvents = (
+  const forking = (
     operation: string,
     id: string,
     request: Generation.ForkRequest,
     options: StreamOptions | undefined,
     detached?: () => boolean
-  ): Events =>
+  ) =>
     launch({
       operation,
       options: Effect.map(
@@ -110,21 +115,23 @@ export const make = (http: HttpService, config: RWKVConfig.Service, ledger: Ledg
         })
       ),
       create: http.fork(id, request, { operation }),
-      stream: http.forkStream(id, request, { operation }),
+      stream: Effect.sync(() => http.forkStream(id, request, { operation })),
       explain: explain(id),
       fresh: true,
       ...(detached === undefined ? {} : { detached })
-    })
+    }, events)
+
+  type Events = Opening<StreamEvent, RWKVError>
 
   /** A run that is recorded and goes on without its caller once it has begun. */
-  const handedOver = (operation: string, id: string, events: (detached: () => boolean) => Events) =>
+  const handedOver = (operation: string, id: string, opening: (detached: () => boolean) => Events) =>
     Effect.suspend(() => {
       let handed = false
       return record(
         ledger,
         operation,
         () => ledger.sharing.get(id),
-        events(() => handed),
+        pulled(opening(() => handed)),
         (begun) =>
           Effect.sync(() => {
             handed = true
@@ -134,56 +141,74 @@ export const make = (http: HttpService, config: RWKVConfig.Service, ledger: Ledg
     })
 
   /** A run that is recorded and left when its stream is. */
-  const recorded = (operation: string, id: string, events: Events): Events =>
-    Stream.unwrapScoped(record(ledger, operation, () => ledger.sharing.get(id), events, (begun) =>
+  const recorded = <A>(
+    operation: string,
+    id: string,
+    opening: Events,
+    telling: Telling<A>
+  ): Opening<A, RWKVError> =>
+    record(ledger, operation, () => ledger.sharing.get(id), pulled(opening), (begun) =>
       Effect.as(
         Effect.addFinalizer(() => begun.leave),
-        live(begun.taskId, begun.prefillTime, begun.recording)
-      )))
+        live(begun.taskId, begun.prefillTime, begun.recording, telling)
+      ))
 
-  const continued =
-    (operation: string) => (id: string, request: Generation.ContinueRequest, options?: StreamOptions): Events =>
-      Stream.suspend(() => {
-        const group = ledger.sharing.get(id)
-        const events = continuedEvents(operation, id, request, options, group)
-        return group === undefined
-          ? Stream.tap(events, (event) =>
-            Effect.sync(() => {
-              if (event._tag === "Started") ledger.begins(event.taskId)
-            }))
-          : recorded(operation, id, events)
-      })
+  const continued = <A>(operation: string, telling: Telling<A>) =>
+  (
+    id: string,
+    request: Generation.ContinueRequest,
+    options?: StreamOptions
+  ): Opening<A, RWKVError> =>
+    Effect.suspend(() => {
+      const group = ledger.sharing.get(id)
+      return group === undefined
+        ? continuing(operation, id, request, options, group, telling)
+        : recorded(operation, id, continuing(operation, id, request, options, group, events), telling)
+    })
 
-  const forked =
-    (operation: string) => (id: string, request: Generation.ForkRequest, options?: StreamOptions): Events =>
-      recorded(operation, id, forkedEvents(operation, id, request, options))
+  const forked = <A>(operation: string, telling: Telling<A>) =>
+  (
+    id: string,
+    request: Generation.ForkRequest,
+    options?: StreamOptions
+  ): Opening<A, RWKVError> => recorded(operation, id, forking(operation, id, request, options), telling)
 
   const fork = (operation: string, id: string, request: Generation.ForkRequest) =>
-    handedOver(operation, id, (detached) => forkedEvents(operation, id, request, undefined, detached))
+    handedOver(operation, id, (detached) => forking(operation, id, request, undefined, detached))
 
   /** Continues a task that shares its buffer. */
   const continueSharing = (operation: string, id: string, request: Generation.ContinueRequest) =>
     handedOver(
       operation,
       id,
-      (detached) => continuedEvents(operation, id, request, undefined, ledger.sharing.get(id), detached)
+      (detached) => continuing(operation, id, request, undefined, ledger.sharing.get(id), events, detached)
     )
 
   /** What is recorded, as a subscription: leaving it early may stop the task, and ends no recording. */
-  const listenTo = (operation: string, taskId: TaskId, recording: Ledger.Recording, stops: boolean): Events =>
-    Stream.unwrapScoped(Effect.gen(function*() {
-      yield* Effect.addFinalizer(() =>
+  const listenTo = <A>(
+    operation: string,
+    taskId: TaskId,
+    recording: Ledger.Recording,
+    stops: boolean,
+    telling: Telling<A>
+  ): Opening<A, RWKVError> =>
+    Effect.as(
+      Effect.addFinalizer(() =>
         Effect.flatMap(
           Deferred.isDone(recording.result),
           (done) =>
             ledger.lifetime.release({ operation, taskId, stop: stops && !done, delete: false, within: "2 seconds" })
         )
-      )
-      return live(taskId, Duration.zero, recording)
-    }))
+      ),
+      live(taskId, Duration.zero, recording, telling)
+    )
 
-  const subscribed = (operation: string) => (id: string, options?: SubscribeOptions): Events =>
-    Stream.unwrap(Effect.gen(function*() {
+  const subscribed = <A>(operation: string, telling: Telling<A>) =>
+  (
+    id: string,
+    options?: SubscribeOptions & { readonly patient?: boolean }
+  ): Opening<A, RWKVError> =>
+    Effect.gen(function*() {
       const taskId = yield* validate.taskId(operation, id)
       const chosen = yield* Options.ofSubscribe(operation, options)
       const from = yield* validate.integer(
@@ -193,14 +218,29 @@ export const make = (http: HttpService, config: RWKVConfig.Service, ledger: Ledg
       )
       const recording = ledger.recordings.get(taskId)
       if (recording !== undefined && from === 0) {
-        const stops = chosen.onInterrupt === "stop"
-        return listenTo(operation, taskId, recording, stops)
+        return yield* listenTo(operation, taskId, recording, chosen.onInterrupt === "stop", telling)
       }
       const fromToken = from >= 0
         ? from
         : Math.max(0, from + (yield* reads(http.status(taskId, { operation }))).generatedTokens)
-      return attach({ operation, options: chosen, taskId, fromToken })
-    }))
+      return yield* attach({ operation, options: chosen, taskId, fromToken }, telling)
+    })
 
-  return { continueSharing, continued, created, fork, forked, subscribed }
+  /** The end of a task, by listening to its stream. However long it waits for its turn, it is waited for. */
+  const ended = (operation: string, taskId: TaskId): Effect.Effect<TaskResult, RWKVError> =>
+    Effect.suspend(() => {
+      const recording = ledger.recordings.get(taskId)
+      if (recording !== undefined) return Deferred.await(recording.result)
+      const options = { idleTimeout: "5 seconds", patient: true } as const
+      return Effect.scoped(Effect.flatMap(attach({ operation, options, taskId, fromToken: 0 }, ends), last))
+    })
+
+  return { continueSharing, continued, created, ended, fork, forked, subscribed }
 }
+
+/** What a run is told as that tells only its end. */
+const last = (pull: Pull<TaskResult, RWKVError>): Effect.Effect<TaskResult, RWKVError> =>
+  Effect.matchEffect(pull, {
+    onFailure: Option.match({ onNone: () => Effect.never, onSome: Effect.fail }),
+    onSuccess: (told) => Option.match(Chunk.head(told), { onNone: () => last(pull), onSome: Effect.succeed })
+  })

@@ -10,18 +10,20 @@ import type { TaskResult } from "../Protocol.js"
 /** When a finished result is read again while its time of generation, which is stored last, is missing. */
 const delays = ["20 millis", "60 millis", "120 millis"] as const
 
+const isSettled = ({ finished, generationTime }: TaskResult) =>
+  !finished || !Duration.equals(generationTime, Duration.zero)
+
 /**
  * Reads until the result is settled. Tasks without a time of their own (restored, prefill-only) cost these reads in vain.
  *
  * @internal
  */
-export const settled = <E>(read: Effect.Effect<TaskResult, E>): Effect.Effect<TaskResult, E> =>
-  Effect.gen(function*() {
-    let result = yield* read
-    for (const delay of delays) {
-      if (!result.finished || !Duration.equals(result.generationTime, Duration.zero)) return result
-      yield* Effect.sleep(delay)
-      result = yield* read
-    }
-    return result
-  })
+export const settled = <E>(
+  read: Effect.Effect<TaskResult, E>,
+  [delay, ...later]: ReadonlyArray<Duration.DurationInput> = delays
+): Effect.Effect<TaskResult, E> =>
+  Effect.flatMap(
+    read,
+    (result) =>
+      delay === undefined || isSettled(result) ? Effect.succeed(result) : settled(Effect.delay(read, delay), later)
+  )

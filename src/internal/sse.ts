@@ -5,6 +5,7 @@
  */
 import * as Option from "effect/Option"
 import { createParser } from "eventsource-parser"
+import { isRecord, parse } from "./json.js"
 
 /**
  * What a stream says. `Unreadable` stands where text was lost on the way, `Failed` where the server told of a failure,
@@ -24,31 +25,26 @@ const done: Frame = { _tag: "Done" }
 const tooLarge: Frame = { _tag: "TooLarge" }
 const unreadable = (description: string): Frame => ({ _tag: "Unreadable", description })
 
-const parseJson = Option.liftThrowable((text: string): unknown => JSON.parse(text))
-
-const isRecord = (u: unknown): u is Readonly<Record<string, unknown>> =>
-  typeof u === "object" && u !== null && !Array.isArray(u)
+/** A frame of nothing but text, as most are: read like this at a third of what JSON costs. */
+const plain = /^\{"data": ?"([^"\\\p{Cc}\p{Cs}]*)"\}$/u
 
 /** The guard that stands for Schema on the hot path; a property test holds the two against each other. */
 const frameOf = (payload: string, say: (text: string) => string): Frame => {
+  const text = plain.exec(payload)?.[1]
+  if (text !== undefined) return { _tag: "Data", text }
   if (payload === "[DONE]") return done
-  const json = parseJson(payload)
-  if (Option.isNone(json)) return unreadable("a frame that is not JSON")
-  const { value } = json
-  if (!isRecord(value)) return unreadable("a frame that is no object")
-  if (typeof value["data"] === "string") {
-    return value["data"].isWellFormed()
-      ? { _tag: "Data", text: value["data"] }
-      : unreadable("a frame with half a character")
+  const parsed = parse(payload)
+  if (Option.isNone(parsed)) return unreadable("a frame that is not JSON")
+  const json = parsed.value
+  if (!isRecord(json)) return unreadable("a frame that is no object")
+  const { data, prefill_time: prefillTime, task_id: taskId } = json
+  if (typeof data === "string") {
+    return data.isWellFormed() ? { _tag: "Data", text: data } : unreadable("a frame with half a character")
   }
-  if (typeof value["task_id"] === "string" && typeof value["prefill_time"] === "number") {
-    return { _tag: "Head", taskId: value["task_id"], prefillTime: value["prefill_time"] }
-  }
-  if ("error" in value || "detail" in value) {
-    const told = value["error"] ?? value["detail"]
-    return { _tag: "Failed", description: typeof told === "string" ? say(told) : "no explanation" }
-  }
-  return unreadable("a frame without data")
+  if (typeof taskId === "string" && typeof prefillTime === "number") return { _tag: "Head", taskId, prefillTime }
+  if (!("error" in json || "detail" in json)) return unreadable("a frame without data")
+  const told = json["error"] ?? json["detail"]
+  return { _tag: "Failed", description: typeof told === "string" ? say(told) : "no explanation" }
 }
 
 /** @internal */

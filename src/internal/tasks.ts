@@ -29,6 +29,7 @@ import * as Options from "./options.js"
 import type { Begun } from "./record.js"
 import * as retry from "./retry.js"
 import * as Runs from "./runs.js"
+import { traced } from "./trace.js"
 import * as validate from "./validate.js"
 import * as Wait from "./wait.js"
 
@@ -43,7 +44,7 @@ export const make = (
 ) => {
   const guards = Guards.make(http, ledger, config.retry)
   const runs = Runs.make(http, config, ledger)
-  const waiting = Wait.make(http, ledger, config.retry, (operation, id) => runs.subscribed(operation)(id))
+  const waiting = Wait.make(http, ledger, config.retry, runs.ended)
   const creates = retry.creates(config.retry)
   const reads = retry.reads(config.retry)
 
@@ -216,18 +217,21 @@ export const make = (
     ))
   })
 
-  const status = Effect.fn("TaskService.status")(function*(id: string) {
-    const taskId = yield* validate.taskId("TaskService.status", id)
-    // The server names the ancestor of a fork or a template here.
-    return { ...(yield* reads(http.status(taskId, { operation: "TaskService.status" }))), taskId }
-  })
+  const status = (id: string) => {
+    const operation = "TaskService.status"
+    const read = Effect.flatMap(
+      validate.taskId(operation, id),
+      // The server names the ancestor of a fork or a template here.
+      (taskId) => Effect.map(reads(http.status(taskId, { operation })), (info) => ({ ...info, taskId }))
+    )
+    return traced(operation, read)
+  }
 
   const fork = (id: string, request: Generation.ForkRequest): Effect.Effect<Task, BranchError> =>
     branched("TaskService.fork", runs.fork("TaskService.fork", id, request))
 
-  const wait = Effect.fn("TaskService.wait")((id: string, options?: WaitOptions) =>
-    waiting.wait("TaskService.wait", id, options)
-  )
+  const wait = (id: string, options?: WaitOptions) =>
+    traced("TaskService.wait", waiting.wait("TaskService.wait", id, options))
 
   const stop = Effect.fn("TaskService.stop")((id: string, options?: StopOptions) =>
     waiting.stop("TaskService.stop", id, options)

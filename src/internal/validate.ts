@@ -13,6 +13,7 @@ import * as Schema from "effect/Schema"
 import { TaskId } from "../Protocol.js"
 import { RWKVValidationError } from "../RWKVError.js"
 import { excerpt } from "./failure.js"
+import { isRecord } from "./json.js"
 
 /** @internal */
 export const invalid = (operation: string, path: string, message: string): RWKVValidationError =>
@@ -49,32 +50,39 @@ export const breach = (issue: ParseResult.ParseIssue, path = ""): string => {
   }
 }
 
-const isRecord = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
-
 /** Explicit undefined means "not given": it does not hide a default. */
 const merge = (defaults: object, input: object) => ({
   ...defaults,
   ...Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined))
 })
 
+/** @internal */
+export const noOptions = (operation: string): Either.Either<never, RWKVValidationError> =>
+  Either.left(invalid(operation, "", "must be an object of options"))
+
 /**
- * Encodes a request strictly. Reading a hostile object may throw (getters, proxies): that is a failure too.
+ * Code that is not ours may run, and fail, whenever a value is read: getters, proxies, wiped secrets.
+ *
+ * @internal
+ */
+export const attempt = <A>(operation: string, path: string, read: () => A): Effect.Effect<A, RWKVValidationError> =>
+  Effect.try({ try: read, catch: () => invalid(operation, path, "cannot be read") })
+
+/**
+ * Encodes a request strictly.
  *
  * @internal
  */
 export const encoder = <A, I>(schema: Schema.Schema<A, I>) => {
   const encode = ParseResult.encodeUnknownEither(schema, { errors: "all", onExcessProperty: "error" })
   return (operation: string, input: unknown, defaults: object = {}): Effect.Effect<I, RWKVValidationError> =>
-    Effect.try({
-      try: () =>
-        isRecord(input)
-          ? Either.mapLeft(
-            encode(merge(defaults, input)),
-            (error) => new RWKVValidationError({ operation, source: "client", issues: issuesOf(error) })
-          )
-          : Either.left(invalid(operation, "", "must be an object of options")),
-      catch: () => invalid(operation, "", "cannot be read")
-    }).pipe(Effect.flatten)
+    Effect.flatten(attempt(operation, "", () =>
+      isRecord(input)
+        ? Either.mapLeft(
+          encode(merge(defaults, input)),
+          (error) => new RWKVValidationError({ operation, source: "client", issues: issuesOf(error) })
+        )
+        : noOptions(operation)))
 }
 
 const isTaskId = Schema.is(TaskId)
@@ -119,10 +127,7 @@ export const withDefaults = <A extends object>(
   defaults: object,
   request: A
 ): Effect.Effect<A, RWKVValidationError> =>
-  Effect.try({
-    try: () => isRecord(request) ? { ...request, ...merge(defaults, request) } : request,
-    catch: () => invalid(operation, "", "cannot be read")
-  })
+  attempt(operation, "", () => isRecord(request) ? { ...request, ...merge(defaults, request) } : request)
 
 /**
  * What an option has to be, and how to say so. Durations and numbers are checked where they are read.
@@ -160,18 +165,15 @@ export const given = <A extends object>(
   rules: { readonly [K in keyof Required<A>]: OptionRule }
 ): Effect.Effect<Partial<A>, RWKVValidationError> => {
   const known = new Map<string, OptionRule>(Object.entries(rules))
-  return Effect.try({
-    try: () => {
-      if (!isRecord(options)) return Either.right({})
-      const chosen = { ...options }
-      for (const key of Object.keys(chosen)) {
-        const rule = known.get(key)
-        if (rule === undefined) return Either.left(invalid(operation, excerpt(key), "is unexpected"))
-        if (chosen[key] === undefined) delete chosen[key]
-        else if (!rule.is(chosen[key])) return Either.left(invalid(operation, key, rule.says))
-      }
-      return Either.right(chosen)
-    },
-    catch: () => invalid(operation, "", "cannot be read")
-  }).pipe(Effect.flatten)
+  return Effect.flatten(attempt(operation, "", () => {
+    if (!isRecord(options)) return Either.right({})
+    const unknown = Object.keys(options).find((key) => !known.has(key))
+    if (unknown !== undefined) return Either.left(invalid(operation, excerpt(unknown), "is unexpected"))
+    const chosen = { ...options }
+    for (const [key, rule] of known) {
+      if (chosen[key] === undefined) delete chosen[key]
+      else if (!rule.is(chosen[key])) return Either.left(invalid(operation, key, rule.says))
+    }
+    return Either.right(chosen)
+  }))
 }

@@ -7,10 +7,9 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import * as Stream from "effect/Stream"
 import type * as HttpClient from "../HttpClient.js"
 import * as Polling from "../Polling.js"
-import type { StreamEvent, TaskId, TaskInfo, TaskResult } from "../Protocol.js"
+import type { TaskId, TaskInfo, TaskResult } from "../Protocol.js"
 import {
   type RWKVError,
   RWKVTimeoutError,
@@ -48,7 +47,7 @@ export const make = (
   http: HttpClient.Service,
   ledger: Ledger.Service,
   schedule: Polling.RetrySchedule,
-  subscribe: (operation: string, id: string) => Stream.Stream<StreamEvent, RWKVError>
+  listen: (operation: string, taskId: TaskId) => Effect.Effect<TaskResult, RWKVError>
 ) => {
   const reads = retry.reads(schedule)
   const polls = retry.polls(schedule)
@@ -98,16 +97,6 @@ export const make = (
       }
     })
 
-  const listen = (operation: string, taskId: TaskId) =>
-    Stream.runFold(
-      subscribe(operation, taskId),
-      whole(operation, taskId),
-      (ended, event) => event._tag === "Finished" ? Effect.succeed(event.result) : ended
-    ).pipe(
-      Effect.mapError(narrow(operation, taskId)),
-      Effect.flatten
-    )
-
   const limitOf = (operation: string, options: WaitOptions | undefined) =>
     Effect.flatMap(
       Options.ofWait(operation, options),
@@ -119,7 +108,7 @@ export const make = (
     Effect.gen(function*() {
       const { by, onProgress, schedule } = yield* Options.ofWait(operation, options)
       const result = by === "subscription"
-        ? yield* listen(operation, taskId)
+        ? yield* Effect.mapError(listen(operation, taskId), narrow(operation, taskId))
         : yield* Effect.zipRight(
           poll(operation, taskId, schedule ?? Polling.waitSchedule, onProgress ?? (() => Effect.void)),
           whole(operation, taskId)

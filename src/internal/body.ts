@@ -1,0 +1,231 @@
+/**
+ * The bytes of an answer, handed over as they come.
+ *
+ * What the platform's clients answer holds a web stream or Node's Readable. Those are read by their own callbacks: the
+ * platform's Stream over them takes longer for a piece of text than everything else that happens to it. Any other answer is
+ * read by its Stream.
+ *
+ * @internal
+ */
+import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import { hasProperty, isFunction } from "effect/Predicate"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+
+/**
+ * What hears of the bytes. After `end` or `fail` nothing more is told.
+ *
+ * @internal
+ */
+export interface Sink {
+  readonly bytes: (bytes: Uint8Array) => void
+  readonly end: () => void
+  readonly fail: (cause: Cause.Cause<unknown>) => void
+}
+
+/** @internal */
+export interface Reading {
+  readonly pause: () => void
+  readonly resume: () => void
+  /** Takes no more, and lets the connection go. */
+  readonly cancel: () => void
+}
+
+type Read = (sink: Sink) => Reading
+
+/** As far as it is used. */
+interface Readable {
+  readonly on: (event: string, listener: (value?: unknown) => void) => unknown
+  readonly read: () => unknown
+  readonly destroy: () => unknown
+  readonly destroyed?: boolean
+  readonly errored?: unknown
+}
+
+const isReadable = (u: unknown): u is Readable =>
+  hasProperty(u, "on") && isFunction(u.on) && hasProperty(u, "read") && isFunction(u.read)
+
+const isWebStream = (u: unknown): u is ReadableStream<Uint8Array> =>
+  hasProperty(u, "getReader") && isFunction(u.getReader)
+
+const none = () => {}
+
+const idle: Reading = { pause: none, resume: none, cancel: none }
+
+/** A mistake in what hears the bytes ends the reading: it must not end the process. */
+const careful = (sink: Sink): Sink => {
+  let over = false
+  const attempt = (tell: () => void) => {
+    if (over) return
+    Either.match(Either.try(tell), {
+      onLeft: (defect) => {
+        over = true
+        sink.fail(Cause.die(defect))
+      },
+      onRight: none
+    })
+  }
+  const last = (tell: () => void) => {
+    attempt(tell)
+    over = true
+  }
+  return {
+    bytes: (bytes) => attempt(() => sink.bytes(bytes)),
+    end: () => last(sink.end),
+    fail: (cause) => last(() => sink.fail(cause))
+  }
+}
+
+const readNode = (body: Readable): Read => (sink) => {
+  if (body.destroyed === true) {
+    sink.fail(Cause.fail(body.errored))
+    return idle
+  }
+  let paused = false
+  const next = () => {
+    // All that the parser found in one go comes as one piece.
+    for (let bytes = paused ? null : body.read(); bytes !== null; bytes = paused ? null : body.read()) {
+      if (bytes instanceof Uint8Array) sink.bytes(bytes)
+    }
+  }
+  body.on("readable", next)
+  body.on("end", sink.end)
+  body.on("error", (error) => sink.fail(Cause.fail(error)))
+  body.on("close", () => sink.fail(Cause.fail(body.errored)))
+  return {
+    pause: () => {
+      paused = true
+    },
+    resume: () => {
+      paused = false
+      next()
+    },
+    cancel: () => body.destroy()
+  }
+}
+
+const readWeb = (body: ReadableStream<Uint8Array>): Read => (sink) => {
+  const reader = body.getReader()
+  let paused = false
+  let reading = false
+  const next = () => {
+    if (paused || reading) return
+    reading = true
+    reader.read().then(took, failed)
+  }
+  const took = (result: ReadableStreamReadResult<Uint8Array>) => {
+    reading = false
+    if (result.done) return sink.end()
+    sink.bytes(result.value)
+    next()
+  }
+  const failed = (error: unknown) => sink.fail(Cause.fail(error))
+  next()
+  return {
+    pause: () => {
+      paused = true
+    },
+    resume: () => {
+      paused = false
+      next()
+    },
+    cancel: () => {
+      reader.cancel().then(none, none)
+    }
+  }
+}
+
+/** How an answer is read without its Stream, if it is one of the platform's own. */
+const directly = (response: HttpClientResponse.HttpClientResponse): Read | undefined => {
+  if (!Object.hasOwn(response, "source") || !hasProperty(response, "source")) return undefined
+  const { source } = response
+  if (isReadable(source)) return readNode(source)
+  if (!hasProperty(source, "body")) return undefined
+  const { body } = source
+  if (isReadable(body)) return readNode(body)
+  if (isWebStream(body) && !body.locked) return readWeb(body)
+  return undefined
+}
+
+/** An answer without a body is an empty one. */
+const streamOf = (response: HttpClientResponse.HttpClientResponse): Stream.Stream<Uint8Array, unknown> =>
+  Stream.catchAll(
+    response.stream,
+    (error) => error.reason === "EmptyBody" ? Stream.empty : Stream.fail(error.cause)
+  )
+
+/**
+ * Hands the bytes over until the scope is closed. What is paused leaves them in the socket.
+ *
+ * @internal
+ */
+export const read = (
+  response: HttpClientResponse.HttpClientResponse,
+  listener: Sink
+): Effect.Effect<Reading, never, Scope.Scope> =>
+  Effect.suspend(() => {
+    const sink = careful(listener)
+    const direct = directly(response)
+    if (direct !== undefined) return Effect.succeed(direct(sink))
+    const open = Effect.unsafeMakeLatch(true)
+    return streamOf(response).pipe(
+      Stream.runForEach((bytes) => {
+        sink.bytes(bytes)
+        return open.await
+      }),
+      Effect.matchCause({ onFailure: sink.fail, onSuccess: sink.end }),
+      Effect.forkScoped,
+      Effect.as({
+        pause: () => {
+          open.unsafeClose()
+        },
+        resume: () => {
+          open.unsafeOpen()
+        },
+        cancel: none
+      })
+    )
+  })
+
+/**
+ * A whole body as text. It fails with `tooLarge` when there are more bytes than the limit; the rest is not read.
+ *
+ * @internal
+ */
+export const text = <E>(
+  response: HttpClientResponse.HttpClientResponse,
+  limit: number,
+  tooLarge: () => E
+): Effect.Effect<string, unknown> =>
+  Effect.suspend(() => {
+    const utf8 = new TextDecoder()
+    let size = 0
+    let text = ""
+    const take = (bytes: Uint8Array) => {
+      size += bytes.length
+      if (size <= limit) text += utf8.decode(bytes, { stream: true })
+      return size <= limit
+    }
+    const whole = () => text + utf8.decode()
+    const direct = directly(response)
+    return direct === undefined
+      ? Effect.flatMap(
+        Stream.runForEachWhile(streamOf(response), (bytes) => Effect.sync(() => take(bytes))),
+        () => size <= limit ? Effect.sync(whole) : Effect.fail(tooLarge())
+      )
+      : Effect.async<string, unknown>((resume) => {
+        const reading = direct(careful({
+          bytes: (bytes) => {
+            if (take(bytes)) return
+            reading.cancel()
+            resume(Effect.fail(tooLarge()))
+          },
+          end: () => resume(Effect.succeed(whole())),
+          fail: (cause) => resume(Effect.failCause(cause))
+        }))
+        return Effect.sync(reading.cancel)
+      })
+  })

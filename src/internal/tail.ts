@@ -1,0 +1,68 @@
+/**
+ * The end of a finished text from a token on, which only the server can cut: where its tokens begin is not told.
+ *
+ * @internal
+ */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import type * as HttpClient from "../HttpClient.js"
+import type * as Polling from "../Polling.js"
+import type { TaskId } from "../Protocol.js"
+import { RWKVConnectionError, RWKVTimeoutError, type TaskError } from "../RWKVError.js"
+import * as retry from "./retry.js"
+
+/**
+ * What the server sends for a stretch of tokens that does not decode.
+ *
+ * @internal
+ */
+export const undecodable = "\uFFFD"
+
+/**
+ * A token inside a character stands for the whole character, of up to four. Undefined if none of them can be read.
+ *
+ * @internal
+ */
+export const textFrom = (
+  http: HttpClient.Service,
+  { operation, taskId }: { readonly operation: string; readonly taskId: TaskId },
+  { retry: schedule, stallTimeout }: {
+    readonly retry: Polling.RetrySchedule
+    readonly stallTimeout: Duration.Duration
+  },
+  whole: string,
+  fromToken: number
+): Effect.Effect<string | undefined, TaskError> => {
+  const textAt = (token: number) =>
+    Effect.gen(function*() {
+      let room = whole.length + undecodable.length
+      const stream = Stream.takeUntil(http.stream(taskId, { fromToken: token, operation }), (frame) => {
+        if (frame._tag === "Data") room -= frame.text.length
+        return room < 0
+      })
+      const frames = Array.from(yield* Stream.runCollect(stream))
+      const text = frames.map((frame) => frame._tag === "Data" ? frame.text : "").join("")
+      const sound = frames.at(-1)?._tag === "Done" && (text === undecodable || whole.endsWith(text)) &&
+        frames.every(({ _tag }) => _tag === "Head" || _tag === "Data" || _tag === "Done")
+      if (sound && text !== "") return text
+      if (sound && (yield* http.status(taskId, { operation })).generatedTokens <= token) return text
+      return yield* new RWKVConnectionError({
+        operation,
+        taskId,
+        description: "the stream did not arrive whole",
+        requestSent: true,
+        retryable: true
+      })
+    }).pipe(Effect.timeoutFail({
+      duration: stallTimeout,
+      onTimeout: () => new RWKVTimeoutError({ operation, taskId, kind: "stalled", limit: stallTimeout })
+    }))
+  return Effect.gen(function*() {
+    for (let token = fromToken; token >= Math.max(0, fromToken - 3); token--) {
+      const text = yield* retry.reads(schedule)(textAt(token))
+      if (text !== undecodable) return text
+    }
+    return undefined
+  })
+}
