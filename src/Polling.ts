@@ -26,7 +26,7 @@ export type WaitSchedule = Schedule.Schedule<unknown, TaskInfo>
 export type RetrySchedule = Schedule.Schedule<unknown, RWKVError>
 
 /**
- * How `wait` polls unless told otherwise: after 20 ms, then half as long again each time, up to every 500 ms, with jitter
+ * How `wait` polls, if it polls, unless told otherwise: after 20 ms, then half as long again each time, up to every 500 ms, with jitter
  * of a fifth either way. It never gives up: that is what `timeout` is for.
  *
  * @example
@@ -47,6 +47,34 @@ export const waitSchedule: WaitSchedule = Schedule.exponential("20 millis", 1.5)
   Schedule.union(Schedule.spaced("500 millis")),
   Schedule.jittered
 )
+
+/** No look sooner than this, nor than a fiftieth of the time it took so far: a task that stands still at its end is not besieged. */
+const soonest = (elapsed: Duration.Duration) =>
+  Duration.clamp(Duration.times(elapsed, 0.02), { minimum: "20 millis", maximum: "250 millis" })
+
+/**
+ * {@link waitSchedule} for a task that generates at most so many tokens: it looks again when, at the speed so far, they should
+ * be there, if that is sooner.
+ *
+ * @example
+ * ```ts
+ * import { TaskService, Polling } from "effect-rwkv"
+ *
+ * const result = TaskService.wait("TMP_1", { schedule: Polling.waitScheduleFor(500) })
+ * ```
+ *
+ * @since 0.1.0
+ * @category schedules
+ */
+export const waitScheduleFor = (maxTokens: number): WaitSchedule =>
+  Schedule.passthrough(waitSchedule).pipe(
+    Schedule.intersect(Schedule.elapsed),
+    Schedule.modifyDelay(([{ generatedTokens, status }, elapsed], delay) => {
+      if (status !== "Running" || generatedTokens <= 0) return delay
+      const left = Duration.times(elapsed, Math.max(0, maxTokens / generatedTokens - 1))
+      return Duration.min(delay, Duration.max(left, soonest(elapsed)))
+    })
+  )
 
 /**
  * How failed requests are repeated unless told otherwise: up to 5 times, after 200 ms and twice as long each time with

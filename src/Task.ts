@@ -84,11 +84,15 @@ export interface SubscribeOptions extends FollowOptions {
 export interface WaitOptions {
   /** The limit of the whole wait, its requests included; none by default. */
   readonly timeout?: Duration.DurationInput | undefined
-  /** When to look again; `Polling.waitSchedule` by default. If it ends before the task, the wait fails like a timeout. */
+  /** When to look again; `Polling.waitScheduleFor` the task's `maxTokens` by default, or `Polling.waitSchedule` if they are not known. If it ends before the task, the wait fails like a timeout. */
   readonly schedule?: Polling.WaitSchedule | undefined
   /** Sees the state at every look: how many tokens there are so far. */
   readonly onProgress?: ((info: TaskInfo) => Effect.Effect<void>) | undefined
-  /** `"polling"` asks for the status, the default; `"subscription"` listens to one stream instead, without progress. */
+  /**
+   * `"subscription"` listens to one stream until the end; `"polling"` asks for the status again and again. Polling is the default
+   * where a `schedule` or `onProgress` is given, and subscription otherwise: it costs fewer requests and hears the end sooner,
+   * but holds a connection.
+   */
   readonly by?: "polling" | "subscription" | undefined
 }
 

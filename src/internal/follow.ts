@@ -11,7 +11,6 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Runtime from "effect/Runtime"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as HttpClient from "../HttpClient.js"
@@ -25,6 +24,7 @@ import {
   StreamTruncatedError,
   type TaskError
 } from "../RWKVError.js"
+import * as alarm from "./alarm.js"
 import { connect, type Connection, feedOf, type Signal } from "./connection.js"
 import type { Run } from "./ledger.js"
 import { clientClosed, type Lifetime } from "./lifetime.js"
@@ -116,37 +116,42 @@ export const follow = <A>(
       poll: () => connection.poll(),
       hear: (signal) => hear(signal),
       settle: () => flush(),
-      end: () => finished ? Effect.fail(Option.none()) : closed ? Effect.mapError(ended, Option.some) : undefined
+      end: () =>
+        finished
+          ? Effect.fail(Option.none())
+          : closed
+          ? Effect.fail(Option.some(clientClosed(operation, taskId)))
+          : undefined
     })
 
-    const leave = Effect.suspend(() => {
+    const leave = () => {
       if (left) return Effect.void
       left = true
       return Effect.zipRight(connection.close, policy.farewell(finished))
-    })
+    }
 
     const withdraw = lifetime.onClosing(Effect.suspend(() => {
       closed = true
       pump.fail(clientClosed(operation, taskId))
       connection.signal(closing)
-      return Effect.uninterruptible(leave)
+      return Effect.uninterruptible(leave())
     }))
 
-    const watch: Effect.Effect<void> = Effect.suspend(() => {
-      const since = Math.max(asked, Math.min(quietSince, progress))
-      let rest = !pump.waits() ? patience : since + patience - now()
-      if (rest <= 0) {
+    /** Looks again after so long; what is returned, if called, looks no more. */
+    const watch = (rest: number): () => void =>
+      alarm.after(runtime, clock, rest, () => {
+        const since = Math.max(asked, Math.min(quietSince, progress))
+        const left = pump.waits() ? since + patience - now() : patience
+        unwatch = watch(left > 0 ? left : patience)
+        if (left > 0) return
         asked = now()
-        rest = patience
         connection.signal(idle)
-      }
-      return Effect.zipRight(Effect.sleep(rest), watch)
-    })
-    const watchdog = Runtime.runFork(runtime)(watch)
+      })
+    let unwatch = watch(patience)
     yield* Effect.addFinalizer(() => {
       withdraw()
-      watchdog.unsafeInterruptAsFork(watchdog.id())
-      return leave
+      unwatch()
+      return leave()
     })
 
     const truncated = (description: string, cause?: RWKVError) =>
@@ -161,42 +166,40 @@ export const follow = <A>(
     /** A failure before anything was heard is told as it is; later it is what cut the text short. */
     const interrupted = (error: TaskError): RWKVError => heard ? truncated(error.message, error) : error
 
-    const ended = Effect.suspend(() => Effect.fail(clientClosed(operation, taskId)))
+    const ended = () => Effect.fail(clientClosed(operation, taskId))
 
     /** Whether no other run can have written to the buffer that the server reads the text from. */
     const alone = () => subject.run === undefined || subject.run.alone()
 
-    const mixed = Effect.suspend(() =>
+    const mixed = () =>
       Effect.fail(truncated("forks that ran at the same time share the buffer that the rest would be read from"))
-    )
 
-    const rewritten = Effect.suspend(() =>
-      Effect.fail(truncated("the task's text no longer continues what was delivered"))
-    )
+    const rewritten = () => Effect.fail(truncated("the task's text no longer continues what was delivered"))
 
     /** From here on the text is what the buffer says. */
-    const reconnect: Pump.Step = Effect.gen(function*() {
-      if (!alone()) return yield* mixed
-      witnessed = false
-      yield* connection.close
-      const another = yield* open
-      if (closed || left) {
-        yield* another.close
-        return yield* ended
-      }
-      connection = another
-      connection.listen(pump.hark)
-      offset = 0
-      skipped = 0
-      aligned = true
-    }).pipe(Effect.uninterruptible)
+    const reconnect = (): Pump.Step =>
+      Effect.gen(function*() {
+        if (!alone()) return yield* mixed()
+        witnessed = false
+        yield* connection.close
+        const another = yield* open
+        if (closed || left) {
+          yield* another.close
+          return yield* ended()
+        }
+        connection = another
+        connection.listen(pump.hark)
+        offset = 0
+        skipped = 0
+        aligned = true
+      }).pipe(Effect.uninterruptible)
 
     /** Goes on after a failure, as long as the schedule allows; it starts anew with every progress. */
     const again = (error: RWKVError, otherwise = error): Pump.Step =>
       Effect.gen(function*() {
         failures ??= yield* Schedule.driver(Polling.respectRetryAfter(policy.retry))
         yield* Effect.mapError(failures.next(error), () => otherwise)
-        yield* reconnect
+        yield* reconnect()
       })
 
     const begin = (prefillTime: Duration.Duration) => {
@@ -229,7 +232,7 @@ export const follow = <A>(
         piece += text
         return undefined
       }
-      if (!delivered.startsWith(text.slice(0, known), offset)) return rewritten
+      if (!delivered.startsWith(text.slice(0, known), offset)) return rewritten()
       offset += Math.min(known, text.length)
       piece = text.slice(known)
       return undefined
@@ -241,61 +244,62 @@ export const follow = <A>(
         onSuccess: (tail) => tail ?? delivered
       })
 
-    const finish: Pump.Step = Effect.gen(function*() {
-      const result = yield* settled(reads(http.result(taskId, { operation }))).pipe(Effect.mapError(interrupted))
-      if (!result.finished) {
-        return yield* again(truncated("the stream ended, the task did not"))
-      }
-      // What its own connection told is all there is to say of a run that others wrote over.
-      const told = witnessed && aligned
-      if (!alone() && !told) return yield* mixed
-      const whole: TaskResult = alone() && !result.undecodedTail
-        ? result
-        : { ...result, text: delivered, undecodedTail: !told }
-      const text = whole === result && fromToken > 0 ? yield* tailOf(whole.text) : whole.text
-      if (!text.startsWith(delivered)) return yield* rewritten
-      begin(result.prefillTime)
-      offset = delivered.length
-      piece = text.slice(delivered.length)
-      yield* flush() ?? Effect.void
-      pump.tell(telling.finished(whole))
-      finished = true
-    })
+    const finish = (): Pump.Step =>
+      Effect.gen(function*() {
+        const result = yield* settled(reads(http.result(taskId, { operation }))).pipe(Effect.mapError(interrupted))
+        if (!result.finished) {
+          return yield* again(truncated("the stream ended, the task did not"))
+        }
+        // What its own connection told is all there is to say of a run that others wrote over.
+        const told = witnessed && aligned
+        if (!alone() && !told) return yield* mixed()
+        const whole: TaskResult = alone() && !result.undecodedTail
+          ? result
+          : { ...result, text: delivered, undecodedTail: !told }
+        const text = whole === result && fromToken > 0 ? yield* tailOf(whole.text) : whole.text
+        if (!text.startsWith(delivered)) return yield* rewritten()
+        begin(result.prefillTime)
+        offset = delivered.length
+        piece = text.slice(delivered.length)
+        yield* flush() ?? Effect.void
+        pump.tell(telling.finished(whole))
+        finished = true
+      })
 
-    const stalled = Effect.suspend(() =>
+    const stalled = () =>
       Effect.fail(new RWKVTimeoutError({ operation, taskId, kind: "stalled", limit: policy.stallTimeout }))
-    )
 
     /** After silence: is the task done, does it move, or does it hang? */
-    const ask: Pump.Step = Effect.gen(function*() {
-      const silent = now() - quietSince >= patience
-      const rest = progress + Duration.toMillis(policy.stallTimeout) - now()
-      const late = rest <= 0
-      const answer = yield* Effect.either(reads(http.status(taskId, { operation }))).pipe(
-        Effect.timeoutOption(Math.max(1000, rest))
-      )
-      if (Option.isNone(answer)) {
-        // Text may have come while the question was open.
-        return late || !connection.unread() ? yield* stalled : undefined
-      }
-      if (answer.value._tag === "Left") {
-        const error = answer.value.left
-        // An evicted task is not found, and still generates into this connection.
-        const lost = late || policy.patient === true && error._tag !== "TaskNotFoundError"
-        return lost ? yield* truncated(error.message, error) : undefined
-      }
-      const { generatedTokens, status } = answer.value.right
-      const moved = tokens !== -1 && generatedTokens !== tokens
-      tokens = generatedTokens
-      if (moved || policy.patient === true) progress = now()
-      if (status === "Finished") {
-        witnessed = false
-        return yield* finish
-      }
-      // The task generates and this connection tells nothing: another one will. Forks count each other's tokens.
-      if (moved && silent && alone()) return yield* reconnect
-      if (late && !moved && policy.patient !== true) return yield* stalled
-    })
+    const ask = (): Pump.Step =>
+      Effect.gen(function*() {
+        const silent = now() - quietSince >= patience
+        const rest = progress + Duration.toMillis(policy.stallTimeout) - now()
+        const late = rest <= 0
+        const answer = yield* Effect.either(reads(http.status(taskId, { operation }))).pipe(
+          Effect.timeoutOption(Math.max(1000, rest))
+        )
+        if (Option.isNone(answer)) {
+          // Text may have come while the question was open.
+          return late || !connection.unread() ? yield* stalled() : undefined
+        }
+        if (answer.value._tag === "Left") {
+          const error = answer.value.left
+          // An evicted task is not found, and still generates into this connection.
+          const lost = late || policy.patient === true && error._tag !== "TaskNotFoundError"
+          return lost ? yield* truncated(error.message, error) : undefined
+        }
+        const { generatedTokens, status } = answer.value.right
+        const moved = tokens !== -1 && generatedTokens !== tokens
+        tokens = generatedTokens
+        if (moved || policy.patient === true) progress = now()
+        if (status === "Finished") {
+          witnessed = false
+          return yield* finish()
+        }
+        // The task generates and this connection tells nothing: another one will. Forks count each other's tokens.
+        if (moved && silent && alone()) return yield* reconnect()
+        if (late && !moved && policy.patient !== true) return yield* stalled()
+      })
 
     /** Takes frames in one go, up to the first that asks for a step. */
     const read = (frames: Iterable<Frame>): Pump.Step | undefined => {
@@ -326,7 +330,7 @@ export const follow = <A>(
         return undefined
       }
       skip = Math.min(2 * skip + 1, 63)
-      return reconnect
+      return reconnect()
     }
 
     const note = (frame: Exclude<Frame, { readonly _tag: "Data" }>): Pump.Step | undefined => {
@@ -335,7 +339,7 @@ export const follow = <A>(
           begin(Duration.seconds(frame.prefillTime))
           return undefined
         case "Done":
-          return finish
+          return finish()
         case "Unreadable":
           return again(new RWKVDecodeError({ operation, taskId, description: frame.description }))
         case "Failed":
@@ -364,14 +368,14 @@ export const follow = <A>(
           return hopeless ? Effect.fail(interrupted(error)) : again(error, interrupted(error))
         }
         case "Idle":
-          return ask
+          return ask()
         case "Closing":
-          return ended
+          return ended()
       }
     }
 
     if (subject.prefillTime !== undefined) begin(subject.prefillTime)
-    if (subject.opened !== undefined) pump.then(read(subject.opened.frames))
+    if (subject.opened !== undefined) pump.first(read(subject.opened.frames))
     connection.listen(pump.hark)
 
     return Effect.suspend(() => {

@@ -41,7 +41,7 @@ export interface Pump<A> {
   /** Says that there may be a signal. */
   readonly hark: () => void
   /** Puts a step before the next signal. */
-  readonly then: (step: Step | undefined) => void
+  readonly first: (step: Step | undefined) => void
   /** Ends the step that is being carried out. */
   readonly fail: (error: RWKVError) => void
   readonly pull: Pull<A, RWKVError>
@@ -115,7 +115,7 @@ export const make = <A, S>({ end, hear, poll, runtime, settle }: Subject<S>): Pu
     },
     waits: () => wake !== undefined,
     hark,
-    then: (step) => {
+    first: (step) => {
       next = settle() ?? step
     },
     fail: (error) => performed?.fail(error),

@@ -12,6 +12,7 @@ import * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -198,7 +199,8 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
     }
   }
 
-  const limitOf = (call: Call<unknown>) => ({
+  const limitOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>, call: Call<unknown>) => ({
+    clock: Context.get(fiber.currentDefaultServices, Clock.Clock),
     duration: config.requestTimeout,
     expired: () => new RWKVTimeoutError({ ...about(call), kind: "request", limit: config.requestTimeout })
   })
@@ -214,7 +216,7 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
         const close = (exit: Exit.Exit<unknown, unknown>) => Scope.close(scope, exit)
         return Effect.async((resume) => {
           const { interrupt } = start(runtime, effect, {
-            limit: limitOf(call),
+            limit: limitOf(fiber, call),
             updateRefs,
             onExit: (exit) => resume(Exit.isSuccess(exit) ? exit : Effect.zipRight(close(exit), exit))
           })
@@ -280,7 +282,11 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
           const read = readFrames(call, heard, () => {
             over = true
           })
-          return start(runtime, exchange(call, "frames", read), { limit: limitOf(call), updateRefs, onExit: opened })
+          return start(runtime, exchange(call, "frames", read), {
+            limit: limitOf(fiber, call),
+            updateRefs,
+            onExit: opened
+          })
         }
         return Effect.matchCause(resolved, {
           onFailure: (cause) => {

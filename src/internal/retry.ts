@@ -7,9 +7,9 @@ import * as Effect from "effect/Effect"
 import * as Polling from "../Polling.js"
 import type { RWKVError } from "../RWKVError.js"
 
-const repeat = (schedule: Polling.RetrySchedule, may: (error: RWKVError) => boolean) => {
-  const respectful = Polling.respectRetryAfter(schedule)
-  return <A, E extends RWKVError, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+const repeat =
+  (schedule: Polling.RetrySchedule, may: (error: RWKVError) => boolean) =>
+  <A, E extends RWKVError, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     // What succeeds at once, nearly always, does without a schedule.
     Effect.catchAll(effect, (error) => {
       if (!may(error)) return Effect.fail(error)
@@ -19,9 +19,8 @@ const repeat = (schedule: Polling.RetrySchedule, may: (error: RWKVError) => bool
         first = false
         return Effect.fail(error)
       })
-      return Effect.retry(attempt, { schedule: respectful, while: may })
+      return Effect.retry(attempt, { schedule: Polling.respectRetryAfter(schedule), while: may })
     })
-}
 
 /**
  * For reads. A request that took its whole time is not repeated: the caller has waited long enough.

@@ -6,12 +6,14 @@
  *
  * @internal
  */
+import type * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Runtime from "effect/Runtime"
+import * as alarm from "./alarm.js"
 
 /** @internal */
 export interface Started<E> {
@@ -23,8 +25,8 @@ export interface Started<E> {
 
 /** @internal */
 export interface Options<A, E, E2> {
-  /** After how long it is interrupted, and said to have failed with what. */
-  readonly limit?: { readonly duration: Duration.Duration; readonly expired: () => E2 }
+  /** After how long by which clock it is interrupted, and said to have failed with what. */
+  readonly limit?: { readonly duration: Duration.Duration; readonly clock: Clock.Clock; readonly expired: () => E2 }
   readonly onExit: (exit: Exit.Exit<A, E | E2>) => void
   readonly updateRefs?: Runtime.RunForkOptions["updateRefs"]
 }
@@ -61,24 +63,28 @@ export const start = <A, E, E2, R>(
 ): Started<E2> => {
   let early: Exit.Exit<never, E2> | undefined
   let muted = false
-  const fiber = Runtime.runFork(runtime)(effect, updateRefs === undefined ? undefined : { updateRefs })
+  // What is done is let go: whoever can interrupt it may keep that for hours.
+  let fiber: Fiber.RuntimeFiber<A, E> | undefined
+  let unset: (() => void) | undefined
   const fail = (error: E2) => {
-    if (early !== undefined || fiber.unsafePoll() !== null) return
+    if (early !== undefined || fiber === undefined) return
     early = Exit.fail(error)
     fiber.unsafeInterruptAsFork(fiber.id())
   }
-  const timer = limit !== undefined && Duration.isFinite(limit.duration) && fiber.unsafePoll() === null
-    ? Runtime.runFork(runtime)(Effect.map(Effect.sleep(limit.duration), () => fail(limit.expired())))
-    : undefined
+  fiber = Runtime.runFork(runtime)(effect, updateRefs === undefined ? undefined : { updateRefs })
   fiber.addObserver((exit) => {
-    timer?.unsafeInterruptAsFork(fiber.id())
+    unset?.()
+    fiber = unset = undefined
     if (!muted) onExit(early ?? exit)
   })
+  if (fiber !== undefined && limit !== undefined) {
+    unset = alarm.after(runtime, limit.clock, Duration.toMillis(limit.duration), () => fail(limit.expired()))
+  }
   return {
     fail,
     interrupt: Effect.suspend(() => {
       muted = true
-      return Effect.asVoid(Fiber.interrupt(fiber))
+      return fiber === undefined ? Effect.void : Effect.asVoid(Fiber.interrupt(fiber))
     })
   }
 }

@@ -33,6 +33,16 @@ import { traced } from "./trace.js"
 import * as validate from "./validate.js"
 import * as Wait from "./wait.js"
 
+/** What was created, and how long its text can be, if the caller said so. */
+interface Created extends TaskResult {
+  readonly maxTokens?: number | undefined
+}
+
+const limitedTo = <E>(
+  request: Generation.GenerationOptions,
+  create: Effect.Effect<TaskResult, E>
+): Effect.Effect<Created, E> => Effect.map(create, (created) => ({ ...created, maxTokens: request.maxTokens }))
+
 const encodeContinue = validate.encoder(Generation.ContinueRequest)
 
 /** @internal */
@@ -65,13 +75,14 @@ export const make = (
     validate.withDefaults(operation, config.defaults, request)
 
   const create = (operation: string, request: Generation.CreateRequest, persistence?: Generation.Persistence) =>
-    Effect.flatMap(
-      complete(operation, request),
-      (request) => http.create(persistence === undefined ? request : { ...request, persistence }, { operation })
-    )
+    Effect.flatMap(complete(operation, request), (request) =>
+      limitedTo(
+        request,
+        http.create(persistence === undefined ? request : { ...request, persistence }, { operation })
+      ))
 
   const fim = (operation: string, request: Generation.FimRequest) =>
-    Effect.flatMap(complete(operation, request), (request) => http.fim(request, { operation }))
+    Effect.flatMap(complete(operation, request), (request) => limitedTo(request, http.fim(request, { operation })))
 
   const createOrFim = (operation: string, request: Generation.CreateRequest | Generation.FimRequest) =>
     Effect.flatMap(
@@ -82,13 +93,13 @@ export const make = (
   /** A handle for the task of a create, which is stopped if nobody is left to take the handle. */
   const owned = <E extends RWKVError>(
     operation: string,
-    create: Effect.Effect<TaskResult, E>,
+    create: Effect.Effect<Created, E>,
     abandoned = abandon(operation)
   ) =>
     creates(ledger.lifetime.acquire(
       operation,
       create,
-      ({ prefillTime, taskId }) => Effect.succeed(handle(taskId, prefillTime)),
+      ({ maxTokens, prefillTime, taskId }) => Effect.succeed(handle(taskId, prefillTime, maxTokens)),
       abandoned
     )).pipe(Effect.withSpan(operation))
 
@@ -116,7 +127,10 @@ export const make = (
           ),
         abandon(operation)
       ))
-      const ended = Effect.flatMap(created, ({ taskId }) => waiting.end(operation, taskId, options))
+      const ended = Effect.flatMap(
+        created,
+        ({ maxTokens, taskId }) => waiting.end(operation, taskId, options, maxTokens)
+      )
       return waiting.limited(operation, undefined, "wait", limit, Effect.scoped(ended))
     }).pipe(Effect.withSpan(operation))
 
@@ -230,17 +244,17 @@ export const make = (
   const fork = (id: string, request: Generation.ForkRequest): Effect.Effect<Task, BranchError> =>
     branched("TaskService.fork", runs.fork("TaskService.fork", id, request))
 
-  const wait = (id: string, options?: WaitOptions) =>
-    traced("TaskService.wait", waiting.wait("TaskService.wait", id, options))
+  const wait = (id: string, options?: WaitOptions, maxTokens?: number) =>
+    traced("TaskService.wait", waiting.wait("TaskService.wait", id, options, maxTokens))
 
   const stop = Effect.fn("TaskService.stop")((id: string, options?: StopOptions) =>
     waiting.stop("TaskService.stop", id, options)
   )
 
-  const handle = (id: TaskId, prefillTime: Duration.Duration): Task => ({
+  const handle = (id: TaskId, prefillTime: Duration.Duration, maxTokens?: number): Task => ({
     id,
     prefillTime,
-    wait: (options) => wait(id, options),
+    wait: (options) => wait(id, options, maxTokens),
     result: result(id),
     status: status(id),
     stop: (options) => stop(id, options),

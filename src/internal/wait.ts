@@ -11,6 +11,7 @@ import type * as HttpClient from "../HttpClient.js"
 import * as Polling from "../Polling.js"
 import type { TaskId, TaskInfo, TaskResult } from "../Protocol.js"
 import {
+  isRWKVError,
   type RWKVError,
   RWKVTimeoutError,
   StreamTruncatedError,
@@ -41,6 +42,12 @@ export const narrow = (operation: string, taskId: string) => (error: RWKVError):
       return error
   }
 }
+
+/** Whoever waits for the end wants to know what prevented it: that a stream was cut by it is no news. */
+const why = (operation: string, taskId: string) => (error: RWKVError): TaskError | StreamTruncatedError =>
+  narrow(operation, taskId)(
+    error._tag === "StreamTruncatedError" && isRWKVError(error.cause) ? error.cause : error
+  )
 
 /** @internal */
 export const make = (
@@ -103,25 +110,39 @@ export const make = (
       ({ timeout }) => validate.duration(operation, "timeout", timeout, Duration.infinity)
     )
 
-  /** Waits without a limit of its own. */
-  const end = (operation: string, taskId: TaskId, options?: WaitOptions): Effect.Effect<TaskResult, WaitError> =>
+  /**
+   * Waits without a limit of its own. One stream costs less than many looks, and tells the end when it comes; whoever wants to
+   * look, or says when, gets looks.
+   */
+  const end = (
+    operation: string,
+    taskId: TaskId,
+    options?: WaitOptions,
+    maxTokens?: number
+  ): Effect.Effect<TaskResult, WaitError> =>
     Effect.gen(function*() {
       const { by, onProgress, schedule } = yield* Options.ofWait(operation, options)
-      const result = by === "subscription"
-        ? yield* Effect.mapError(listen(operation, taskId), narrow(operation, taskId))
+      const usual = maxTokens === undefined ? Polling.waitSchedule : Polling.waitScheduleFor(maxTokens)
+      const result = (by ?? (schedule ?? onProgress)) === undefined || by === "subscription"
+        ? yield* Effect.mapError(listen(operation, taskId), why(operation, taskId))
         : yield* Effect.zipRight(
-          poll(operation, taskId, schedule ?? Polling.waitSchedule, onProgress ?? (() => Effect.void)),
+          poll(operation, taskId, schedule ?? usual, onProgress ?? (() => Effect.void)),
           whole(operation, taskId)
         )
       if (ledger.stopped.get(taskId) !== true) return result
       return yield* new TaskCancelledError({ operation, taskId, text: result.text })
     })
 
-  const wait = (operation: string, id: string, options?: WaitOptions): Effect.Effect<TaskResult, WaitError> =>
+  const wait = (
+    operation: string,
+    id: string,
+    options?: WaitOptions,
+    maxTokens?: number
+  ): Effect.Effect<TaskResult, WaitError> =>
     Effect.gen(function*() {
       const taskId = yield* validate.taskId(operation, id)
       const limit = yield* limitOf(operation, options)
-      return yield* limited(operation, taskId, "wait", limit, end(operation, taskId, options))
+      return yield* limited(operation, taskId, "wait", limit, end(operation, taskId, options, maxTokens))
     })
 
   /** Looks until a stopped task has ended; a stop that did not reach it is repeated once. */
