@@ -5,6 +5,7 @@
  * @internal
  */
 import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
@@ -46,7 +47,10 @@ const make = (clock: Clock.Clock): Alarm => {
     rest()
     wakes = until
     sleeper = Runtime.runFork(runtime)(
-      Effect.map(Effect.sleep(Math.max(0, until - clock.unsafeCurrentTimeMillis())), () => ring(runtime))
+      Effect.map(
+        clock.sleep(Duration.millis(Math.max(0, until - clock.unsafeCurrentTimeMillis()))),
+        () => ring(runtime)
+      )
     )
   }
   return {

@@ -4,17 +4,18 @@
  * @internal
  */
 import * as Clock from "effect/Clock"
-import * as Deferred from "effect/Deferred"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as FiberSet from "effect/FiberSet"
-import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import type * as HttpClient from "../HttpClient.js"
 import type { TaskId } from "../Protocol.js"
 import { RWKVConnectionError } from "../RWKVError.js"
+import * as alarm from "./alarm.js"
+import { runtimeOf, start, type Started } from "./start.js"
 
 /** @internal */
 export interface Farewell {
@@ -32,16 +33,16 @@ export interface Lifetime {
    * answer, the answer is awaited in the background and what it brought is given to `abandoned`: closing the connection would
    * leave a task running whose id nobody knows.
    */
-  readonly acquire: <A, E, B, E2, R, R2>(
+  readonly acquire: <A, E, B, E2, R2>(
     operation: string,
-    create: Effect.Effect<A, E, R>,
+    create: Effect.Effect<A, E>,
     owned: (created: A) => Effect.Effect<B, E2, R2>,
     abandoned: (created: A) => Effect.Effect<void>
-  ) => Effect.Effect<B, E | E2 | RWKVConnectionError, R | R2>
+  ) => Effect.Effect<B, E | E2 | RWKVConnectionError, R2>
   /** Stops and deletes a task, once, within a limit, whatever state the calling fiber is in. It never fails. */
   readonly release: (farewell: Farewell) => Effect.Effect<void>
   /** Runs a fiber that the service's end waits for. */
-  readonly watch: <R>(effect: Effect.Effect<void, never, R>) => Effect.Effect<Fiber.RuntimeFiber<void>, never, R>
+  readonly watch: (effect: Effect.Effect<void>) => Effect.Effect<Fiber.RuntimeFiber<void>>
   /** What the end of the service runs, and waits for; what is returned takes it back. */
   readonly onClosing: (end: Effect.Effect<void>) => () => void
   /** Fails once the service has ended. */
@@ -61,21 +62,81 @@ export const clientClosed = (operation: string, taskId?: TaskId) =>
 /** How long the end of a service may be held up by what it still has to tell the server. */
 const grace = Duration.seconds(2)
 
+/** Real time: a program under a test clock ends without anyone to move that clock. */
+const realClock = Clock.make()
+
 /** @internal */
 export const make = (http: HttpClient.Service): Effect.Effect<Lifetime, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const closing = yield* Deferred.make<void>()
     const inner = yield* Scope.make()
-    const fibers = yield* Scope.extend(FiberSet.make<void>(), inner)
-    /** Real time as well: a program under a test clock ends without anyone to move that clock. */
-    const overdue = Deferred.await(closing).pipe(Effect.zipRight(Effect.sleep(grace)), Effect.withClock(Clock.make()))
+    const fibers = new Set<Fiber.RuntimeFiber<unknown>>()
     const ends = new Set<Effect.Effect<void>>()
-    const endAll = Effect.suspend(() => Effect.forEach(ends, (end) => end, { concurrency: "unbounded", discard: true }))
-    yield* Effect.addFinalizer((exit) =>
-      Deferred.succeed(closing, undefined).pipe(
-        Effect.zipRight(detached(Effect.zipRight(endAll, FiberSet.awaitEmpty(fibers)), grace, overdue)),
-        Effect.zipRight(Scope.close(inner, exit))
+    /** What is cut short when the end of the service has waited for long enough. */
+    const cuts = new Set<() => void>()
+    let closing = false
+
+    /** Cuts short when the service has ended for so long. */
+    const patiently = (runtime: Runtime.Runtime<never>, cut: () => void) =>
+      alarm.after(runtime, realClock, Duration.toMillis(grace), cut)
+
+    /**
+     * In a fiber of its own: one that is being interrupted cannot be interrupted again, not even by a time limit. False if the
+     * time was too short, or the service's own.
+     */
+    const detached = (effect: Effect.Effect<unknown>, within: Duration.DurationInput): Effect.Effect<boolean> =>
+      Effect.uninterruptible(Effect.withFiberRuntime((fiber) => {
+        const runtime = runtimeOf(fiber, fiber.currentContext)
+        return Effect.async<boolean>((resume) => {
+          let late = false
+          let begun: Started<void> | undefined
+          const cut = () => {
+            late = true
+            begun?.fail()
+          }
+          cuts.add(cut)
+          const unset = closing ? patiently(runtime, cut) : undefined
+          begun = start(runtime, effect, {
+            limit: {
+              clock: Context.get(fiber.currentDefaultServices, Clock.Clock),
+              duration: Duration.decode(within),
+              expired: () => {
+                late = true
+              }
+            },
+            onExit: () => {
+              unset?.()
+              cuts.delete(cut)
+              resume(Effect.succeed(!late))
+            }
+          })
+        })
+      }))
+
+    const run = (runtime: Runtime.Runtime<never>, effect: Effect.Effect<void>) => {
+      const fiber = Runtime.runFork(runtime)(effect)
+      fibers.add(fiber)
+      fiber.addObserver(() => fibers.delete(fiber))
+      return fiber
+    }
+
+    const ended = Effect.suspend(() => Effect.forEach(ends, (end) => end, { concurrency: "unbounded", discard: true }))
+      .pipe(
+        Effect.zipRight(Effect.whileLoop({
+          while: () => fibers.size > 0,
+          body: () => Fiber.awaitAll(fibers),
+          step: () => {}
+        }))
       )
+    yield* Effect.addFinalizer((exit) =>
+      Effect.withFiberRuntime((fiber) => {
+        closing = true
+        const unset = patiently(runtimeOf(fiber, fiber.currentContext), () => cuts.forEach((cut) => cut()))
+        return detached(ended, grace).pipe(
+          Effect.zipRight(Effect.sync(unset)),
+          Effect.zipRight(Scope.close(inner, exit)),
+          Effect.zipRight(Effect.suspend(() => Fiber.interruptAll(fibers)))
+        )
+      })
     )
 
     const release: Lifetime["release"] = (farewell) => {
@@ -83,90 +144,101 @@ export const make = (http: HttpClient.Service): Effect.Effect<Lifetime, never, S
       if (!farewell.stop && !farewell.delete) return Effect.void
       const log = logFailure(farewell)
       const tell = (request: Effect.Effect<unknown, unknown>) => Effect.catchAllCause(request, () => log)
-      const requests = Effect.gen(function*() {
-        if (farewell.stop) yield* tell(http.stop(taskId, { operation }))
-        if (farewell.delete) yield* tell(http.delete(taskId, { operation, force: true }))
-      })
-      // The server says yes to a stop before it has an effect, and sometimes it has none.
-      const check = http.status(taskId, { operation }).pipe(
-        Effect.delay(within),
-        Effect.flatMap(({ status }) => status === "Finished" ? Effect.void : log),
-        Effect.ignore,
-        Effect.interruptible
+      const requests = Effect.zipRight(
+        farewell.stop ? tell(http.stop(taskId, { operation })) : Effect.void,
+        farewell.delete ? tell(http.delete(taskId, { operation, force: true })) : Effect.void
       )
-      return detached(requests, within, overdue).pipe(
+      // The server says yes to a stop before it has an effect, and sometimes it has none.
+      const check = () =>
+        http.status(taskId, { operation }).pipe(
+          Effect.delay(within),
+          Effect.flatMap(({ status }) => status === "Finished" ? Effect.void : log),
+          Effect.ignore,
+          Effect.interruptible,
+          Effect.forkIn(inner),
+          Effect.asVoid
+        )
+      return detached(requests, within).pipe(
         Effect.flatMap((done) => done ? Effect.void : log),
-        Effect.zipRight(farewell.stop && !farewell.delete ? Effect.asVoid(Effect.forkIn(check, inner)) : Effect.void)
+        Effect.zipRight(farewell.stop && !farewell.delete ? Effect.suspend(check) : Effect.void)
       )
     }
 
-    const closed = Deferred.isDone(closing)
+    const onClosing: Lifetime["onClosing"] = (end) => {
+      ends.add(end)
+      return () => {
+        ends.delete(end)
+      }
+    }
 
-    return {
-      onClosing: (end) => {
-        ends.add(end)
-        return () => {
-          ends.delete(end)
+    const acquire = <A, E, B, E2, R2>(
+      operation: string,
+      create: Effect.Effect<A, E>,
+      owned: (created: A) => Effect.Effect<B, E2, R2>,
+      abandoned: (created: A) => Effect.Effect<void>
+    ) =>
+      Effect.suspend(() => {
+        type Answer = Exit.Exit<A, E | RWKVConnectionError>
+        let answer: Answer | undefined
+        let gone = false
+        let tell: (answer: Answer) => void = () => {}
+        let withdraw = () => {}
+        const answered = (exit: Answer) => {
+          withdraw()
+          answer = exit
+          tell(exit)
         }
-      },
-      usable: (operation, taskId) =>
-        Effect.flatMap(closed, (closed) => closed ? Effect.fail(clientClosed(operation, taskId)) : Effect.void),
-      release,
-      watch: (effect) => FiberSet.run(fibers, Effect.interruptible(effect)),
-      acquire: <A, E, B, E2, R, R2>(
-        operation: string,
-        create: Effect.Effect<A, E, R>,
-        owned: (created: A) => Effect.Effect<B, E2, R2>,
-        abandoned: (created: A) => Effect.Effect<void>
-      ) =>
-        Effect.uninterruptibleMask((restore) =>
-          Effect.gen(function*() {
-            yield* restore(Effect.void)
-            /** The answer, or what came before it: that the caller is gone, or has been told of the end. */
-            const answer = yield* Deferred.make<A, E | RWKVConnectionError>()
-            const ended = Deferred.fail(answer, clientClosed(operation))
-            const tellEnd = Effect.zipRight(Effect.zipRight(Deferred.await(closing), ended), Effect.never)
-            const created = Effect.exit(Effect.interruptible(Effect.raceFirst(create, tellEnd))).pipe(
-              Effect.flatMap((exit) =>
-                Effect.flatMap(Deferred.done(answer, exit), (taken) =>
-                  taken || Exit.isFailure(exit) ? Effect.void : abandoned(exit.value))
-              )
-            )
-            yield* FiberSet.run(fibers, Effect.uninterruptible(created))
-            if (yield* closed) {
-              yield* ended
-            }
-            const gone = Effect.flatMap(Deferred.interrupt(answer), (early) =>
-              early
-                ? Effect.void
-                : Effect.matchCauseEffect(Deferred.await(answer), {
-                  onFailure: () =>
-                    Effect.void,
-                  onSuccess: abandoned
-                }))
-            return yield* owned(yield* restore(Deferred.await(answer)).pipe(Effect.onInterrupt(() => gone)))
+        const end = Effect.sync(() => {
+          if (answer !== undefined) return
+          gone = true
+          answered(Exit.fail(clientClosed(operation)))
+        })
+        const created = Effect.uninterruptibleMask((restore) =>
+          Effect.matchCauseEffect(restore(create), {
+            onFailure: (cause) => Effect.sync(() => gone ? undefined : answered(Exit.failCause(cause))),
+            onSuccess: (created) =>
+              Effect.suspend(() => {
+                if (gone) return abandoned(created)
+                answered(Exit.succeed(created))
+                return Effect.void
+              })
           })
         )
+        const begin: Effect.Effect<void, RWKVConnectionError> = Effect.withFiberRuntime((fiber) => {
+          if (closing) return Effect.fail(clientClosed(operation))
+          withdraw = onClosing(end)
+          run(runtimeOf(fiber, fiber.currentContext), created)
+          return Effect.void
+        })
+        const told = Effect.async<A, E | RWKVConnectionError>((resume) => {
+          tell = resume
+          if (answer !== undefined) resume(answer)
+        })
+        const leave = Effect.suspend(() => {
+          gone = true
+          withdraw()
+          return answer !== undefined && Exit.isSuccess(answer) ? abandoned(answer.value) : Effect.void
+        })
+        return Effect.uninterruptibleMask((restore) =>
+          // Who is gone already creates nothing.
+          restore(Effect.void).pipe(
+            Effect.zipRight(begin),
+            Effect.zipRight(Effect.onInterrupt(restore(told), () => leave)),
+            Effect.flatMap(owned)
+          )
+        )
+      })
+
+    return {
+      acquire,
+      onClosing,
+      release,
+      usable: (operation, taskId) =>
+        Effect.suspend(() => closing ? Effect.fail(clientClosed(operation, taskId)) : Effect.void),
+      watch: (effect) =>
+        Effect.withFiberRuntime((fiber) => Effect.succeed(run(runtimeOf(fiber, fiber.currentContext), effect)))
     }
   })
-
-/**
- * A fiber that is being interrupted cannot be interrupted again, not even by a time limit: another one takes over. False if
- * the time was too short, or the service's own.
- */
-const detached = <A, E, R>(
-  effect: Effect.Effect<A, E, R>,
-  within: Duration.DurationInput,
-  overdue: Effect.Effect<void>
-): Effect.Effect<boolean, never, R> =>
-  Effect.timeoutOption(effect, within).pipe(
-    Effect.raceFirst(Effect.as(overdue, Option.none())),
-    Effect.interruptible,
-    Effect.forkDaemon,
-    Effect.flatMap(Fiber.await),
-    Effect.map((exit) => Exit.isFailure(exit) || Option.isSome(exit.value)),
-    Effect.uninterruptible
-  )
 
 const logFailure = (farewell: Farewell) =>
   Effect.logDebug(`${farewell.operation}: task ${farewell.taskId} is done with, and may not have ended`).pipe(
