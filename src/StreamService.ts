@@ -22,7 +22,8 @@ import type { RWKVError } from "./RWKVError.js"
 import type { StreamOptions, SubscribeOptions } from "./Task.js"
 
 /**
- * Each stream in two forms: its text alone, and as events with the task's id and figures.
+ * Each stream in two forms: its text alone, and as events with the task's id and figures. Text that arrives together is
+ * delivered as one piece, so a slow consumer gets fewer and longer ones.
  *
  * @since 0.1.0
  * @category models

@@ -20,10 +20,10 @@ export const clients: ReadonlyArray<Client> = [
 ]
 
 export interface Case {
-  readonly group: "stream" | "many" | "request" | "wait" | "heap" | "growth"
+  readonly group: "stream" | "many" | "request" | "wait" | "heap" | "growth" | "decoder"
   readonly title: string
   /** What a figure is for: the CPU of one frame, request or task. */
-  readonly unit: "frame" | "request" | "task" | "stream"
+  readonly unit: "frame" | "request" | "task" | "stream" | "run"
   readonly job: Job
   readonly clients: ReadonlyArray<string>
   /** Runs that do not count. */
@@ -63,10 +63,33 @@ const waits = (title: string, durations: ReadonlyArray<number>, rounds: number):
   title,
   unit: "task",
   job: { kind: "wait", durations, tasks: 25 * durations.length, atOnce: 25 * durations.length },
-  clients: ["raw", "undiciChunk", "fetchChunk", ...runs, "python"],
+  clients: ["raw", ...runs, "undiciChunk", "fetchChunk", "python"],
   warmUp: 0,
   rounds
 })
+
+const hostile = [
+  { title: "decoder alone: one frame of 10 MB in chunks of 1 KiB", what: "frame" },
+  { title: "decoder alone: 200,000 comments", what: "comments" }
+] as const
+
+/** What a client does in a case, where its name alone would not say it. */
+export const titleOf = ({ title }: Client, { job }: Case): string => {
+  switch (job.kind) {
+    case "wait":
+      return title.replace("raw fetch", "raw fetch, a poll every 500 ms").replace("by chunk", "by polling").replace(
+        "to the end",
+        "by default"
+      )
+    case "ask":
+    case "idle":
+      return title.replace(", by chunk", "")
+    case "decode":
+      return "effect-rwkv"
+    case "stream":
+      return title
+  }
+}
 
 export const cases = (quick: boolean): ReadonlyArray<Case> => {
   const rounds = quick ? 2 : 7
@@ -104,13 +127,21 @@ export const cases = (quick: boolean): ReadonlyArray<Case> => {
       rounds,
       1
     ),
-    stream("many", `${many} streams`, { frames: size(200) }, many, [...own, ...fastPeers], rounds, 1),
+    stream(
+      "many",
+      `${many} streams of ${size(400)} frames`,
+      { frames: size(400) },
+      many,
+      [...own, ...runs, ...fastPeers],
+      rounds,
+      1
+    ),
     stream(
       "many",
       `${many} streams, 10 frames a second each`,
-      { frames: size(20), pace: 100, size: 40 },
+      { frames: size(40), pace: 100, size: 40 },
       many,
-      [...own, "undiciRun", "openai"],
+      [...own, ...runs, "openai"],
       rounds,
       1
     ),
@@ -128,12 +159,21 @@ export const cases = (quick: boolean): ReadonlyArray<Case> => {
       title: `create and wait, tasks of 300 ms, ${many} at once`,
       unit: "task",
       job: { kind: "wait", durations: [300], tasks: many * 4, atOnce: many },
-      clients: ["raw", "undiciChunk", "undiciRun", "python"],
+      clients: ["raw", ...runs, "undiciChunk", "fetchChunk", "python"],
       warmUp: 1,
       rounds
     },
-    waits("create and wait, tasks of 50 ms and longer", quick ? [50, 300, 1000] : [50, 300, 1000, 3000], quick ? 1 : 2),
-    ...(quick ? [] : [{ ...waits("create and wait, tasks of 10 s and 30 s", [10_000, 30_000], 1), sideBySide: true }]),
+    waits("create and wait, tasks of 50 ms and longer", quick ? [50, 300, 1200] : [50, 300, 1200, 3200], quick ? 1 : 2),
+    ...(quick ? [] : [{ ...waits("create and wait, tasks of 10 s and 30 s", [10_300, 30_300], 1), sideBySide: true }]),
+    ...hostile.map(({ title, what }): Case => ({
+      group: "decoder",
+      title,
+      unit: "run",
+      job: { kind: "decode", what },
+      clients: ["undiciRun"],
+      warmUp: 1,
+      rounds
+    })),
     {
       group: "heap",
       title: "heap of an open, silent stream",

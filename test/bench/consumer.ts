@@ -8,6 +8,8 @@ export interface Consumer {
   readonly ask?: (id: string) => Promise<unknown>
   /** Creates a task, waits for its end and returns its text. */
   readonly wait?: (prompt: string) => Promise<string>
+  /** Reads the bytes of an event stream, without a server. */
+  readonly decode?: (chunks: ReadonlyArray<Uint8Array>) => unknown
 }
 
 /** Each client in a process of its own, by the names that the table uses. */

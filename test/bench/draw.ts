@@ -19,6 +19,7 @@ const colour = (row: Row) => row.client === "raw" ? "raw" : isOwn(row) ? "own" :
 const shown = [
   "1 stream, a frame per HTTP chunk",
   "1 stream, a frame a millisecond",
+  "256 streams of 400 frames",
   "256 streams, 10 frames a second each",
   "one request"
 ]

@@ -1,7 +1,7 @@
 /**
  * Runs a case: all its clients in turn, round by round, each in its own process.
  */
-import type { Case } from "./cases.js"
+import { type Case, titleOf } from "./cases.js"
 import { type Client, type Server, startServer, startWorker, type Worker } from "./process.js"
 import { reason, say } from "./setup.js"
 import { quantile, type Spread, spread } from "./stats.js"
@@ -49,13 +49,14 @@ const delaysOf = (samples: ReadonlyArray<Sample>) => {
 }
 
 const row = (
-  { group, job, title, unit }: Case,
+  one: Case,
   client: Client,
   samples: ReadonlyArray<Sample>,
   raw: ReadonlyArray<Sample>
 ): Row => {
   const perUnit = (sample: Sample) => sample.cpu / sample.units
-  const what = { group, case: title, unit, client: client.name, title: client.title }
+  const { group, job, title, unit } = one
+  const what = { group, case: title, unit, client: client.name, title: titleOf(client, one) }
   if (job.kind === "idle") return { ...what, heap: spread(samples.map(({ heap }) => (heap ?? 0) / 1024)) }
   const ratios = samples.flatMap((sample, index) => {
     const yardstick = raw[index]

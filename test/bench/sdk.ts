@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Stream from "effect/Stream"
+import { makeDecoder } from "../../src/internal/sse.js"
 import type { Make } from "./consumer.js"
 
 type How = "chunk" | "element" | "run"
@@ -17,7 +18,7 @@ const make = (platform: Layer.Layer<HttpClient>, how: How): Make => async (baseU
   const runtime = ManagedRuntime.make(Layer.provide(RWKV.layer({ baseUrl }), platform))
   await runtime.runtime()
   const texts = (id: string) => StreamService.subscribe(id)
-  const waiting = (prompt: string) => TaskService.run({ prompt }, { by: how === "run" ? "subscription" : "polling" })
+  const waiting = (prompt: string) => TaskService.run({ prompt }, how === "run" ? {} : { by: "polling" })
   return {
     stream: (id, onText) =>
       runtime.runPromise(
@@ -31,7 +32,11 @@ const make = (platform: Layer.Layer<HttpClient>, how: How): Make => async (baseU
           : Effect.map(TaskService.wait(id, { by: "subscription" }), (result) => onText(result.text))
       ),
     ask: (id) => runtime.runPromise(TaskService.status(id)),
-    wait: (prompt) => runtime.runPromise(Effect.map(waiting(prompt), (result) => result.text))
+    wait: (prompt) => runtime.runPromise(Effect.map(waiting(prompt), (result) => result.text)),
+    decode: (chunks) => {
+      const decoder = makeDecoder(16 * 1024 * 1024, (text) => text)
+      return chunks.flatMap(decoder.push)
+    }
   }
 }
 

@@ -10,6 +10,7 @@ export type Job =
   | { readonly kind: "stream"; readonly scenario: Scenario; readonly streams: number }
   | { readonly kind: "idle"; readonly scenario: Scenario; readonly streams: number }
   | { readonly kind: "ask"; readonly requests: number }
+  | { readonly kind: "decode"; readonly what: keyof typeof hostile }
   | {
     readonly kind: "wait"
     readonly durations: ReadonlyArray<number>
@@ -30,6 +31,25 @@ export interface Figures {
 }
 
 let nonce = 0
+
+const bytes = (text: string) => new TextEncoder().encode(text)
+
+const cut = (whole: Uint8Array, size: number) =>
+  Array.from({ length: Math.ceil(whole.length / size) }, (_, index) => whole.subarray(index * size, (index + 1) * size))
+
+/** What makes parsers slow that look at everything again with every chunk. */
+const hostile = {
+  frame: () => cut(bytes(`data: ${JSON.stringify({ data: "x".repeat(10_000_000) })}\n\n`), 1024),
+  comments: () => cut(bytes(": ping\n\n".repeat(200_000)), 16_384)
+}
+
+const decoding = (consumer: Consumer, job: Extract<Job, { kind: "decode" }>) => {
+  const chunks = hostile[job.what]()
+  return measured(async () => {
+    consumer.decode?.(chunks)
+    return { units: 1 }
+  })
+}
 
 const measured = async (run: () => Promise<Omit<Figures, "cpu" | "wall">>): Promise<Figures> => {
   const before = process.cpuUsage()
@@ -121,6 +141,8 @@ const perform = (consumer: Consumer, job: Job): Promise<Figures> => {
       return asking(consumer, job)
     case "wait":
       return waiting(consumer, job)
+    case "decode":
+      return decoding(consumer, job)
   }
 }
 
