@@ -88,8 +88,8 @@ export const follow = <A>(
     /** Whether the text is taken from this connection alone, and not from the buffer. */
     let witnessed = subject.run !== undefined && subject.opened !== undefined
     let delivered = ""
-    /** Text that continues it, and was not told yet. */
-    let piece = ""
+    /** Texts that continue it, and were not told yet. */
+    let fresh: Array<string> = []
     /** How much of what was delivered this connection has repeated. */
     let offset = 0
     /** Whether the frames of this connection still add up to the text. */
@@ -210,6 +210,8 @@ export const follow = <A>(
 
     /** Tells the text that came, all at once. */
     const flush = (): Pump.Step | undefined => {
+      const piece = fresh.length === 1 ? fresh[0] ?? "" : fresh.join("")
+      fresh = []
       if (piece === "") return undefined
       if (delivered.length + piece.length > longest) {
         return Effect.fail(new RWKVDecodeError({ operation, taskId, description: "more text than a run can have" }))
@@ -221,7 +223,6 @@ export const follow = <A>(
       skip = 0
       begin(Duration.zero)
       pump.tell(telling.text(piece))
-      piece = ""
       return undefined
     }
 
@@ -229,12 +230,12 @@ export const follow = <A>(
     const emit = (text: string): Pump.Step | undefined => {
       const known = delivered.length - offset
       if (known === 0) {
-        piece += text
+        fresh.push(text)
         return undefined
       }
       if (!delivered.startsWith(text.slice(0, known), offset)) return rewritten()
       offset += Math.min(known, text.length)
-      piece = text.slice(known)
+      fresh = [text.slice(known)]
       return undefined
     }
 
@@ -260,7 +261,7 @@ export const follow = <A>(
         if (!text.startsWith(delivered)) return yield* rewritten()
         begin(result.prefillTime)
         offset = delivered.length
-        piece = text.slice(delivered.length)
+        fresh = [text.slice(delivered.length)]
         yield* flush() ?? Effect.void
         pump.tell(telling.finished(whole))
         finished = true
