@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Chunk, Effect, Either, Fiber, Stream, TestClock } from "effect"
+import { Chunk, Effect, Either, Fiber, Schedule, Stream, TestClock } from "effect"
 import { type Task, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
 import { against, count, echo, eventsOf, exitOf, failureOf, hostile, settle, story } from "./harness.js"
+import { eitherWay } from "./waits.js"
 
 const prompts = (size: number) => Array.from({ length: size }, (_, index) => ({ prompt: `p${index}`, maxTokens: 40 }))
 
@@ -11,9 +12,9 @@ const textsOf = (results: ReadonlyArray<Task.BulkResult>) =>
     .map(({ result }) => Either.match(result, { onLeft: ({ _tag }) => _tag, onRight: ({ text }) => text }))
 
 describe("runAll", () => {
-  it.effect("delivers the result of every request with its place, and cleans up", () =>
+  eitherWay("delivers the result of every request with its place, and cleans up", (by) =>
     Effect.gen(function*() {
-      const results = yield* eventsOf(TaskService.runAll(prompts(20)))
+      const results = yield* eventsOf(TaskService.runAll(prompts(20), { by }))
       assert.deepStrictEqual(textsOf(results), prompts(20).map(({ prompt }) => `<${prompt}>`))
       const { running, tasks } = yield* Emulator.Emulator
       assert.strictEqual(yield* running, 0)
@@ -70,22 +71,32 @@ describe("runAll", () => {
       assert.strictEqual((yield* tasks).length, 0)
     }).pipe(against(story)))
 
-  it.effect("stops everything when it is interrupted", () =>
+  eitherWay("stops everything when it is interrupted", (by) =>
     Effect.gen(function*() {
-      const { running } = yield* Emulator.Emulator
-      const fiber = yield* Effect.fork(Stream.runDrain(TaskService.runAll(prompts(10))))
+      const { openStreams, running } = yield* Emulator.Emulator
+      const fiber = yield* Effect.fork(Stream.runDrain(TaskService.runAll(prompts(10), { by })))
       yield* TestClock.adjust("60 millis")
       assert.strictEqual(yield* running, 10)
       yield* settle(Fiber.interrupt(fiber))
       assert.strictEqual(yield* running, 0)
+      assert.strictEqual(yield* openStreams, 0)
       assert.strictEqual(yield* count("POST stop"), 10)
     }).pipe(against(story)))
 
-  it.effect("holds every run to the options of a wait", () =>
+  eitherWay("holds every run to the options of a wait", (by) =>
     Effect.gen(function*() {
-      const results = yield* eventsOf(TaskService.runAll(prompts(2), { timeout: "20 millis" }))
+      const results = yield* eventsOf(TaskService.runAll(prompts(2), { by, timeout: "20 millis" }))
       assert.deepStrictEqual(textsOf(results), ["RWKVTimeoutError", "RWKVTimeoutError"])
     }).pipe(against(story)))
+
+  it.effect("listens, though its own progress is reported, unless it is told to look", () =>
+    Effect.gen(function*() {
+      yield* eventsOf(TaskService.runAll(prompts(3), { onProgress: () => Effect.void }))
+      assert.deepStrictEqual([yield* count("GET status"), yield* count("GET stream")], [0, 3])
+      yield* eventsOf(TaskService.runAll(prompts(3), { schedule: Schedule.spaced("10 millis") }))
+      assert.strictEqual(yield* count("GET stream"), 3)
+      assert.isAbove(yield* count("GET status"), 2)
+    }).pipe(against(echo)))
 
   it.effect("refuses what is no number of runs and no list of requests, and sends nothing", () =>
     Effect.gen(function*() {

@@ -16,6 +16,7 @@ import {
   story,
   verbs
 } from "./harness.js"
+import { eitherWay, watches } from "./waits.js"
 
 const { FaultKind } = Emulator
 
@@ -176,14 +177,14 @@ describe("run", () => {
     }).pipe(against(echo)))
 
   for (const how of ["interrupt", "timeout", "failure"] as const) {
-    it.effect(`stops and deletes the task on ${how}`, () =>
+    eitherWay(`stops and deletes the task on ${how}`, (by) =>
       Effect.gen(function*() {
         const emulator = yield* Emulator.Emulator
         if (how === "failure") {
-          yield* emulator.inject({ on: { path: "status" }, kind: FaultKind.Status({ status: 401 }) })
+          yield* emulator.inject({ on: { path: watches[by] }, kind: FaultKind.Status({ status: 401 }) })
         }
         const fiber = yield* Effect.fork(
-          TaskService.run({ prompt: "a" }, how === "timeout" ? { timeout: "200 millis" } : {})
+          TaskService.run({ prompt: "a" }, how === "timeout" ? { by, timeout: "200 millis" } : { by })
         )
         if (how === "interrupt") {
           yield* TestClock.adjust("200 millis")

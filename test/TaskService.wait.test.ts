@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Fiber, Option, Random, Schedule, TestClock } from "effect"
-import { type Polling, type RWKVError, TaskService } from "effect-rwkv"
+import { type Polling, type RWKVError, type Task, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
 import {
   against,
@@ -16,6 +16,7 @@ import {
   story,
   verbs
 } from "./harness.js"
+import { eitherWay, watches } from "./waits.js"
 
 const { FaultKind } = Emulator
 
@@ -43,7 +44,7 @@ describe("wait", () => {
       expect(yield* count("GET get_result")).toBe(1)
     }).pipe(against(story)))
 
-  it.effect("by default polls soon, then less and less often, up to twice a second, jittered by Random", () =>
+  it.effect("without a schedule polls soon, then less and less often, up to twice a second, jittered by Random", () =>
     Effect.gen(function*() {
       const task = yield* TaskService.create({ prompt: "a" })
       const times: Array<number> = []
@@ -87,30 +88,34 @@ describe("wait", () => {
       expect((yield* held(task.id))?.status).toBe(2)
     }).pipe(against(story)))
 
-  it.effect("F58 the timeout ends a poll that hangs, at the limit", () =>
-    Effect.gen(function*() {
-      const emulator = yield* Emulator.Emulator
-      const task = yield* TaskService.create({ prompt: "a" })
-      yield* emulator.inject({ on: { path: "status" }, kind: FaultKind.Hang({ executed: true }) })
-      const fiber = yield* Effect.fork(Effect.flip(task.wait({ timeout: "10 seconds" })))
-      yield* TestClock.adjust("9999 millis")
-      expect(Option.isNone(yield* Fiber.poll(fiber))).toBe(true)
-      yield* TestClock.adjust("1 millis")
-      expect(yield* Fiber.join(fiber)).toMatchObject({
-        _tag: "RWKVTimeoutError",
-        kind: "wait",
-        limit: Duration.seconds(10)
-      })
-      expect(yield* count("POST stop")).toBe(0)
-    }).pipe(against(story)))
+  for (const path of ["what it watches", "get_result"]) {
+    eitherWay(`F58 the timeout ends a wait that hangs, at the limit: ${path}`, (by) =>
+      Effect.gen(function*() {
+        const emulator = yield* Emulator.Emulator
+        const task = yield* TaskService.create({ prompt: "a" })
+        const on = { path: path === "get_result" ? path : watches[by] }
+        yield* emulator.inject({ on, kind: FaultKind.Hang({ executed: true }) })
+        const fiber = yield* Effect.fork(Effect.flip(task.wait({ by, timeout: "4 seconds" })))
+        yield* TestClock.adjust("3999 millis")
+        expect(Option.isNone(yield* Fiber.poll(fiber))).toBe(true)
+        yield* TestClock.adjust("1 millis")
+        expect(yield* Fiber.join(fiber)).toMatchObject({
+          _tag: "RWKVTimeoutError",
+          kind: "wait",
+          limit: Duration.seconds(4)
+        })
+        expect(yield* count("POST stop")).toBe(0)
+      }).pipe(against(story)))
+  }
 
-  it.effect("F59 rides out five polls that fail", () =>
+  eitherWay("F59 rides out five requests that fail", (by) =>
     Effect.gen(function*() {
       const emulator = yield* Emulator.Emulator
       const task = yield* TaskService.create({ prompt: "hello" })
-      yield* emulator.inject({ on: { path: "status" }, times: 3, kind: FaultKind.Status({ status: 502 }) })
-      yield* emulator.inject({ on: { path: "status" }, times: 2, kind: FaultKind.Reset({ executed: false }) })
-      expect((yield* settle(task.wait(), "100 millis")).text).toBe("<hello>")
+      const on = { path: watches[by] }
+      yield* emulator.inject({ on, times: 3, kind: FaultKind.Status({ status: 502 }) })
+      yield* emulator.inject({ on, times: 2, kind: FaultKind.Reset({ executed: false }) })
+      expect((yield* settle(task.wait({ by }), "100 millis")).text).toBe("<hello>")
     }).pipe(against(echo)))
 
   it.effect("goes on after a poll that took the whole request timeout", () =>
@@ -118,79 +123,85 @@ describe("wait", () => {
       const emulator = yield* Emulator.Emulator
       const task = yield* TaskService.create({ prompt: "hello" })
       yield* emulator.inject({ on: { path: "status" }, kind: FaultKind.Hang({ executed: false }) })
-      expect((yield* settle(task.wait(), "1 second")).text).toBe("<hello>")
+      expect((yield* settle(task.wait({ by: "polling" }), "1 second")).text).toBe("<hello>")
     }).pipe(against(echo)))
 
-  it.effect("F60 fails with TaskNotFoundError when the task is deleted meanwhile", () =>
+  eitherWay("F60 fails with TaskNotFoundError when the task is deleted meanwhile", (by) =>
     Effect.gen(function*() {
       const task = yield* TaskService.create({ prompt: "a" })
-      for (const by of ["polling", "subscription"] as const) {
-        const fiber = yield* Effect.fork(Effect.flip(task.wait({ by })))
-        yield* TestClock.adjust("100 millis")
-        if (by === "polling") yield* task.delete()
-        expect((yield* settle(Fiber.join(fiber)))._tag).toBe("TaskNotFoundError")
-        if (by === "polling") expect(yield* count("GET get_result")).toBe(0)
-      }
+      const fiber = yield* Effect.fork(Effect.flip(task.wait({ by })))
+      yield* TestClock.adjust("100 millis")
+      yield* task.delete()
+      const error = yield* settle(Fiber.join(fiber))
+      expect(error).toMatchObject({ _tag: "TaskNotFoundError", taskId: task.id, operation: "TaskService.wait" })
+      expect((yield* failureOf(task.wait({ by })))._tag).toBe("TaskNotFoundError")
     }).pipe(against(story)))
 
-  for (const by of ["polling", "subscription"] as const) {
-    it.effect(`F61 by ${by} fails with the text so far when this program stopped the task`, () =>
-      Effect.gen(function*() {
-        const task = yield* TaskService.create({ prompt: "a" })
-        const fiber = yield* Effect.fork(Effect.flip(task.wait({ by })))
-        yield* TestClock.adjust("120 millis")
-        yield* settle(task.stop())
-        const error = yield* settle(Fiber.join(fiber))
-        expect(error).toMatchObject({ _tag: "TaskCancelledError", taskId: task.id, text: yield* serverText(task.id) })
-        expect(error._tag === "TaskCancelledError" && error.text.length).toBeGreaterThan(32)
-        expect((yield* failureOf(TaskService.wait(task.id)))._tag).toBe("TaskCancelledError")
-      }).pipe(against(story)))
+  eitherWay("F61 fails with the text so far when this program stopped the task", (by) =>
+    Effect.gen(function*() {
+      const task = yield* TaskService.create({ prompt: "a" })
+      const fiber = yield* Effect.fork(Effect.flip(task.wait({ by })))
+      yield* TestClock.adjust("120 millis")
+      yield* settle(task.stop())
+      const error = yield* settle(Fiber.join(fiber))
+      expect(error).toMatchObject({ _tag: "TaskCancelledError", taskId: task.id, text: yield* serverText(task.id) })
+      expect(error._tag === "TaskCancelledError" && error.text.length).toBeGreaterThan(32)
+      expect((yield* failureOf(TaskService.wait(task.id, { by })))._tag).toBe("TaskCancelledError")
+    }).pipe(against(story)))
 
-    it.effect(`F62 by ${by} returns the whole text though the task is finished before its last tokens`, () =>
+  eitherWay(
+    "F62 returns the whole text though the task is finished before its last tokens",
+    (by) =>
       Effect.gen(function*() {
         const task = yield* TaskService.create({ prompt: "a" })
         const result = yield* settle(task.wait({ by }))
         expect(result).toMatchObject({ text: long, finished: true, taskId: task.id })
         expect(Duration.toMillis(result.generationTime)).toBeGreaterThan(0)
-      }).pipe(against({ ...story, lateTokens: "60 millis" })))
+      }).pipe(against({ ...story, lateTokens: "60 millis" }))
+  )
+
+  const look = { schedule: Schedule.spaced("100 millis"), onProgress: () => Effect.void }
+  const choices: ReadonlyArray<readonly [what: string, options: Task.WaitOptions | undefined, looks: boolean]> = [
+    ["listens by default", undefined, false],
+    ["listens under a timeout", { timeout: "1 minute" }, false],
+    ["looks if told when", { schedule: look.schedule }, true],
+    ["looks if told to say how far it is", { onProgress: look.onProgress }, true],
+    ["looks if told so", { by: "polling" }, true],
+    ["listens if told so, whatever else it was told", { ...look, by: "subscription" }, false]
+  ]
+  for (const [what, options, looks] of choices) {
+    it.effect(`${what}, and so does run`, () =>
+      Effect.gen(function*() {
+        const { clearRequests } = yield* Emulator.Emulator
+        const task = yield* TaskService.create({ prompt: "hello" })
+        for (const wait of [task.wait(options), TaskService.run({ prompt: "hello" }, options)]) {
+          yield* clearRequests
+          expect((yield* settle(wait)).text).toBe("<hello>")
+          expect((yield* count("GET status")) > 0).toBe(looks)
+          expect(yield* count("GET stream")).toBe(looks ? 0 : 1)
+        }
+      }).pipe(against(echo)))
   }
 
-  it.effect("by subscription asks for no status", () =>
+  eitherWay("names itself in errors, and obeys the timeout", (by) =>
     Effect.gen(function*() {
-      const task = yield* TaskService.create({ prompt: "hello" })
-      expect((yield* settle(task.wait({ by: "subscription" }))).text).toBe("<hello>")
-      expect(yield* count("GET status")).toBe(0)
-    }).pipe(against(echo)))
-
-  it.effect("by subscription names itself in errors, and obeys the timeout", () =>
-    Effect.gen(function*() {
-      expect(yield* failureOf(TaskService.wait("TMP_none", { by: "subscription" }))).toMatchObject({
+      expect(yield* failureOf(TaskService.wait("TMP_none", { by }))).toMatchObject({
         _tag: "TaskNotFoundError",
         operation: "TaskService.wait"
       })
       const task = yield* TaskService.create({ prompt: "a" })
-      expect(yield* failureOf(task.wait({ by: "subscription", timeout: "100 millis" }))).toMatchObject({
+      expect(yield* failureOf(task.wait({ by, timeout: "100 millis" }))).toMatchObject({
         _tag: "RWKVTimeoutError",
         kind: "wait"
       })
     }).pipe(against(story)))
 
-  it.effect("a task without tokens has an empty text and no time of 1.78e9 seconds", () =>
+  eitherWay("a task without tokens has an empty text and no time of 1.78e9 seconds", (by) =>
     Effect.gen(function*() {
       const task = yield* TaskService.create({ prompt: "a", maxTokens: 0 })
-      const result = yield* settle(task.wait())
+      const result = yield* settle(task.wait({ by }))
       expect(result).toMatchObject({ text: "", finished: true })
       expect(Duration.toSeconds(result.generationTime)).toBeLessThan(1e9)
-    }).pipe(against(story)))
-
-  it.effect("interrupting it leaves the task alone", () =>
-    Effect.gen(function*() {
-      const task = yield* TaskService.create({ prompt: "a" })
-      const fiber = yield* Effect.fork(task.wait())
-      yield* TestClock.adjust("100 millis")
-      yield* Fiber.interrupt(fiber)
-      expect(yield* count("POST stop")).toBe(0)
-      expect((yield* settle(task.wait())).text).toBe(long)
     }).pipe(against(story)))
 })
 

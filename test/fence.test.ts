@@ -110,20 +110,54 @@ const verbs = Effect.gen(function*() {
 })
 
 describe("requests that a verb costs", () => {
+  it.effect("run, however long: one to create, one to listen, one to read, one to clean up", () =>
+    Effect.gen(function*() {
+      const { text } = yield* passing(TaskService.run(request(5)))
+      expect(text).toHaveLength(5 * 640)
+      expect(yield* verbs).toEqual(["tmp", "stream", "get_result", "delete"])
+    }).pipe(Effect.provide(live(5))))
+
+  it.effect("run of a task that waits 14 seconds for its turn: one question for each 5 of them", () =>
+    Effect.gen(function*() {
+      const first = yield* passing(TaskService.create(request(14)))
+      yield* passing(TaskService.run(request(1)))
+      expect(yield* verbs).toEqual(["tmp", "tmp", "stream", "status", "status", "get_result", "delete"])
+      yield* passing(first.wait())
+    }).pipe(Effect.provide(Layer.provideMerge(
+      RWKV.layer(),
+      Emulator.layer({ reply: () => "x".repeat(14 * 640), maxBatchSize: 1 })
+    ))))
+
+  it.effect("a task that is waited for: one to create, one to listen, one to read", () =>
+    Effect.gen(function*() {
+      const task = yield* passing(TaskService.create(request(3)))
+      yield* passing(task.wait())
+      expect(yield* verbs).toEqual(["tmp", "stream", "get_result"])
+    }).pipe(Effect.provide(live(3))))
+
   it.effect("run of a task of 3 seconds, by polling", () =>
     Effect.gen(function*() {
-      const { text } = yield* passing(TaskService.run(request(3)))
+      const { text } = yield* passing(TaskService.run(request(3), { by: "polling" }))
       expect(text).toHaveLength(3 * 640)
       const all = yield* verbs
       expect(all.filter((verb) => verb !== "status")).toEqual(["tmp", "get_result", "delete"])
       expect(all.length).toBeLessThanOrEqual(requestsOfRun)
     }).pipe(Effect.provide(live(3))))
 
-  it.effect("run by subscription, however long", () =>
+  it.effect("runAll: four for each run, however many are reported", () =>
     Effect.gen(function*() {
-      yield* passing(TaskService.run(request(5), { by: "subscription" }))
-      expect(yield* verbs).toEqual(["tmp", "stream", "get_result", "delete"])
-    }).pipe(Effect.provide(live(5))))
+      const [runs, seconds] = [20, 2]
+      const requests = Array.from({ length: runs }, () => request(seconds))
+      const results = TaskService.runAll(requests, { onProgress: () => Effect.void })
+      expect(yield* passing(Stream.runCount(Stream.filter(results, ({ result }) => result._tag === "Right")))).toBe(
+        runs
+      )
+      const all = yield* verbs
+      for (const verb of ["tmp", "stream", "get_result", "delete"]) {
+        expect(all.filter((each) => each === verb)).toHaveLength(runs)
+      }
+      expect(all).toHaveLength(4 * runs)
+    }).pipe(Effect.provide(live(2))))
 
   it.effect("a stream: one to create, one to listen, one to check, one to clean up", () =>
     Effect.gen(function*() {

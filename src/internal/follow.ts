@@ -78,6 +78,7 @@ export const follow = <A>(
   Effect.gen(function*() {
     const { fromToken, operation, taskId } = subject
     const reads = retry.reads(policy.retry)
+    const asks = policy.patient === true ? retry.polls(policy.retry) : reads
     const runtime = yield* Start.runtime
     const clock = yield* Effect.clock
     const now = () => clock.unsafeCurrentTimeMillis()
@@ -276,7 +277,7 @@ export const follow = <A>(
         const silent = now() - quietSince >= patience
         const rest = progress + Duration.toMillis(policy.stallTimeout) - now()
         const late = rest <= 0
-        const answer = yield* Effect.either(reads(http.status(taskId, { operation }))).pipe(
+        const answer = yield* Effect.either(asks(http.status(taskId, { operation }))).pipe(
           Effect.timeoutOption(Math.max(1000, rest))
         )
         if (Option.isNone(answer)) {
@@ -292,14 +293,15 @@ export const follow = <A>(
         const { generatedTokens, status } = answer.value.right
         const moved = tokens !== -1 && generatedTokens !== tokens
         tokens = generatedTokens
-        if (moved || policy.patient === true) progress = now()
+        const queued = policy.patient === true && (status === "Prefill" || status === "Ready")
+        if (moved || queued) progress = now()
         if (status === "Finished") {
           witnessed = false
           return yield* finish()
         }
         // The task generates and this connection tells nothing: another one will. Forks count each other's tokens.
         if (moved && silent && alone()) return yield* reconnect()
-        if (late && !moved && policy.patient !== true) return yield* stalled()
+        if (late && !moved && !queued) return yield* stalled()
       })
 
     /** Takes frames in one go, up to the first that asks for a step. */

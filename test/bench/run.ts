@@ -1,5 +1,5 @@
 /**
- * `npm run bench`: measures, prints the table, writes `results.json` and draws `results.svg`.
+ * `npm run bench`: measures, prints the tables, writes `results.json`, draws `results.svg` and puts the figures into the README.
  *
  *   npx tsx test/bench/run.ts [--quick] [--case text] [--json file]
  *
@@ -7,15 +7,16 @@
  * Every client runs in a process of its own, in turn with the others; figures are medians of the rounds, ratios are of one
  * round each. Nothing is compared with another run.
  */
-import { writeFileSync } from "node:fs"
+import { readFileSync, writeFileSync } from "node:fs"
 import { cpus } from "node:os"
 import { parseArgs } from "node:util"
 import { cases, clients } from "./cases.js"
 import { cold, type ColdRow } from "./cold.js"
 import { draw } from "./draw.js"
+import { withFigures } from "./markdown.js"
 import { measure, type Pool, type Row } from "./measure.js"
 import { startServer } from "./process.js"
-import { bench, compile, install, python, say, versionOf } from "./setup.js"
+import { bench, compile, install, python, root, say, versionOf } from "./setup.js"
 import { coldTable, table } from "./table.js"
 
 const { values } = parseArgs({
@@ -69,6 +70,11 @@ const file = values.json ?? (values.case === undefined && !values.quick ? `${ben
 if (file !== undefined) {
   writeFileSync(file, `${JSON.stringify(results, undefined, 2)}\n`)
   writeFileSync(file.replace(/(\.json)?$/, ".svg"), draw(rows, `${process.version}, ${machine.cpus} cores`))
+}
+if (file === `${bench}results.json`) {
+  const readme = `${root}README.md`
+  const where = `Node ${machine.node}, ${machine.cpus} cores, effect ${versions["effect"]}`
+  writeFileSync(readme, withFigures(readFileSync(readme, "utf8"), rows, coldRows, where))
 }
 say(
   `\n${Math.round((performance.now() - begun) / 1000)} s; ${file === undefined ? "not written" : `written to ${file}`}`

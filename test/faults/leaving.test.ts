@@ -21,6 +21,7 @@ import {
   type Transport,
   verbs
 } from "./support/program.js"
+import { eitherWay, watches } from "../waits.js"
 
 const endless: Emulator.Options = { reply: () => ({ tokens: ["a", "b"], end: "loop" }), prefillPerToken: "100 millis" }
 
@@ -167,44 +168,45 @@ describe("leaving and waiting", () => {
     }).pipe(against(deaf), Logger.withMinimumLogLevel(LogLevel.Debug), Effect.provide(logged(lines)))
   })
 
-  it.effect("F58 wait times out while a poll hangs", () =>
+  eitherWay("F58 wait times out while a request hangs", (by) =>
     Effect.gen(function*() {
-      const task = yield* TaskService.create(request)
-      yield* inject({ on: { path: "/status" }, times: Infinity, kind: FaultKind.Hang({ executed: false }) })
+      const task = yield* TaskService.create({ ...request, maxTokens: 40_000 })
+      yield* inject({ on: { path: watches[by] }, times: Infinity, kind: FaultKind.Hang({ executed: false }) })
       const begun = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
-      expect(yield* failure(task.wait({ timeout: "7 seconds" }))).toMatchObject({ kind: "wait" })
+      expect(yield* failure(task.wait({ by, timeout: "7 seconds" }))).toMatchObject({ kind: "wait" })
       expect((yield* Effect.clockWith((clock) => clock.currentTimeMillis)) - begun).toBe(7000)
+      expect(yield* openStreams).toBe(0)
     }).pipe(against(endless)))
 
-  it.effect("F59 five polls in a row fail, then work", () =>
+  eitherWay("F59 five requests in a row fail, then work", (by) =>
     Effect.gen(function*() {
       const task = yield* TaskService.create(request)
-      yield* inject({ on: { path: "/status" }, times: 5, kind: FaultKind.Status({ status: 502, body: "<html>" }) })
-      expect((yield* task.wait()).text).toBe(long)
+      yield* inject({ on: { path: watches[by] }, times: 5, kind: FaultKind.Status({ status: 502, body: "<html>" }) })
+      expect((yield* task.wait({ by })).text).toBe(long)
     }).pipe(against(says(long))))
 
-  it.effect("F60 wait on a task deleted meanwhile", () =>
+  eitherWay("F60 wait on a task deleted meanwhile", (by) =>
     Effect.gen(function*() {
       const task = yield* TaskService.create(request)
-      const fiber = yield* Effect.fork(Effect.flip(task.wait()))
+      const fiber = yield* Effect.fork(Effect.flip(task.wait({ by })))
       yield* Effect.sleep("300 millis")
       yield* task.delete()
       expect(yield* fiber).toMatchObject({ _tag: "TaskNotFoundError", taskId: task.id })
     }).pipe(against(endless)))
 
-  it.effect("F61 wait on a task this program stopped", () =>
+  eitherWay("F61 wait on a task this program stopped", (by) =>
     Effect.gen(function*() {
       const task = yield* TaskService.create(request)
-      const fiber = yield* Effect.fork(Effect.flip(task.wait()))
+      const fiber = yield* Effect.fork(Effect.flip(task.wait({ by })))
       yield* Effect.sleep("300 millis")
       yield* task.stop()
       const error = yield* fiber
       expect(error).toMatchObject({ _tag: "TaskCancelledError", text: expect.stringMatching(/^(ab)+/) })
     }).pipe(against(endless)))
 
-  it.effect("F62 finished with the last tokens missing at the first read", () =>
+  eitherWay("F62 finished with the last tokens missing at the first read", (by) =>
     Effect.gen(function*() {
-      expect((yield* TaskService.run(request)).text).toBe(long)
+      expect((yield* TaskService.run(request, { by })).text).toBe(long)
     }).pipe(against({ reply: () => long, lateTokens: "150 millis" })))
 
   it.effect("F63 continue on a ready, running or evicted task; fork of a running one", () =>
