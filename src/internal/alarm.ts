@@ -46,12 +46,14 @@ const make = (clock: Clock.Clock): Alarm => {
     if (until >= wakes) return
     rest()
     wakes = until
-    sleeper = Runtime.runFork(runtime)(
+    const fiber = Runtime.runFork(runtime)(
       Effect.map(
         clock.sleep(Duration.millis(Math.max(0, until - clock.unsafeCurrentTimeMillis()))),
         () => ring(runtime)
       )
     )
+    // A clock may need no time for none: then what rang has seen to the rest.
+    if (fiber.unsafePoll() === null) sleeper = fiber
   }
   return {
     set: (runtime, reminder) => {

@@ -42,6 +42,7 @@ interface Readable {
   readonly read: () => unknown
   readonly destroy: () => unknown
   readonly destroyed?: boolean
+  readonly readableDidRead?: boolean
   readonly errored?: unknown
 }
 
@@ -63,7 +64,8 @@ const careful = (sink: Sink): Sink => {
     Either.match(Either.try(tell), {
       onLeft: (defect) => {
         over = true
-        sink.fail(Cause.die(defect))
+        // Who made a mistake with bytes may make it here too.
+        Either.try(() => sink.fail(Cause.die(defect)))
       },
       onRight: none
     })
@@ -88,7 +90,8 @@ const readNode = (body: Readable): Read => (sink) => {
   const next = () => {
     // All that the parser found in one go comes as one piece.
     for (let bytes = paused ? null : body.read(); bytes !== null; bytes = paused ? null : body.read()) {
-      if (bytes instanceof Uint8Array) sink.bytes(bytes)
+      if (ArrayBuffer.isView(bytes)) sink.bytes(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+      else sink.fail(Cause.fail(new TypeError("a body that is not bytes")))
     }
   }
   body.on("readable", next)
@@ -138,17 +141,20 @@ const readWeb = (body: ReadableStream<Uint8Array>): Read => (sink) => {
   }
 }
 
-/** How an answer is read without its Stream, if it is one of the platform's own. */
-const directly = (response: HttpClientResponse.HttpClientResponse): Read | undefined => {
+/** The body of the platform's own answers. */
+const bodyOf = (response: HttpClientResponse.HttpClientResponse): unknown => {
   if (!Object.hasOwn(response, "source") || !hasProperty(response, "source")) return undefined
   const { source } = response
-  if (isReadable(source)) return readNode(source)
-  if (!hasProperty(source, "body")) return undefined
-  const { body } = source
-  if (isReadable(body)) return readNode(body)
-  if (isWebStream(body) && !body.locked) return readWeb(body)
-  return undefined
+  return isReadable(source) ? source : hasProperty(source, "body") ? source.body : undefined
 }
+
+/** Whether a client of the program's own has read it: then the platform remembers what it said. */
+const isUsed = (body: unknown): boolean =>
+  isReadable(body) ? body.readableDidRead === true : isWebStream(body) && body.locked
+
+/** How a body is read without the Stream over it. */
+const directly = (body: unknown): Read | undefined =>
+  isUsed(body) ? undefined : isReadable(body) ? readNode(body) : isWebStream(body) ? readWeb(body) : undefined
 
 /** An answer without a body is an empty one. */
 const streamOf = (response: HttpClientResponse.HttpClientResponse): Stream.Stream<Uint8Array, unknown> =>
@@ -168,7 +174,7 @@ export const read = (
 ): Effect.Effect<Reading, never, Scope.Scope> =>
   Effect.suspend(() => {
     const sink = careful(listener)
-    const direct = directly(response)
+    const direct = directly(bodyOf(response))
     if (direct !== undefined) return Effect.succeed(direct(sink))
     const open = Effect.unsafeMakeLatch(true)
     return streamOf(response).pipe(
@@ -176,6 +182,8 @@ export const read = (
         sink.bytes(bytes)
         return open.await
       }),
+      // What breaks in a Stream that others made is no mistake of ours.
+      Effect.catchAllDefect(Effect.fail),
       Effect.matchCause({ onFailure: sink.fail, onSuccess: sink.end }),
       Effect.forkScoped,
       Effect.as({
@@ -210,11 +218,18 @@ export const text = <E>(
       return size <= limit
     }
     const whole = () => text + utf8.decode()
-    const direct = directly(response)
+    const body = bodyOf(response)
+    if (isUsed(body)) {
+      return response.text.pipe(
+        Effect.mapError(({ cause }) => cause),
+        Effect.filterOrFail((text) => text.length <= limit, tooLarge)
+      )
+    }
+    const direct = directly(body)
     return direct === undefined
-      ? Effect.flatMap(
-        Stream.runForEachWhile(streamOf(response), (bytes) => Effect.sync(() => take(bytes))),
-        () => size <= limit ? Effect.sync(whole) : Effect.fail(tooLarge())
+      ? Stream.runForEachWhile(streamOf(response), (bytes) => Effect.sync(() => take(bytes))).pipe(
+        Effect.catchAllDefect(Effect.fail),
+        Effect.flatMap(() => size <= limit ? Effect.sync(whole) : Effect.fail(tooLarge()))
       )
       : Effect.async<string, unknown>((resume) => {
         const reading = direct(careful({

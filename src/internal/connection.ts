@@ -99,20 +99,18 @@ export const connect = <E>(feed: Feed<E>): Effect.Effect<Connection<E>> =>
   })
 
 /**
- * Waits for the next signal.
+ * Waits for the next signal, which is taken when the fiber goes on: an interrupted one takes nothing.
  *
  * @internal
  */
-export const take = <E>({ listen, poll }: Connection<E>): Effect.Effect<Signal<E>> =>
+export const take = <E>(connection: Connection<E>): Effect.Effect<Signal<E>> =>
   Effect.suspend(() => {
-    const signal = poll()
+    const signal = connection.poll()
     return signal !== undefined ? Effect.succeed(signal) : Effect.async<Signal<E>>((resume) => {
-      const deaf = () => listen(() => {})
-      listen(() => {
-        const signal = poll()
-        if (signal === undefined) return
+      const deaf = () => connection.listen(() => {})
+      connection.listen(() => {
         deaf()
-        resume(Effect.succeed(signal))
+        resume(take(connection))
       })
       return Effect.sync(deaf)
     })

@@ -163,7 +163,8 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
     )
   }
 
-  const attach = <A>(
+  /** Without a span: for those who have one. */
+  const listen = <A>(
     { fromToken, operation, options, taskId }: {
       readonly operation: string
       readonly options: FollowOptions & { readonly patient?: boolean }
@@ -172,28 +173,27 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
     },
     telling: Telling<A>
   ): Opening<A, RWKVError> =>
-    tracedScoped(
-      operation,
-      Effect.gen(function*() {
-        yield* lifetime.usable(operation)
-        const chosen = yield* settings(operation, options)
-        const farewell = (finished: boolean) =>
-          lifetime.release({
-            operation,
-            taskId,
-            stop: !finished && options.onInterrupt === "stop",
-            delete: false,
-            within: chosen.stopTimeout
-          })
-        return yield* Effect.uninterruptible(follow(
-          http,
-          lifetime,
-          { operation, taskId, prefillTime: undefined, opened: undefined, run: undefined, fromToken },
-          { ...chosen, patient: options.patient, farewell },
-          telling
-        ))
-      })
-    )
+    Effect.gen(function*() {
+      yield* lifetime.usable(operation)
+      const chosen = yield* settings(operation, options)
+      const farewell = (finished: boolean) =>
+        lifetime.release({
+          operation,
+          taskId,
+          stop: !finished && options.onInterrupt === "stop",
+          delete: false,
+          within: chosen.stopTimeout
+        })
+      return yield* Effect.uninterruptible(follow(
+        http,
+        lifetime,
+        { operation, taskId, prefillTime: undefined, opened: undefined, run: undefined, fromToken },
+        { ...chosen, patient: options.patient, farewell },
+        telling
+      ))
+    })
 
-  return { attach, launch }
+  const attach: typeof listen = (run, telling) => tracedScoped(run.operation, listen(run, telling))
+
+  return { attach, launch, listen }
 }

@@ -32,7 +32,7 @@ const encodeFork = validate.encoder(Generation.ForkRequest)
 /** @internal */
 export const make = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Service) => {
   const guards = Guards.make(http, ledger, config.retry)
-  const { attach, launch } = Launch.make(http, ledger.lifetime, config)
+  const { attach, launch, listen } = Launch.make(http, ledger.lifetime, config)
   const reads = retry.reads(config.retry)
 
   const explain = (id: string) => (error: RWKVError) =>
@@ -232,7 +232,7 @@ export const make = (http: HttpService, config: RWKVConfig.Service, ledger: Ledg
       const recording = ledger.recordings.get(taskId)
       if (recording !== undefined) return Deferred.await(recording.result)
       const options = { idleTimeout: "5 seconds", patient: true } as const
-      return Effect.scoped(Effect.flatMap(attach({ operation, options, taskId, fromToken: 0 }, ends), last))
+      return Effect.scoped(Effect.flatMap(listen({ operation, options, taskId, fromToken: 0 }, ends), last))
     })
 
   return { continueSharing, continued, created, ended, fork, forked, subscribed }

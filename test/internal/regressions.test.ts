@@ -1,0 +1,112 @@
+/** Mistakes that were made once. */
+import { HttpClient } from "@effect/platform"
+import { NodeHttpClient } from "@effect/platform-node"
+import { describe, expect, it } from "@effect/vitest"
+import { type Clock, Duration, Effect, Fiber, Stream, Supervisor } from "effect"
+import { Polling, StreamService, TaskService } from "effect-rwkv"
+import { Readable } from "node:stream"
+import { runInNewContext } from "node:vm"
+import * as alarm from "../../src/internal/alarm.js"
+import { connect, type Signal, take } from "../../src/internal/connection.js"
+import * as Start from "../../src/internal/start.js"
+import * as Virtual from "../faults/support/clock.js"
+import * as Tcp from "../faults/support/tcp.js"
+import { bytesOf, reading, turns, withSource } from "./support/sources.js"
+
+describe("a client that reads answers itself", () => {
+  for (const [name, http] of [...Tcp.https, ["node:http", NodeHttpClient.layer] as const]) {
+    it.live(`may read their text before the SDK does (${name})`, () =>
+      Effect.gen(function*() {
+        const server = yield* Tcp.serve(Tcp.task("text"))
+        const info = yield* TaskService.status(Tcp.id).pipe(Tcp.client(server, http, {
+          transformClient: HttpClient.tap((response) => Effect.ignore(response.text))
+        }))
+        expect(info.status).toBe("Finished")
+      }).pipe(Effect.scoped))
+
+    it.live(`is told by type that nothing is left of a stream that it has read (${name})`, () =>
+      Effect.gen(function*() {
+        const server = yield* Tcp.serve(Tcp.task("text"))
+        const error = yield* Effect.flip(Stream.runDrain(StreamService.subscribe(Tcp.id))).pipe(
+          Tcp.client(server, http, {
+            transformClient: HttpClient.tap((response) => Effect.ignore(response.text)),
+            retry: Polling.noRetry
+          })
+        )
+        expect(error._tag).toMatch(/^(RWKVConnectionError|StreamTruncatedError)$/)
+      }).pipe(Effect.scoped))
+  }
+})
+
+describe("bodies", () => {
+  it.scoped("of another realm are bytes all the same", () =>
+    Effect.gen(function*() {
+      const body = new Readable({ objectMode: true, read: () => {} })
+      const told = yield* reading(withSource(body))
+      body.push(runInNewContext("Uint8Array.of(1, 2, 3)"))
+      body.push(null)
+      yield* turns
+      expect(bytesOf(told)).toEqual([1, 2, 3])
+    }))
+
+  it.scoped("that are text fail", () =>
+    Effect.gen(function*() {
+      const body = new Readable({ read: () => {} }).setEncoding("utf8")
+      const told = yield* reading(withSource(body))
+      body.push("text")
+      yield* turns
+      expect(told.ends).toHaveLength(1)
+      expect(bytesOf(told)).toEqual([])
+    }))
+
+  it.scoped("whose listener makes mistakes wherever it is called do not end the process", () =>
+    Effect.gen(function*() {
+      const body = new Readable({ read: () => {} })
+      let uncaught = 0
+      const count = () => {
+        uncaught++
+      }
+      process.prependListener("uncaughtException", count)
+      const fail = () => {
+        throw new Error("mistake")
+      }
+      yield* reading(withSource(body), { bytes: fail, fail })
+      body.push(Uint8Array.of(1))
+      yield* turns
+      process.off("uncaughtException", count)
+      expect(uncaught).toBe(0)
+    }))
+})
+
+it.effect("a take that is interrupted with a signal in hand leaves it there", () =>
+  Effect.gen(function*() {
+    let say: (signal: Signal<never>) => void = () => {}
+    const connection = yield* connect<never>((heard) => {
+      say = heard
+      return Effect.succeed({ pause: () => {}, resume: () => {}, close: Effect.void })
+    })
+    const fiber = yield* Effect.fork(take(connection))
+    yield* Effect.repeatN(Effect.yieldNow(), 10)
+    say({ _tag: "Ended" })
+    fiber.unsafeInterruptAsFork(fiber.id())
+    yield* Fiber.await(fiber)
+    expect(connection.unread()).toBe(true)
+  }))
+
+it.effect("a reminder that rings at once may set the next and take it back: nothing sleeps on", () =>
+  Effect.gen(function*() {
+    const clock: Clock.Clock = {
+      ...Virtual.make(),
+      // As the TestClock.
+      sleep: (duration) => Duration.toMillis(duration) === 0 ? Effect.void : Effect.never
+    }
+    const supervisor = yield* Supervisor.track
+    const runtime = yield* Effect.supervised(Start.runtime, supervisor)
+    let unset = () => {}
+    alarm.after(runtime, clock, 0, () => {
+      unset = alarm.after(runtime, clock, 3_600_000, () => {})
+    })
+    unset()
+    yield* Effect.repeatN(Effect.yieldNow(), 10)
+    expect(yield* supervisor.value).toEqual([])
+  }))
