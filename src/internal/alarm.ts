@@ -9,7 +9,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
-import * as Runtime from "effect/Runtime"
 
 interface Reminder {
   readonly at: number
@@ -17,51 +16,57 @@ interface Reminder {
 }
 
 interface Alarm {
-  readonly set: <R>(runtime: Runtime.Runtime<R>, reminder: Reminder) => void
-  readonly unset: (reminder: Reminder) => void
+  readonly set: (millis: number, ring: () => void) => () => void
 }
+
+/** A sleeper that is so late will never come: the timers of its runtime were exchanged, as tests do. */
+const lost = 100
+
+/** Milliseconds that sums of fractions may be off by: to sleep for less would be to sleep for ever. */
+const blur = 0.01
 
 const make = (clock: Clock.Clock): Alarm => {
   const reminders = new Set<Reminder>()
   let sleeper: Fiber.RuntimeFiber<void> | undefined
   let wakes = Infinity
+  /** Milliseconds that no change of the date moves. */
+  const now = () => Number(clock.unsafeCurrentTimeNanos() / 1000n) / 1000
   const rest = () => {
-    sleeper?.unsafeInterruptAsFork(FiberId.none)
+    const fiber = sleeper
     sleeper = undefined
     wakes = Infinity
+    fiber?.unsafeInterruptAsFork(FiberId.none)
   }
-  const ring = <R>(runtime: Runtime.Runtime<R>) => {
+  const ring = () => {
     sleeper = undefined
     wakes = Infinity
-    const due = Array.from(reminders).filter(({ at }) => at <= clock.unsafeCurrentTimeMillis()).sort((a, b) =>
-      a.at - b.at
-    )
+    const time = now()
+    const due = Array.from(reminders).filter(({ at }) => at <= time + blur).sort((a, b) => a.at - b.at)
     for (const reminder of due) {
       if (reminders.delete(reminder)) reminder.ring()
     }
     // What rang may have set the next.
-    sleep(runtime, Array.from(reminders).reduce((first, { at }) => Math.min(first, at), Infinity))
+    sleepOn()
   }
-  const sleep = <R>(runtime: Runtime.Runtime<R>, until: number) => {
-    if (until >= wakes) return
+  const sleepOn = () => sleep(Array.from(reminders).reduce((first, { at }) => Math.min(first, at), Infinity))
+  const sleep = (until: number) => {
+    if (until >= wakes && now() < wakes + lost) return
     rest()
+    if (until === Infinity) return
     wakes = until
-    const fiber = Runtime.runFork(runtime)(
-      Effect.map(
-        clock.sleep(Duration.millis(Math.max(0, until - clock.unsafeCurrentTimeMillis()))),
-        () => ring(runtime)
-      )
-    )
+    // Nobody's: whoever set the first reminder may end, and take its fibers along.
+    const fiber = Effect.runFork(Effect.map(clock.sleep(Duration.millis(Math.max(0, until - now()))), ring))
     // A clock may need no time for none: then what rang has seen to the rest.
     if (fiber.unsafePoll() === null) sleeper = fiber
   }
   return {
-    set: (runtime, reminder) => {
+    set: (millis, ring) => {
+      const reminder = { at: now() + millis, ring }
       reminders.add(reminder)
-      sleep(runtime, reminder.at)
-    },
-    unset: (reminder) => {
-      if (reminders.delete(reminder) && reminders.size === 0) rest()
+      sleep(reminder.at)
+      return () => {
+        if (reminders.delete(reminder) && reminders.size === 0) rest()
+      }
     }
   }
 }
@@ -81,15 +86,5 @@ const alarmOf = (clock: Clock.Clock): Alarm => {
  *
  * @internal
  */
-export const after = <R>(
-  runtime: Runtime.Runtime<R>,
-  clock: Clock.Clock,
-  millis: number,
-  ring: () => void
-): () => void => {
-  if (millis === Infinity) return () => {}
-  const alarm = alarmOf(clock)
-  const reminder = { at: clock.unsafeCurrentTimeMillis() + millis, ring }
-  alarm.set(runtime, reminder)
-  return () => alarm.unset(reminder)
-}
+export const after = (clock: Clock.Clock, millis: number, ring: () => void): () => void =>
+  millis === Infinity ? () => {} : alarmOf(clock).set(millis, ring)

@@ -141,11 +141,11 @@ const readWeb = (body: ReadableStream<Uint8Array>): Read => (sink) => {
   }
 }
 
-/** The body of the platform's own answers. */
+/** The body of the platform's own answers; null if there is none, or the runtime shows none. */
 const bodyOf = (response: HttpClientResponse.HttpClientResponse): unknown => {
   if (!Object.hasOwn(response, "source") || !hasProperty(response, "source")) return undefined
   const { source } = response
-  return isReadable(source) ? source : hasProperty(source, "body") ? source.body : undefined
+  return isReadable(source) ? source : hasProperty(source, "body") ? source.body ?? null : null
 }
 
 /** Whether a client of the program's own has read it: then the platform remembers what it said. */
@@ -219,7 +219,7 @@ export const text = <E>(
     }
     const whole = () => text + utf8.decode()
     const body = bodyOf(response)
-    if (isUsed(body)) {
+    if (body === null || isUsed(body)) {
       return response.text.pipe(
         Effect.mapError(({ cause }) => cause),
         Effect.filterOrFail((text) => text.length <= limit, tooLarge)

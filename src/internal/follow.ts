@@ -77,8 +77,8 @@ export const follow = <A>(
 ): Effect.Effect<Pull<A, RWKVError>, never, Scope.Scope> =>
   Effect.gen(function*() {
     const { fromToken, operation, taskId } = subject
-    const reads = retry.reads(policy.retry)
-    const asks = policy.patient === true ? retry.polls(policy.retry) : reads
+    const patient = policy.patient === true
+    const reads = patient ? retry.polls(policy.retry) : retry.reads(policy.retry)
     const runtime = yield* Start.runtime
     const clock = yield* Effect.clock
     const now = () => clock.unsafeCurrentTimeMillis()
@@ -101,7 +101,7 @@ export const follow = <A>(
     let started = false
     let heard = false
     let finished = false
-    let closed = false
+    let closed = lifetime.closing()
     let left = false
     /** Present after a failure, until there is progress again. */
     let failures: Schedule.ScheduleDriver<unknown, RWKVError> | undefined
@@ -140,7 +140,7 @@ export const follow = <A>(
 
     /** Looks again after so long; what is returned, if called, looks no more. */
     const watch = (rest: number): () => void =>
-      alarm.after(runtime, clock, rest, () => {
+      alarm.after(clock, rest, () => {
         const since = Math.max(asked, Math.min(quietSince, progress))
         const left = pump.waits() ? since + patience - now() : patience
         unwatch = watch(left > 0 ? left : patience)
@@ -277,7 +277,7 @@ export const follow = <A>(
         const silent = now() - quietSince >= patience
         const rest = progress + Duration.toMillis(policy.stallTimeout) - now()
         const late = rest <= 0
-        const answer = yield* Effect.either(asks(http.status(taskId, { operation }))).pipe(
+        const answer = yield* Effect.either(reads(http.status(taskId, { operation }))).pipe(
           Effect.timeoutOption(Math.max(1000, rest))
         )
         if (Option.isNone(answer)) {
@@ -287,13 +287,13 @@ export const follow = <A>(
         if (answer.value._tag === "Left") {
           const error = answer.value.left
           // An evicted task is not found, and still generates into this connection.
-          const lost = late || policy.patient === true && error._tag !== "TaskNotFoundError"
+          const lost = late || patient && error._tag !== "TaskNotFoundError"
           return lost ? yield* truncated(error.message, error) : undefined
         }
         const { generatedTokens, status } = answer.value.right
         const moved = tokens !== -1 && generatedTokens !== tokens
         tokens = generatedTokens
-        const queued = policy.patient === true && (status === "Prefill" || status === "Ready")
+        const queued = patient && (status === "Prefill" || status === "Ready")
         if (moved || queued) progress = now()
         if (status === "Finished") {
           witnessed = false
@@ -367,7 +367,7 @@ export const follow = <A>(
           const error = Option.getOrUndefined(Cause.failureOption(signal.cause))
           if (error === undefined) return Effect.failCause(Cause.stripFailures(signal.cause))
           // Who waited the whole time of a request for nothing has waited long enough.
-          const hopeless = !error.isRetryable || !heard && error._tag === "RWKVTimeoutError"
+          const hopeless = !error.isRetryable || !heard && !patient && error._tag === "RWKVTimeoutError"
           return hopeless ? Effect.fail(interrupted(error)) : again(error, interrupted(error))
         }
         case "Idle":

@@ -45,6 +45,8 @@ export interface Lifetime {
   readonly watch: (effect: Effect.Effect<void>) => Effect.Effect<Fiber.RuntimeFiber<void>>
   /** What the end of the service runs, and waits for; what is returned takes it back. */
   readonly onClosing: (end: Effect.Effect<void>) => () => void
+  /** Whether the service is about to end. */
+  readonly closing: () => boolean
   /** Fails once the service has ended. */
   readonly usable: (operation: string, taskId?: TaskId) => Effect.Effect<void, RWKVConnectionError>
 }
@@ -76,8 +78,7 @@ export const make = (http: HttpClient.Service): Effect.Effect<Lifetime, never, S
     let closing = false
 
     /** Cuts short when the service has ended for so long. */
-    const patiently = (runtime: Runtime.Runtime<never>, cut: () => void) =>
-      alarm.after(runtime, realClock, Duration.toMillis(grace), cut)
+    const patiently = (cut: () => void) => alarm.after(realClock, Duration.toMillis(grace), cut)
 
     /**
      * In a fiber of its own: one that is being interrupted cannot be interrupted again, not even by a time limit. False if the
@@ -94,7 +95,7 @@ export const make = (http: HttpClient.Service): Effect.Effect<Lifetime, never, S
             begun?.fail()
           }
           cuts.add(cut)
-          const unset = closing ? patiently(runtime, cut) : undefined
+          const unset = closing ? patiently(cut) : undefined
           begun = start(runtime, effect, {
             limit: {
               clock: Context.get(fiber.currentDefaultServices, Clock.Clock),
@@ -128,9 +129,9 @@ export const make = (http: HttpClient.Service): Effect.Effect<Lifetime, never, S
         }))
       )
     yield* Effect.addFinalizer((exit) =>
-      Effect.withFiberRuntime((fiber) => {
+      Effect.suspend(() => {
         closing = true
-        const unset = patiently(runtimeOf(fiber, fiber.currentContext), () => cuts.forEach((cut) => cut()))
+        const unset = patiently(() => cuts.forEach((cut) => cut()))
         return detached(ended, grace).pipe(
           Effect.zipRight(Effect.sync(unset)),
           Effect.zipRight(Scope.close(inner, exit)),
@@ -224,13 +225,17 @@ export const make = (http: HttpClient.Service): Effect.Effect<Lifetime, never, S
           restore(Effect.void).pipe(
             Effect.zipRight(begin),
             Effect.zipRight(Effect.onInterrupt(restore(told), () => leave)),
-            Effect.flatMap(owned)
+            // The end of the service comes before what is owned by nobody yet.
+            Effect.flatMap((created): Effect.Effect<B, E2 | RWKVConnectionError, R2> =>
+              closing ? Effect.zipRight(abandoned(created), Effect.fail(clientClosed(operation))) : owned(created)
+            )
           )
         )
       })
 
     return {
       acquire,
+      closing: () => closing,
       onClosing,
       release,
       usable: (operation, taskId) =>

@@ -20,6 +20,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
+import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Redacted from "effect/Redacted"
@@ -171,7 +172,10 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
   /** What a request's own fiber has beside what the caller's has. */
   const surroundings = (fiber: Fiber.RuntimeFiber<unknown, unknown>, scope: Scope.Scope) => {
     const context = fiber.currentContext
-    const traced = isTraced(fiber)
+    // A client of the program's own may bring a tracer.
+    const traced = config.transformClient === identity
+      ? isTraced(fiber)
+      : fiber.getFiberRef(FiberRef.currentTracerEnabled)
     return {
       runtime: runtimeOf(
         fiber,

@@ -25,12 +25,15 @@ const done: Frame = { _tag: "Done" }
 const tooLarge: Frame = { _tag: "TooLarge" }
 const unreadable = (description: string): Frame => ({ _tag: "Unreadable", description })
 
+/** The longest frame that is matched: longer ones gain nothing, and the matching may run out of stack. */
+const short = 64 * 1024
+
 /** A frame of nothing but text, as most are: read like this at a third of what JSON costs. */
 const plain = /^\{"data": ?"([^"\\\p{Cc}\p{Cs}]*)"\}$/u
 
 /** The guard that stands for Schema on the hot path; a property test holds the two against each other. */
 const frameOf = (payload: string, say: (text: string) => string): Frame => {
-  const text = plain.exec(payload)?.[1]
+  const text = payload.length > short ? undefined : plain.exec(payload)?.[1]
   if (text !== undefined) return { _tag: "Data", text }
   if (payload === "[DONE]") return done
   const parsed = parse(payload)

@@ -78,7 +78,7 @@ export const start = <A, E, E2, R>(
     if (!muted) onExit(early ?? exit)
   })
   if (fiber !== undefined && limit !== undefined) {
-    unset = alarm.after(runtime, limit.clock, Duration.toMillis(limit.duration), () => fail(limit.expired()))
+    unset = alarm.after(limit.clock, Duration.toMillis(limit.duration), () => fail(limit.expired()))
   }
   return {
     fail,

@@ -1,16 +1,14 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Chunk, Clock, Effect, type Runtime, Supervisor, TestClock } from "effect"
+import { Chunk, Clock, Effect, TestClock } from "effect"
 import * as alarm from "../../src/internal/alarm.js"
-import * as Start from "../../src/internal/start.js"
 import * as Virtual from "../faults/support/clock.js"
 
 /** Sets reminders that write down their name and the time at which they rang. */
 const make = Effect.gen(function*() {
   const clock = yield* Effect.clock
-  const runtime = yield* Start.runtime
   const rung: Array<string> = []
   const after = (millis: number, name: string, then = () => {}) =>
-    alarm.after(runtime, clock, millis, () => {
+    alarm.after(clock, millis, () => {
       rung.push(`${name}@${clock.unsafeCurrentTimeMillis()}`)
       then()
     })
@@ -20,18 +18,35 @@ const make = Effect.gen(function*() {
 /** What is rung runs in a fiber of its own: it has its turn, which takes no time. */
 const turn = Effect.repeatN(Effect.yieldNow(), 10)
 
-/** With the number of fibers that live. The test clock has fibers of its own, this one has none. */
+/** A clock that counts who sleeps by it. */
+const counting = () => {
+  const clock = Virtual.make()
+  let sleeping = 0
+  const counted: Clock.Clock = {
+    ...clock,
+    sleep: (duration) =>
+      Effect.acquireUseRelease(
+        Effect.sync(() => {
+          sleeping++
+        }),
+        () => clock.sleep(duration),
+        () =>
+          Effect.sync(() => {
+            sleeping--
+          })
+      )
+  }
+  return { clock: counted, sleeping: () => sleeping }
+}
+
+/** With the number of fibers that sleep. */
 const supervised = <A, E, R>(
   program: (fibers: Effect.Effect<number>) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
-  Effect.flatMap(
-    Supervisor.track,
-    (supervisor) =>
-      program(Effect.zipRight(turn, Effect.map(supervisor.value, (fibers) => fibers.length))).pipe(
-        Effect.supervised(supervisor),
-        Effect.withClock(Virtual.make())
-      )
-  )
+  Effect.suspend(() => {
+    const { clock, sleeping } = counting()
+    return Effect.withClock(program(Effect.zipRight(turn, Effect.sync(sleeping))), clock)
+  })
 
 /** A clock that is late, or early: whoever sleeps is woken whenever it jumps. */
 const jumping = () => {
@@ -40,6 +55,7 @@ const jumping = () => {
   const clock: Clock.Clock = {
     ...Virtual.make(),
     unsafeCurrentTimeMillis: () => now,
+    unsafeCurrentTimeNanos: () => BigInt(Math.round(now * 1_000_000)),
     sleep: () =>
       Effect.async((resume) => {
         sleeping = [...sleeping, () => resume(Effect.void)]
@@ -57,8 +73,8 @@ const jumping = () => {
 /** Timers of this process that keep it alive. */
 const timers = () => process.getActiveResourcesInfo().filter((resource) => resource === "Timeout").length
 
-const lives = (clock: Clock.Clock, runtime: Runtime.Runtime<never>, count: number) =>
-  Array.from({ length: count }, () => alarm.after(runtime, clock, 3_600_000, () => {}))
+const lives = (clock: Clock.Clock, count: number) =>
+  Array.from({ length: count }, () => alarm.after(clock, 3_600_000, () => {}))
 
 describe("alarm", () => {
   it.effect("a reminder that was taken back does not ring", () =>
@@ -256,10 +272,9 @@ describe("alarm", () => {
   it.live("keeps no timer when nothing is left to ring, so that a process can end", () =>
     Effect.gen(function*() {
       const clock = Clock.make()
-      const runtime = yield* Start.runtime
       yield* turn
       const before = timers()
-      const unset = lives(clock, runtime, 50)
+      const unset = lives(clock, 50)
       expect(timers()).toBe(before + 1)
       for (const each of unset) each()
       yield* turn
@@ -269,10 +284,9 @@ describe("alarm", () => {
   it.live("rings by the real clock, not before its time", () =>
     Effect.gen(function*() {
       const clock = yield* Effect.clock
-      const runtime = yield* Start.runtime
       const begun = clock.unsafeCurrentTimeMillis()
       const at = yield* Effect.async<number>((resume) => {
-        alarm.after(runtime, clock, 7, () => resume(Effect.sync(() => clock.unsafeCurrentTimeMillis())))
+        alarm.after(clock, 7, () => resume(Effect.sync(() => clock.unsafeCurrentTimeMillis())))
       })
       expect(at - begun).toBeGreaterThanOrEqual(7)
     }))

@@ -2,13 +2,12 @@
 import { HttpClient } from "@effect/platform"
 import { NodeHttpClient } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
-import { type Clock, Duration, Effect, Fiber, Stream, Supervisor } from "effect"
+import { type Clock, Duration, Effect, Fiber, Stream } from "effect"
 import { Polling, StreamService, TaskService } from "effect-rwkv"
 import { Readable } from "node:stream"
 import { runInNewContext } from "node:vm"
 import * as alarm from "../../src/internal/alarm.js"
 import { connect, type Signal, take } from "../../src/internal/connection.js"
-import * as Start from "../../src/internal/start.js"
 import * as Virtual from "../faults/support/clock.js"
 import * as Tcp from "../faults/support/tcp.js"
 import { bytesOf, reading, turns, withSource } from "./support/sources.js"
@@ -93,20 +92,76 @@ it.effect("a take that is interrupted with a signal in hand leaves it there", ()
     expect(connection.unread()).toBe(true)
   }))
 
-it.effect("a reminder that rings at once may set the next and take it back: nothing sleeps on", () =>
-  Effect.gen(function*() {
-    const clock: Clock.Clock = {
-      ...Virtual.make(),
-      // As the TestClock.
-      sleep: (duration) => Duration.toMillis(duration) === 0 ? Effect.void : Effect.never
-    }
-    const supervisor = yield* Supervisor.track
-    const runtime = yield* Effect.supervised(Start.runtime, supervisor)
-    let unset = () => {}
-    alarm.after(runtime, clock, 0, () => {
-      unset = alarm.after(runtime, clock, 3_600_000, () => {})
-    })
-    unset()
-    yield* Effect.repeatN(Effect.yieldNow(), 10)
-    expect(yield* supervisor.value).toEqual([])
-  }))
+describe("reminders", () => {
+  it.effect("that ring at once may set the next and take it back: nothing sleeps on", () =>
+    Effect.gen(function*() {
+      let sleeping = 0
+      const clock: Clock.Clock = {
+        ...Virtual.make(),
+        // As the TestClock.
+        sleep: (duration) =>
+          Duration.toMillis(duration) === 0 ? Effect.void : Effect.suspend(() => {
+            sleeping++
+            return Effect.onInterrupt(Effect.never, () =>
+              Effect.sync(() => {
+                sleeping--
+              }))
+          })
+      }
+      let unset = () => {}
+      alarm.after(clock, 0, () => {
+        unset = alarm.after(clock, 3_600_000, () => {})
+      })
+      unset()
+      yield* Effect.repeatN(Effect.yieldNow(), 10)
+      expect(sleeping).toBe(0)
+    }))
+
+  it.effect("sleep in no fiber of those who set them: whoever ends takes no limit of others along", () =>
+    Effect.gen(function*() {
+      const clock = Virtual.make()
+      const rung: Array<string> = []
+      const first = Effect.sync(() => alarm.after(clock, 100, () => rung.push("first")))
+      yield* Effect.ensuringChildren(first, (children) => Fiber.interruptAll(children))
+      yield* Effect.withClock(Effect.sleep("100 millis"), clock)
+      yield* Effect.repeatN(Effect.yieldNow(), 10)
+      expect(rung).toEqual(["first"])
+    }))
+
+  it.live("do not go by the date, which may be set back", () =>
+    Effect.gen(function*() {
+      const real = yield* Effect.clock
+      let date = 1_000_000_000
+      const clock: Clock.Clock = {
+        ...real,
+        sleep: real.sleep.bind(real),
+        unsafeCurrentTimeNanos: () => real.unsafeCurrentTimeNanos(),
+        unsafeCurrentTimeMillis: () => date
+      }
+      const rung = yield* Effect.async<boolean>((resume) => {
+        alarm.after(clock, 20, () => resume(Effect.succeed(true)))
+        date -= 3_600_000
+      })
+      expect(rung).toBe(true)
+    }), 5000)
+
+  it.effect("find another sleeper where the first was lost", () =>
+    Effect.gen(function*() {
+      const base = Virtual.make()
+      let lost = true
+      let now = 0
+      const clock: Clock.Clock = {
+        ...base,
+        unsafeCurrentTimeNanos: () => BigInt(now) * 1_000_000n,
+        sleep: () => lost ? Effect.never : Effect.void
+      }
+      const rung: Array<string> = []
+      alarm.after(clock, 50, () => rung.push("lost"))
+      // The timers of the runtime were exchanged, and so was the date.
+      lost = false
+      now = 1_000_000
+      alarm.after(clock, 0, () => rung.push("next"))
+      yield* Effect.repeatN(Effect.yieldNow(), 10)
+      expect(rung).toEqual(["lost", "next"])
+    }))
+})

@@ -116,7 +116,7 @@ describe("start", () => {
       const supervisor = yield* Supervisor.track
       const { told } = yield* Effect.supervised(start(Effect.as(Effect.sleep(9), 1), { limit: 10 }), supervisor)
       yield* turn
-      expect((yield* supervisor.value).length).toBe(2)
+      expect((yield* supervisor.value).length).toBe(1)
       yield* Effect.sleep(9)
       yield* turn
       expect(yield* supervisor.value).toEqual([])
