@@ -91,7 +91,7 @@ export interface WaitOptions {
   /**
    * `"subscription"` listens to one stream until the end; `"polling"` asks for the status again and again. Polling is the default
    * where a `schedule` or `onProgress` is given, and subscription otherwise: it costs fewer requests and hears the end sooner,
-   * but holds a connection.
+   * but holds a connection. Choose polling where those are few: waits that hold them all starve every other request.
    */
   readonly by?: "polling" | "subscription" | undefined
 }
