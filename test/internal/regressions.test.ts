@@ -1,13 +1,16 @@
 /** Mistakes that were made once. */
-import { HttpClient } from "@effect/platform"
+import { HttpClient, HttpClientRequest, HttpClientResponse } from "@effect/platform"
 import { NodeHttpClient } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
-import { type Clock, Duration, Effect, Fiber, Stream } from "effect"
-import { Polling, StreamService, TaskService } from "effect-rwkv"
+import { type Clock, Duration, Effect, Fiber, Layer, Stream, Tracer } from "effect"
+import { Polling, RWKV, StreamService, TaskService } from "effect-rwkv"
+import { Emulator } from "effect-rwkv/testing"
 import { Readable } from "node:stream"
 import { runInNewContext } from "node:vm"
 import * as alarm from "../../src/internal/alarm.js"
+import * as Body from "../../src/internal/body.js"
 import { connect, type Signal, take } from "../../src/internal/connection.js"
+import { makeDecoder } from "../../src/internal/sse.js"
 import * as Virtual from "../faults/support/clock.js"
 import * as Tcp from "../faults/support/tcp.js"
 import { bytesOf, reading, turns, withSource } from "./support/sources.js"
@@ -37,7 +40,50 @@ describe("a client that reads answers itself", () => {
   }
 })
 
+describe("a client that brings a tracer", () => {
+  it.effect("gets the spans of requests, whoever traces outside", () =>
+    Effect.gen(function*() {
+      const names: Array<string> = []
+      const native = yield* Effect.tracer
+      const tracer = Tracer.make({
+        span: (name, ...rest) => {
+          names.push(name)
+          return native.span(name, ...rest)
+        },
+        context: (run) => run()
+      })
+      const transformClient = (client: HttpClient.HttpClient) =>
+        HttpClient.transform(client, (effect) => Effect.withTracer(effect, tracer))
+      const live = Layer.provide(RWKV.layer({ transformClient }), Emulator.layer())
+      yield* Effect.provide(TaskService.models, live)
+      expect(names).toEqual(["http.client GET"])
+    }))
+})
+
+describe("frames", () => {
+  it("of any length are no mistake, whatever they are made of", () => {
+    const text = "\u{1F600}".repeat(4 * 1024 * 1024)
+    const decoder = makeDecoder(64 * 1024 * 1024, (said) => said)
+    const frames = decoder.push(new TextEncoder().encode(`data: ${JSON.stringify({ data: text })}\n\n`))
+    expect(frames.map((frame) => frame._tag === "Data" && frame.text === text)).toEqual([true])
+  })
+})
+
 describe("bodies", () => {
+  it.effect("that a runtime does not show are read as text", () =>
+    Effect.gen(function*() {
+      const shown = new Response("hidden", { headers: { "content-type": "application/json" } })
+      const response = HttpClientResponse.fromWeb(
+        HttpClientRequest.get("http://localhost"),
+        new Proxy(shown, {
+          get: (target, key) =>
+            key === "body" ? undefined : key === "text" ? () => target.text() : Reflect.get(target, key, target)
+        })
+      )
+      expect(yield* Body.text(response, 100, () => "too large")).toBe("hidden")
+      expect(yield* Effect.flip(Body.text(response, 3, () => "too large"))).toBe("too large")
+    }))
+
   it.scoped("of another realm are bytes all the same", () =>
     Effect.gen(function*() {
       const body = new Readable({ objectMode: true, read: () => {} })
