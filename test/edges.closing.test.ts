@@ -1,7 +1,7 @@
 import { HttpClient } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
-import { RWKV, StreamService, TaskService } from "effect-rwkv"
+import { Polling, RWKV, StreamService, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
 import * as Clock from "./faults/support/clock.js"
 import {
@@ -16,6 +16,7 @@ import {
   transports
 } from "./faults/support/program.js"
 import { eitherWay, watches } from "./waits.js"
+import * as wire from "./wire.js"
 
 const endless: Emulator.Options = { reply: () => ({ tokens: ["a", "b"], end: "loop" }) }
 
@@ -62,4 +63,38 @@ describe("a wait rides out one request that takes its whole time", () => {
       yield* inject({ on: { path: "/get_result" }, kind: FaultKind.Hang({ executed: false }) })
       expect((yield* task.wait({ by })).text).toBe(long)
     }).pipe(against(says(long))))
+})
+
+describe("a stream that is cut while its consumer is busy", () => {
+  it.effect("delivers what came before, and tells all of it in the error", () =>
+    Effect.gen(function*() {
+      const event = (data: string) => new TextEncoder().encode(`data: ${JSON.stringify({ data })}\n\n`)
+      const { client } = wire.platform(() => {
+        const pieces = ["abc", "def"]
+        const body = new ReadableStream<Uint8Array>({
+          pull: (controller) => {
+            const piece = pieces.shift()
+            if (piece === undefined) controller.close()
+            else controller.enqueue(event(piece))
+          }
+        })
+        return new Response(body, { headers: { "content-type": "text/event-stream" } })
+      })
+      const live = Layer.provide(
+        RWKV.layer({ retry: Polling.noRetry }),
+        Layer.succeed(HttpClient.HttpClient, client)
+      )
+      const told: Array<string> = []
+      const busy = Effect.repeatN(Effect.yieldNow(), 100)
+      const error = yield* StreamService.subscribe("TMP_1").pipe(
+        Stream.runForEach((text) => {
+          told.push(text)
+          return busy
+        }),
+        Effect.flip,
+        Effect.provide(live)
+      )
+      expect(told.join("")).toBe("abcdef")
+      expect(error).toMatchObject({ _tag: "StreamTruncatedError", text: "abcdef" })
+    }))
 })

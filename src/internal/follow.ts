@@ -358,9 +358,13 @@ export const follow = <A>(
 
     const hear = (signal: Signal<TaskError>): Pump.Step | undefined => {
       if (finished) return undefined
+      if (signal._tag === "Frames") return read(signal.frames)
+      // What came before belongs to the text that an error tells.
+      return flush() ?? heed(signal)
+    }
+
+    const heed = (signal: Exclude<Signal<TaskError>, { readonly _tag: "Frames" }>): Pump.Step | undefined => {
       switch (signal._tag) {
-        case "Frames":
-          return read(signal.frames)
         case "Ended":
           return again(truncated("the stream ended without its end mark"))
         case "Broken": {
