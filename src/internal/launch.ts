@@ -70,10 +70,7 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
   const creates = retry.creates(config.retry)
 
   const settings = (operation: string, options: FollowOptions) => {
-    const of = (name: keyof typeof usual) =>
-      options[name] === undefined
-        ? Effect.succeed(usual[name])
-        : validate.duration(operation, name, options[name], usual[name])
+    const of = (name: keyof typeof usual) => validate.duration(operation, name, options[name], usual[name])
     return Effect.all({
       idleTimeout: of("idleTimeout"),
       stallTimeout: of("stallTimeout"),

@@ -32,6 +32,7 @@ import { type CallError, RWKVDecodeError, RWKVTimeoutError } from "../RWKVError.
 import * as Body from "./body.js"
 import { ended, type Feed, type Signal, toStream } from "./connection.js"
 import * as failure from "./failure.js"
+import * as Json from "./json.js"
 import { type Frame, makeDecoder } from "./sse.js"
 import { runtimeOf, start } from "./start.js"
 import { isTraced } from "./trace.js"
@@ -61,8 +62,6 @@ export interface Requests {
   /** The frames of an event stream; the connection is closed with the stream. */
   readonly frames: <E = never>(call: Effect.Effect<Call<E>, CallError>) => Stream.Stream<Frame, CallError | E>
 }
-
-const parseJson = Option.liftThrowable((text: string): unknown => JSON.parse(text))
 
 /** Headers that spans may show. All others are hidden there: a proxy may echo a secret under any name. */
 const unshown = /^(?!(?:accept|allow|content-(?:encoding|length|type)|date|retry-after|server|transfer-encoding)$)/i
@@ -231,7 +230,7 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
   const parse = <A, I>(call: Call<unknown>, schema: Schema.Schema<A, I>, body: string) => {
     const unreadable = (description: string) => new RWKVDecodeError({ ...about(call), description })
     if (body === "") return Either.left(unreadable("empty"))
-    const json = parseJson(body)
+    const json = Json.parse(body)
     if (Option.isNone(json)) return Either.left(unreadable("not JSON"))
     return Either.mapLeft(
       ParseResult.decodeUnknownEither(schema)(json.value),

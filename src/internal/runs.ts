@@ -4,9 +4,9 @@
  *
  * @internal
  */
+import * as Chunk from "effect/Chunk"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
-import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
@@ -206,7 +206,7 @@ export const make = (http: HttpService, config: RWKVConfig.Service, ledger: Ledg
   const subscribed = <A>(operation: string, telling: Telling<A>) =>
   (
     id: string,
-    options?: SubscribeOptions & { readonly patient?: boolean }
+    options?: SubscribeOptions
   ): Opening<A, RWKVError> =>
     Effect.gen(function*() {
       const taskId = yield* validate.taskId(operation, id)
@@ -241,6 +241,6 @@ export const make = (http: HttpService, config: RWKVConfig.Service, ledger: Ledg
 /** What a run is told as that tells only its end. */
 const last = (pull: Pull<TaskResult, RWKVError>): Effect.Effect<TaskResult, RWKVError> =>
   Effect.matchEffect(pull, {
-    onFailure: Option.match({ onNone: () => Effect.never, onSome: Effect.fail }),
+    onFailure: Option.match({ onNone: () => Effect.dieMessage("a run that told no end"), onSome: Effect.fail }),
     onSuccess: (told) => Option.match(Chunk.head(told), { onNone: () => last(pull), onSome: Effect.succeed })
   })

@@ -100,11 +100,11 @@ export const duration = (
   input: unknown,
   otherwise: Duration.DurationInput
 ): Effect.Effect<Duration.Duration, RWKVValidationError> => {
-  const refuse = Effect.fail(invalid(operation, path, "must be a duration"))
+  const refuse = () => Effect.fail(invalid(operation, path, "must be a duration"))
   if (input === undefined) return Effect.succeed(Duration.decode(otherwise))
   // Duration takes a number that is not a length of time for none at all.
-  if (typeof input === "number" && !(input >= 0)) return refuse
-  return Option.match(Duration.decodeUnknown(input), { onNone: () => refuse, onSome: Effect.succeed })
+  if (typeof input === "number" && !(input >= 0)) return refuse()
+  return Option.match(Duration.decodeUnknown(input), { onNone: refuse, onSome: Effect.succeed })
 }
 
 /** @internal */

@@ -20,8 +20,8 @@ import {
 } from "../RWKVError.js"
 import type { StopOptions, WaitError, WaitOptions } from "../Task.js"
 import type * as Ledger from "./ledger.js"
-import * as retry from "./retry.js"
 import * as Options from "./options.js"
+import * as retry from "./retry.js"
 import { settled } from "./settle.js"
 import * as validate from "./validate.js"
 
@@ -123,7 +123,8 @@ export const make = (
     Effect.gen(function*() {
       const { by, onProgress, schedule } = yield* Options.ofWait(operation, options)
       const usual = maxTokens === undefined ? Polling.waitSchedule : Polling.waitScheduleFor(maxTokens)
-      const result = (by ?? (schedule ?? onProgress)) === undefined || by === "subscription"
+      const looks = by === undefined ? schedule !== undefined || onProgress !== undefined : by === "polling"
+      const result = !looks
         ? yield* Effect.mapError(listen(operation, taskId), why(operation, taskId))
         : yield* Effect.zipRight(
           poll(operation, taskId, schedule ?? usual, onProgress ?? (() => Effect.void)),
