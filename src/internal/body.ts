@@ -81,60 +81,59 @@ const careful = (sink: Sink): Sink => {
   }
 }
 
+/** Reads on when it is opened again. */
+const gated = (next: () => void) => {
+  let open = true
+  return {
+    next,
+    open: () => open,
+    pause: () => {
+      open = false
+    },
+    resume: () => {
+      open = true
+      next()
+    }
+  }
+}
+
 const readNode = (body: Readable): Read => (sink) => {
   if (body.destroyed === true) {
     sink.fail(Cause.fail(body.errored))
     return idle
   }
-  let paused = false
-  const next = () => {
+  const gate = gated(() => {
     // All that the parser found in one go comes as one piece.
-    for (let bytes = paused ? null : body.read(); bytes !== null; bytes = paused ? null : body.read()) {
+    for (let bytes = gate.open() ? body.read() : null; bytes !== null; bytes = gate.open() ? body.read() : null) {
       if (ArrayBuffer.isView(bytes)) sink.bytes(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength))
       else sink.fail(Cause.fail(new TypeError("a body that is not bytes")))
     }
-  }
-  body.on("readable", next)
+  })
+  body.on("readable", gate.next)
   body.on("end", sink.end)
   body.on("error", (error) => sink.fail(Cause.fail(error)))
   body.on("close", () => sink.fail(Cause.fail(body.errored)))
-  return {
-    pause: () => {
-      paused = true
-    },
-    resume: () => {
-      paused = false
-      next()
-    },
-    cancel: () => body.destroy()
-  }
+  return { ...gate, cancel: () => body.destroy() }
 }
 
 const readWeb = (body: ReadableStream<Uint8Array>): Read => (sink) => {
   const reader = body.getReader()
-  let paused = false
   let reading = false
-  const next = () => {
-    if (paused || reading) return
+  const gate = gated(() => {
+    if (!gate.open() || reading) return
     reading = true
     reader.read().then(took, failed)
-  }
+  })
   const took = (result: ReadableStreamReadResult<Uint8Array>) => {
     reading = false
     if (result.done) return sink.end()
     sink.bytes(result.value)
-    next()
+    gate.next()
   }
   const failed = (error: unknown) => sink.fail(Cause.fail(error))
-  next()
+  gate.next()
   return {
-    pause: () => {
-      paused = true
-    },
-    resume: () => {
-      paused = false
-      next()
-    },
+    ...gate,
     cancel: () => {
       reader.cancel().then(none, none)
     }
