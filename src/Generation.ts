@@ -8,7 +8,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import * as rule from "./internal/rules.js"
+import * as rule from "./internal/input/rules.js"
 
 /**
  * An entry of RWKV's World vocabulary: an integer from 0 to 65529. Ids beyond the vocabulary are refused here because one

@@ -11,16 +11,16 @@ import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
 import * as Generation from "./Generation.js"
-import * as failure from "./internal/failure.js"
-import * as Requests from "./internal/request.js"
-import type * as Sse from "./internal/sse.js"
-import * as validate from "./internal/validate.js"
+import * as failure from "./internal/wire/failure.js"
+import * as Requests from "./internal/wire/request.js"
+import type * as Sse from "./internal/wire/sse.js"
+import * as validate from "./internal/input/validate.js"
 import * as Protocol from "./Protocol.js"
 import { RWKVConfig } from "./RWKVConfig.js"
 import {
   AlreadyTemplateError,
-  type CallError,
-  type TaskError,
+  type CallFailure,
+  type TaskFailure,
   TaskNotFoundError,
   TemplateProtectedError
 } from "./RWKVError.js"
@@ -56,62 +56,65 @@ export interface Service {
   readonly create: (
     request: Generation.CreateRequest,
     options?: CallOptions
-  ) => Effect.Effect<Protocol.TaskResult, CallError>
+  ) => Effect.Effect<Protocol.TaskResult, CallFailure>
   /** The same with `stream: true`: the frames of `POST /v1/tasks/tmp` or `/create`. */
-  readonly createStream: (request: Generation.CreateRequest, options?: CallOptions) => Stream.Stream<Frame, CallError>
+  readonly createStream: (request: Generation.CreateRequest, options?: CallOptions) => Stream.Stream<Frame, CallFailure>
   /** `POST /v1/tasks/fim`. */
-  readonly fim: (request: Generation.FimRequest, options?: CallOptions) => Effect.Effect<Protocol.TaskResult, CallError>
+  readonly fim: (
+    request: Generation.FimRequest,
+    options?: CallOptions
+  ) => Effect.Effect<Protocol.TaskResult, CallFailure>
   /** `POST /v1/tasks/fim` with `stream: true`. */
-  readonly fimStream: (request: Generation.FimRequest, options?: CallOptions) => Stream.Stream<Frame, CallError>
+  readonly fimStream: (request: Generation.FimRequest, options?: CallOptions) => Stream.Stream<Frame, CallFailure>
   /** `POST /v1/tasks/{id}/continue`. */
   readonly continue: (
     id: string,
     request: Generation.ContinueRequest,
     options?: CallOptions
-  ) => Effect.Effect<Protocol.TaskResult, TaskError>
+  ) => Effect.Effect<Protocol.TaskResult, TaskFailure>
   /** `POST /v1/tasks/{id}/continue` with `stream: true`. */
   readonly continueStream: (
     id: string,
     request: Generation.ContinueRequest,
     options?: CallOptions
-  ) => Stream.Stream<Frame, TaskError>
+  ) => Stream.Stream<Frame, TaskFailure>
   /** `POST /v1/tasks/{id}/fork`, with `tmp=true` for a temporary fork. */
   readonly fork: (
     id: string,
     request: Generation.ForkRequest,
     options?: CallOptions
-  ) => Effect.Effect<Protocol.TaskResult, TaskError>
+  ) => Effect.Effect<Protocol.TaskResult, TaskFailure>
   /** `POST /v1/tasks/{id}/fork` with `stream: true`. */
   readonly forkStream: (
     id: string,
     request: Generation.ForkRequest,
     options?: CallOptions
-  ) => Stream.Stream<Frame, TaskError>
+  ) => Stream.Stream<Frame, TaskFailure>
   /** `GET /v1/tasks/{id}/stream`, from a token of the current run on (0 by default). */
   readonly stream: (
     id: string,
     options?: CallOptions & { readonly fromToken?: number | undefined }
-  ) => Stream.Stream<Frame, TaskError>
+  ) => Stream.Stream<Frame, TaskFailure>
   /** `GET /v1/tasks/{id}/get_result`. */
-  readonly result: (id: string, options?: CallOptions) => Effect.Effect<Protocol.TaskResult, TaskError>
+  readonly result: (id: string, options?: CallOptions) => Effect.Effect<Protocol.TaskResult, TaskFailure>
   /** `GET /v1/tasks/{id}/status`. */
-  readonly status: (id: string, options?: CallOptions) => Effect.Effect<Protocol.TaskInfo, TaskError>
+  readonly status: (id: string, options?: CallOptions) => Effect.Effect<Protocol.TaskInfo, TaskFailure>
   /** `POST /v1/tasks/{id}/stop`. The answer says what the task was just after it was asked to stop; old servers say nothing. */
-  readonly stop: (id: string, options?: CallOptions) => Effect.Effect<Option.Option<Protocol.TaskInfo>, TaskError>
+  readonly stop: (id: string, options?: CallOptions) => Effect.Effect<Option.Option<Protocol.TaskInfo>, TaskFailure>
   /** `POST /v1/tasks/{id}/delete`. */
   readonly delete: (
     id: string,
     options?: CallOptions & { readonly force?: boolean | undefined }
-  ) => Effect.Effect<Option.Option<Protocol.TaskInfo>, TaskError | TemplateProtectedError>
+  ) => Effect.Effect<Option.Option<Protocol.TaskInfo>, TaskFailure | TemplateProtectedError>
   /** `POST /v1/tasks/{id}/as_template`. */
   readonly asTemplate: (
     id: string,
     options?: CallOptions
-  ) => Effect.Effect<Protocol.TaskResult, TaskError | AlreadyTemplateError>
+  ) => Effect.Effect<Protocol.TaskResult, TaskFailure | AlreadyTemplateError>
   /** `GET /v1/tasks/list`. */
-  readonly list: (options?: CallOptions) => Effect.Effect<Protocol.TaskList, CallError>
+  readonly list: (options?: CallOptions) => Effect.Effect<Protocol.TaskList, CallFailure>
   /** `GET /v1/models`: the models, and whether the server answers at all. */
-  readonly models: (options?: CallOptions) => Effect.Effect<ReadonlyArray<Protocol.Model>, CallError>
+  readonly models: (options?: CallOptions) => Effect.Effect<ReadonlyArray<Protocol.Model>, CallFailure>
 }
 
 /**
@@ -214,7 +217,7 @@ export const make: Effect.Effect<Service, never, RWKVConfig | PlatformHttpClient
     )
 
   const json = <A, I, E>(
-    call: Effect.Effect<Requests.Call<E>, CallError>,
+    call: Effect.Effect<Requests.Call<E>, CallFailure>,
     schema: Parameters<typeof requests.json<A, I, E>>[1]
   ) => Effect.flatMap(call, (call) => requests.json(call, schema))
 
@@ -295,7 +298,6 @@ export const make: Effect.Effect<Service, never, RWKVConfig | PlatformHttpClient
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<RWKVHttpClient, never, RWKVConfig | PlatformHttpClient.HttpClient> = Layer.effect(
-  RWKVHttpClient,
-  make
+export const layer: Layer.Layer<RWKVHttpClient, never, RWKVConfig | PlatformHttpClient.HttpClient> = Layer.fresh(
+  Layer.effect(RWKVHttpClient, make)
 )

@@ -11,7 +11,7 @@ import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
-import * as rule from "./internal/rules.js"
+import * as rule from "./internal/input/rules.js"
 
 /**
  * The id of a task or a template: 1 to 256 letters, digits, `_`, `-`, `.` or `~`, so that it always is one path segment.

@@ -44,10 +44,10 @@ export const layerWithoutConfig: Layer.Layer<
   Exclude<RWKV, RWKVConfig.RWKVConfig>,
   never,
   RWKVConfig.RWKVConfig | HttpClient
-> = TaskService.layer.pipe(
+> = Layer.fresh(TaskService.layer.pipe(
   Layer.provideMerge(StreamService.layer),
   Layer.provideMerge(RWKVHttpClient.layer)
-)
+))
 
 /**
  * All services, over whatever platform HttpClient is provided. Fails with `RWKVValidationError` if an option is invalid.

@@ -308,7 +308,7 @@ export class StreamTruncatedError extends tagged<StreamTruncatedError>()(
  * @since 0.1.0
  * @category models
  */
-export type CallError =
+export type CallFailure =
   | RWKVValidationError
   | RWKVServerError
   | RWKVStatusError
@@ -322,7 +322,23 @@ export type CallError =
  * @since 0.1.0
  * @category models
  */
-export type TaskError = CallError | TaskNotFoundError
+export type TaskFailure = CallFailure | TaskNotFoundError
+
+/**
+ * What waiting for a task can fail with.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type WaitFailure = TaskFailure | TaskCancelledError | StreamTruncatedError
+
+/**
+ * What continuing and forking a task can fail with.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type BranchFailure = TaskFailure | TaskBusyError | UnsupportedByServerError | StreamTruncatedError
 
 /**
  * Every error of the SDK, as a Schema: to send errors over a wire or to store them.

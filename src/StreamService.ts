@@ -9,13 +9,13 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type * as Generation from "./Generation.js"
 import { RWKVHttpClient } from "./HttpClient.js"
-import * as Ledger from "./internal/ledger.js"
 import { type Opening, openingOf, pulled } from "./internal/pull.js"
-import * as Runs from "./internal/runs.js"
-import { events, texts } from "./internal/telling.js"
+import * as Runs from "./internal/stream/runs.js"
+import { events, texts } from "./internal/stream/telling.js"
 import type { StreamEvent } from "./Protocol.js"
 import { RWKVConfig } from "./RWKVConfig.js"
 import type { RWKVError } from "./RWKVError.js"
@@ -87,15 +87,16 @@ export interface Service {
  */
 export class StreamService extends Context.Tag("effect-rwkv/StreamService")<StreamService, Service>() {}
 
-const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Ledger.Ledger> = Effect.gen(function*() {
+const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Scope.Scope> = Effect.gen(function*() {
   const http = yield* RWKVHttpClient
-  const { continued, created, forked, subscribed } = Runs.make(http, yield* RWKVConfig, yield* Ledger.Ledger)
+  const runs = yield* Runs.make(http, yield* RWKVConfig)
+  const { continued, created, forked, subscribed } = runs
   const streamed = <Args extends ReadonlyArray<unknown>, A>(open: (...args: Args) => Opening<A, RWKVError>) =>
   (
     ...args: Args
   ) => pulled(open(...args))
 
-  return StreamService.of({
+  return Runs.carry<Service>({
     create: streamed(created("StreamService.create", "delete", texts, http.create, http.createStream)),
     createEvents: streamed(created("StreamService.createEvents", "keep", events, http.create, http.createStream)),
     fim: streamed(created("StreamService.fim", "delete", texts, http.fim, http.fimStream)),
@@ -106,7 +107,7 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Ledger.L
     continueEvents: streamed(continued("StreamService.continueEvents", events)),
     fork: streamed(forked("StreamService.fork", texts)),
     forkEvents: streamed(forked("StreamService.forkEvents", events))
-  })
+  }, runs)
 })
 
 /** A stream of the service that is provided, without a layer of its own. */
@@ -132,8 +133,9 @@ const accessed = <A>(stream: (streams: Service) => Stream.Stream<A, RWKVError>) 
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<StreamService, never, RWKVHttpClient | RWKVConfig> = Layer.effect(StreamService, make)
-  .pipe(Layer.provide(Ledger.layer))
+export const layer: Layer.Layer<StreamService, never, RWKVHttpClient | RWKVConfig> = Layer.fresh(
+  Layer.scoped(StreamService, make)
+)
 
 /**
  * Creates a task and streams its text (`POST /v1/tasks/tmp` or `/create`). Leaving early stops the task; a temporary one is deleted.

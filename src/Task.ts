@@ -12,15 +12,14 @@ import type * as Polling from "./Polling.js"
 import type { Model, StreamEvent, TaskId, TaskInfo, TaskList, TaskResult } from "./Protocol.js"
 import type {
   AlreadyTemplateError,
-  CallError,
+  BranchFailure,
+  CallFailure,
   RWKVError,
   RWKVValidationError,
-  StreamTruncatedError,
-  TaskBusyError,
-  TaskCancelledError,
-  TaskError,
+  TaskFailure,
   TemplateProtectedError,
-  UnsupportedByServerError
+  UnsupportedByServerError,
+  WaitFailure
 } from "./RWKVError.js"
 
 /**
@@ -122,7 +121,7 @@ export interface BulkOptions extends Omit<WaitOptions, "onProgress"> {
 export interface BulkResult {
   /** The place of its request, from 0 on. */
   readonly index: number
-  readonly result: Either.Either<TaskResult, WaitError>
+  readonly result: Either.Either<TaskResult, WaitFailure>
 }
 
 /**
@@ -148,22 +147,6 @@ export interface DeleteOptions {
 }
 
 /**
- * What waiting can fail with.
- *
- * @since 0.1.0
- * @category models
- */
-export type WaitError = TaskError | TaskCancelledError | StreamTruncatedError
-
-/**
- * What continuing and forking can fail with.
- *
- * @since 0.1.0
- * @category models
- */
-export type BranchError = TaskError | TaskBusyError | UnsupportedByServerError | StreamTruncatedError
-
-/**
  * A task on the server, as a value to be passed around. It holds no state: every verb asks the server.
  *
  * @since 0.1.0
@@ -174,21 +157,21 @@ export interface Task {
   /** How long the prefill took, by the server's answer to the request; zero where the handle came from an id alone. */
   readonly prefillTime: Duration.Duration
   /** Waits for the end and reads the text. Interrupting it leaves the task alone. */
-  readonly wait: (options?: WaitOptions) => Effect.Effect<TaskResult, WaitError>
+  readonly wait: (options?: WaitOptions) => Effect.Effect<TaskResult, WaitFailure>
   /** The text so far (`GET /v1/tasks/{id}/get_result`). */
-  readonly result: Effect.Effect<TaskResult, TaskError | UnsupportedByServerError>
+  readonly result: Effect.Effect<TaskResult, TaskFailure | UnsupportedByServerError>
   /** The state (`GET /v1/tasks/{id}/status`). */
-  readonly status: Effect.Effect<TaskInfo, TaskError>
+  readonly status: Effect.Effect<TaskInfo, TaskFailure>
   /** Stops the generation and waits until it has stopped (`POST /v1/tasks/{id}/stop`). */
-  readonly stop: (options?: StopOptions) => Effect.Effect<TaskInfo, TaskError>
+  readonly stop: (options?: StopOptions) => Effect.Effect<TaskInfo, TaskFailure>
   /** Deletes the task, stopping it if it runs (`POST /v1/tasks/{id}/delete`). */
-  readonly delete: (options?: DeleteOptions) => Effect.Effect<void, TaskError | TemplateProtectedError>
+  readonly delete: (options?: DeleteOptions) => Effect.Effect<void, TaskFailure | TemplateProtectedError>
   /** Starts a new run of this task, which keeps its id (`POST /v1/tasks/{id}/continue`). */
-  readonly continue: (request: Generation.ContinueRequest) => Effect.Effect<Task, BranchError>
+  readonly continue: (request: Generation.ContinueRequest) => Effect.Effect<Task, BranchFailure>
   /** Starts a run of a copy of this task (`POST /v1/tasks/{id}/fork`). */
-  readonly fork: (request: Generation.ForkRequest) => Effect.Effect<Task, BranchError>
+  readonly fork: (request: Generation.ForkRequest) => Effect.Effect<Task, BranchFailure>
   /** Turns a copy of this task into a template (`POST /v1/tasks/{id}/as_template`). */
-  readonly asTemplate: Effect.Effect<Task, TaskError | AlreadyTemplateError | UnsupportedByServerError>
+  readonly asTemplate: Effect.Effect<Task, TaskFailure | AlreadyTemplateError | UnsupportedByServerError>
   /** The text of the current run, from its beginning on (`GET /v1/tasks/{id}/stream`). */
   readonly stream: (options?: SubscribeOptions) => Stream.Stream<string, RWKVError>
   /** The same as events. */
@@ -221,45 +204,45 @@ export type Requests<E, R> =
  */
 export interface Verbs {
   /** Creates a task (`POST /v1/tasks/tmp`, or `/create` if persistent) and returns when its prompt has been read. */
-  readonly create: (request: Generation.CreateRequest) => Effect.Effect<Task, CallError>
+  readonly create: (request: Generation.CreateRequest) => Effect.Effect<Task, CallFailure>
   /** `create` with `persistence: "temporary"`. */
-  readonly createTemporary: (request: PlainRequest) => Effect.Effect<Task, CallError>
+  readonly createTemporary: (request: PlainRequest) => Effect.Effect<Task, CallFailure>
   /** `create` with `persistence: "persistent"`. */
-  readonly createPersistent: (request: PlainRequest) => Effect.Effect<Task, CallError>
+  readonly createPersistent: (request: PlainRequest) => Effect.Effect<Task, CallFailure>
   /** Fills in the middle (`POST /v1/tasks/fim`) with a temporary task. */
-  readonly fim: (request: Generation.FimRequest) => Effect.Effect<Task, CallError>
+  readonly fim: (request: Generation.FimRequest) => Effect.Effect<Task, CallFailure>
   /** Creates a task (or fills in, given a `prefix`), waits for its end and deletes it if it is temporary. However the wait ends otherwise, the task is stopped. */
   readonly run: (
     request: Generation.CreateRequest | Generation.FimRequest,
     options?: WaitOptions
-  ) => Effect.Effect<TaskResult, WaitError>
+  ) => Effect.Effect<TaskResult, WaitFailure>
   /** Many runs, a bounded number at once, each result as it comes. Interrupting the stream stops all that run. */
   readonly runAll: <E = never, R = never>(
     requests: Requests<E, R>,
     options?: BulkOptions
-  ) => Stream.Stream<BulkResult, E | WaitError, R>
+  ) => Stream.Stream<BulkResult, E | WaitFailure, R>
   /** The handle of a task whose id is known. Nothing is asked. */
   readonly task: (id: string) => Effect.Effect<Task, RWKVValidationError>
   /** Waits for a task's end and reads its text. */
-  readonly wait: (id: string, options?: WaitOptions) => Effect.Effect<TaskResult, WaitError>
+  readonly wait: (id: string, options?: WaitOptions) => Effect.Effect<TaskResult, WaitFailure>
   /** The text so far (`GET /v1/tasks/{id}/get_result`); of a fork among forks, what its own stream told. */
-  readonly result: (id: string) => Effect.Effect<TaskResult, TaskError | UnsupportedByServerError>
+  readonly result: (id: string) => Effect.Effect<TaskResult, TaskFailure | UnsupportedByServerError>
   /** The state (`GET /v1/tasks/{id}/status`). */
-  readonly status: (id: string) => Effect.Effect<TaskInfo, TaskError>
+  readonly status: (id: string) => Effect.Effect<TaskInfo, TaskFailure>
   /** Stops a task (`POST /v1/tasks/{id}/stop`) and waits until the server says it has; fails with `RWKVTimeoutError` of kind `"stop"` if it does not. */
-  readonly stop: (id: string, options?: StopOptions) => Effect.Effect<TaskInfo, TaskError>
+  readonly stop: (id: string, options?: StopOptions) => Effect.Effect<TaskInfo, TaskFailure>
   /** Deletes a task, stopping it if it runs, or by force a template (`POST /v1/tasks/{id}/delete`). */
-  readonly delete: (id: string, options?: DeleteOptions) => Effect.Effect<void, TaskError | TemplateProtectedError>
+  readonly delete: (id: string, options?: DeleteOptions) => Effect.Effect<void, TaskFailure | TemplateProtectedError>
   /** Continues a finished task with more prompt (`POST /v1/tasks/{id}/continue`). */
-  readonly continue: (id: string, request: Generation.ContinueRequest) => Effect.Effect<Task, BranchError>
+  readonly continue: (id: string, request: Generation.ContinueRequest) => Effect.Effect<Task, BranchFailure>
   /** Forks a finished task (`POST /v1/tasks/{id}/fork`). */
-  readonly fork: (id: string, request: Generation.ForkRequest) => Effect.Effect<Task, BranchError>
+  readonly fork: (id: string, request: Generation.ForkRequest) => Effect.Effect<Task, BranchFailure>
   /** Makes a template of a task (`POST /v1/tasks/{id}/as_template`). */
   readonly asTemplate: (
     id: string
-  ) => Effect.Effect<Task, TaskError | AlreadyTemplateError | UnsupportedByServerError>
+  ) => Effect.Effect<Task, TaskFailure | AlreadyTemplateError | UnsupportedByServerError>
   /** What the server holds (`GET /v1/tasks/list`). */
-  readonly list: Effect.Effect<TaskList, CallError>
+  readonly list: Effect.Effect<TaskList, CallFailure>
   /** The server's models (`GET /v1/models`); also the way to ask whether it lives. */
-  readonly models: Effect.Effect<ReadonlyArray<Model>, CallError>
+  readonly models: Effect.Effect<ReadonlyArray<Model>, CallFailure>
 }

@@ -12,21 +12,22 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import type * as Generation from "./Generation.js"
 import { RWKVHttpClient } from "./HttpClient.js"
-import * as Ledger from "./internal/ledger.js"
-import * as Tasks from "./internal/tasks.js"
+import * as Runs from "./internal/stream/runs.js"
+import * as Tasks from "./internal/task/tasks.js"
 import type * as Protocol from "./Protocol.js"
 import { RWKVConfig } from "./RWKVConfig.js"
 import type {
   AlreadyTemplateError,
-  CallError,
+  BranchFailure,
+  CallFailure,
   RWKVValidationError,
-  TaskError,
+  TaskFailure,
   TemplateProtectedError,
-  UnsupportedByServerError
+  UnsupportedByServerError,
+  WaitFailure
 } from "./RWKVError.js"
 import { StreamService } from "./StreamService.js"
 import type {
-  BranchError,
   BulkOptions,
   BulkResult,
   DeleteOptions,
@@ -35,7 +36,6 @@ import type {
   StopOptions,
   Task,
   Verbs,
-  WaitError,
   WaitOptions
 } from "./Task.js"
 
@@ -61,13 +61,17 @@ export class TaskService extends Context.Tag("effect-rwkv/TaskService")<TaskServ
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<TaskService, never, RWKVHttpClient | RWKVConfig | StreamService> = Layer.effect(
-  TaskService,
-  Effect.map(
-    Effect.all([RWKVHttpClient, RWKVConfig, StreamService, Ledger.Ledger]),
-    ([http, config, streams, ledger]) => TaskService.of(Tasks.make(http, config, streams, ledger))
+export const layer: Layer.Layer<TaskService, never, RWKVHttpClient | RWKVConfig | StreamService> = Layer.fresh(
+  Layer.scoped(
+    TaskService,
+    Effect.gen(function*() {
+      const http = yield* RWKVHttpClient
+      const config = yield* RWKVConfig
+      const streams = yield* StreamService
+      return Tasks.make(http, config, streams, Runs.carriedBy(streams) ?? (yield* Runs.make(http, config)))
+    })
   )
-).pipe(Layer.provide(Ledger.layer))
+)
 
 /**
  * Creates a task (`POST /v1/tasks/tmp`, or `/create` if persistent) and returns its handle when the prompt has been
@@ -91,7 +95,7 @@ export const layer: Layer.Layer<TaskService, never, RWKVHttpClient | RWKVConfig 
  * @since 0.1.0
  * @category accessors
  */
-export const create = (request: Generation.CreateRequest): Effect.Effect<Task, CallError, TaskService> =>
+export const create = (request: Generation.CreateRequest): Effect.Effect<Task, CallFailure, TaskService> =>
   Effect.flatMap(TaskService, (tasks) => tasks.create(request))
 
 /**
@@ -107,7 +111,7 @@ export const create = (request: Generation.CreateRequest): Effect.Effect<Task, C
  * @since 0.1.0
  * @category accessors
  */
-export const createTemporary = (request: PlainRequest): Effect.Effect<Task, CallError, TaskService> =>
+export const createTemporary = (request: PlainRequest): Effect.Effect<Task, CallFailure, TaskService> =>
   Effect.flatMap(TaskService, (tasks) => tasks.createTemporary(request))
 
 /**
@@ -124,7 +128,7 @@ export const createTemporary = (request: PlainRequest): Effect.Effect<Task, Call
  * @since 0.1.0
  * @category accessors
  */
-export const createPersistent = (request: PlainRequest): Effect.Effect<Task, CallError, TaskService> =>
+export const createPersistent = (request: PlainRequest): Effect.Effect<Task, CallFailure, TaskService> =>
   Effect.flatMap(TaskService, (tasks) => tasks.createPersistent(request))
 
 /**
@@ -140,7 +144,7 @@ export const createPersistent = (request: PlainRequest): Effect.Effect<Task, Cal
  * @since 0.1.0
  * @category accessors
  */
-export const fim = (request: Generation.FimRequest): Effect.Effect<Task, CallError, TaskService> =>
+export const fim = (request: Generation.FimRequest): Effect.Effect<Task, CallFailure, TaskService> =>
   Effect.flatMap(TaskService, (tasks) => tasks.fim(request))
 
 /**
@@ -164,7 +168,7 @@ export const fim = (request: Generation.FimRequest): Effect.Effect<Task, CallErr
 export const run = (
   request: Generation.CreateRequest | Generation.FimRequest,
   options?: WaitOptions
-): Effect.Effect<Protocol.TaskResult, WaitError, TaskService> =>
+): Effect.Effect<Protocol.TaskResult, WaitFailure, TaskService> =>
   Effect.flatMap(TaskService, (tasks) => tasks.run(request, options))
 
 /**
@@ -192,7 +196,7 @@ export const run = (
 export const runAll = <E = never, R = never>(
   requests: Requests<E, R>,
   options?: BulkOptions
-): Stream.Stream<BulkResult, E | WaitError, TaskService | R> =>
+): Stream.Stream<BulkResult, E | WaitFailure, TaskService | R> =>
   Stream.flatMap(TaskService, (tasks) => tasks.runAll(requests, options))
 
 /**
@@ -226,7 +230,7 @@ export const task = (id: string): Effect.Effect<Task, RWKVValidationError, TaskS
  * @since 0.1.0
  * @category accessors
  */
-export const wait = (id: string, options?: WaitOptions): Effect.Effect<Protocol.TaskResult, WaitError, TaskService> =>
+export const wait = (id: string, options?: WaitOptions): Effect.Effect<Protocol.TaskResult, WaitFailure, TaskService> =>
   Effect.flatMap(TaskService, (tasks) => tasks.wait(id, options))
 
 /**
@@ -245,7 +249,7 @@ export const wait = (id: string, options?: WaitOptions): Effect.Effect<Protocol.
  */
 export const result = (
   id: string
-): Effect.Effect<Protocol.TaskResult, TaskError | UnsupportedByServerError, TaskService> =>
+): Effect.Effect<Protocol.TaskResult, TaskFailure | UnsupportedByServerError, TaskService> =>
   Effect.flatMap(TaskService, (tasks) => tasks.result(id))
 
 /**
@@ -261,7 +265,7 @@ export const result = (
  * @since 0.1.0
  * @category accessors
  */
-export const status = (id: string): Effect.Effect<Protocol.TaskInfo, TaskError, TaskService> =>
+export const status = (id: string): Effect.Effect<Protocol.TaskInfo, TaskFailure, TaskService> =>
   Effect.flatMap(TaskService, (tasks) => tasks.status(id))
 
 /**
@@ -278,13 +282,13 @@ export const status = (id: string): Effect.Effect<Protocol.TaskInfo, TaskError, 
  * @since 0.1.0
  * @category accessors
  */
-export const stop = (id: string, options?: StopOptions): Effect.Effect<Protocol.TaskInfo, TaskError, TaskService> =>
+export const stop = (id: string, options?: StopOptions): Effect.Effect<Protocol.TaskInfo, TaskFailure, TaskService> =>
   Effect.flatMap(TaskService, (tasks) => tasks.stop(id, options))
 
 const delete_ = (
   id: string,
   options?: DeleteOptions
-): Effect.Effect<void, TaskError | TemplateProtectedError, TaskService> =>
+): Effect.Effect<void, TaskFailure | TemplateProtectedError, TaskService> =>
   Effect.flatMap(TaskService, (tasks) => tasks.delete(id, options))
 
 export {
@@ -305,7 +309,7 @@ export {
   delete_ as delete
 }
 
-const continue_ = (id: string, request: Generation.ContinueRequest): Effect.Effect<Task, BranchError, TaskService> =>
+const continue_ = (id: string, request: Generation.ContinueRequest): Effect.Effect<Task, BranchFailure, TaskService> =>
   Effect.flatMap(TaskService, (tasks) => tasks.continue(id, request))
 
 export {
@@ -340,7 +344,7 @@ export {
  * @since 0.1.0
  * @category accessors
  */
-export const fork = (id: string, request: Generation.ForkRequest): Effect.Effect<Task, BranchError, TaskService> =>
+export const fork = (id: string, request: Generation.ForkRequest): Effect.Effect<Task, BranchFailure, TaskService> =>
   Effect.flatMap(TaskService, (tasks) => tasks.fork(id, request))
 
 /**
@@ -359,7 +363,7 @@ export const fork = (id: string, request: Generation.ForkRequest): Effect.Effect
  */
 export const asTemplate = (
   id: string
-): Effect.Effect<Task, TaskError | AlreadyTemplateError | UnsupportedByServerError, TaskService> =>
+): Effect.Effect<Task, TaskFailure | AlreadyTemplateError | UnsupportedByServerError, TaskService> =>
   Effect.flatMap(TaskService, (tasks) => tasks.asTemplate(id))
 
 /**
@@ -375,7 +379,7 @@ export const asTemplate = (
  * @since 0.1.0
  * @category accessors
  */
-export const list: Effect.Effect<Protocol.TaskList, CallError, TaskService> = Effect.flatMap(
+export const list: Effect.Effect<Protocol.TaskList, CallFailure, TaskService> = Effect.flatMap(
   TaskService,
   (tasks) => tasks.list
 )
@@ -393,7 +397,7 @@ export const list: Effect.Effect<Protocol.TaskList, CallError, TaskService> = Ef
  * @since 0.1.0
  * @category accessors
  */
-export const models: Effect.Effect<ReadonlyArray<Protocol.Model>, CallError, TaskService> = Effect.flatMap(
+export const models: Effect.Effect<ReadonlyArray<Protocol.Model>, CallFailure, TaskService> = Effect.flatMap(
   TaskService,
   (tasks) => tasks.models
 )

@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Duration, Effect, Exit, Fiber, Option, Stream, TestClock } from "effect"
 import type { RWKVConfig } from "effect-rwkv"
 import { vi } from "vitest"
-import * as validate from "../src/internal/validate.js"
+import * as validate from "../src/internal/input/validate.js"
 import * as wire from "./wire.js"
 
 const id = "TMP_1"

@@ -14,7 +14,7 @@ import {
 } from "effect"
 import { Polling, Protocol, RWKV, RWKVError, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
-import * as retry from "../src/internal/retry.js"
+import * as retry from "../src/internal/wire/retry.js"
 import * as wire from "./wire.js"
 
 const operation = "TaskService.status"

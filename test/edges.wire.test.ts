@@ -2,7 +2,7 @@ import { HttpClientError } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, Stream, TestClock } from "effect"
 import { type HttpClient, Polling } from "effect-rwkv"
-import * as retry from "../src/internal/retry.js"
+import * as retry from "../src/internal/wire/retry.js"
 import * as wire from "./wire.js"
 
 const socket = (code: string, syscall?: string) => Object.assign(new Error(code), { code, syscall })

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Effect, Stream } from "effect"
 import { readFileSync } from "node:fs"
-import { excerpt } from "../src/internal/failure.js"
-import { type Frame, makeDecoder } from "../src/internal/sse.js"
+import { excerpt } from "../src/internal/wire/failure.js"
+import { type Frame, makeDecoder } from "../src/internal/wire/sse.js"
 import * as wire from "./wire.js"
 
 const encode = (text: string) => new TextEncoder().encode(text)

@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Stream from "effect/Stream"
-import { makeDecoder } from "../../src/internal/sse.js"
+import { makeDecoder } from "../../src/internal/wire/sse.js"
 import type { Make } from "./consumer.js"
 
 type How = "chunk" | "element" | "run"

@@ -3,7 +3,7 @@ import { HttpClient } from "@effect/platform"
 import { NodeHttpClient } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, FastCheck as fc, Runtime, type Scope } from "effect"
-import * as Body from "../../src/internal/body.js"
+import * as Body from "../../src/internal/wire/body.js"
 import * as Tcp from "../faults/support/tcp.js"
 import { bytesOf, reading, type Told, turns, wrapped } from "./support/sources.js"
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, FastCheck as fc, Fiber, Scope } from "effect"
 import { Readable } from "node:stream"
-import * as Body from "../../src/internal/body.js"
+import * as Body from "../../src/internal/wire/body.js"
 import {
   bytesOf,
   failures,

@@ -1,7 +1,15 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Chunk, Deferred, Effect, Exit, FastCheck as fc, Fiber, Option, Stream } from "effect"
-import { connect, type Connection, ended, feedOf, type Signal, take, toStream } from "../../src/internal/connection.js"
-import type { Frame } from "../../src/internal/sse.js"
+import {
+  connect,
+  type Connection,
+  ended,
+  feedOf,
+  type Signal,
+  take,
+  toStream
+} from "../../src/internal/stream/connection.js"
+import type { Frame } from "../../src/internal/wire/sse.js"
 
 const numRuns = Number(process.env["FC_RUNS"] ?? 100)
 

@@ -2,18 +2,17 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { HttpClient, RWKVConfig } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
-import * as Ledger from "../../src/internal/ledger.js"
+import * as Ledger from "../../src/internal/owner/ledger.js"
 
-const layer = Ledger.layer.pipe(
-  Layer.provide(HttpClient.layer),
-  Layer.provide(RWKVConfig.layer()),
-  Layer.provide(Emulator.layer())
+const ledger = Effect.provide(
+  Effect.flatMap(HttpClient.RWKVHttpClient, Ledger.of),
+  HttpClient.layer.pipe(Layer.provide(RWKVConfig.layer()), Layer.provide(Emulator.layer()))
 )
 
 describe("ledger", () => {
-  it.effect("remembers the newest thousands of tasks and forgets the oldest", () =>
+  it.scoped("remembers the newest thousands of tasks and forgets the oldest", () =>
     Effect.gen(function*() {
-      const { stopped } = yield* Ledger.Ledger
+      const { stopped } = yield* ledger
       for (let i = 0; i < 5000; i++) {
         stopped.set(`TASK_${i}`, true)
         stopped.set("TASK_0", true)
@@ -22,7 +21,7 @@ describe("ledger", () => {
       expect(stopped.get("TASK_1000")).toBe(true)
       expect(stopped.get("TASK_800")).toBeUndefined()
       expect(stopped.get("TASK_0")).toBe(true)
-    }).pipe(Effect.provide(layer)))
+    }))
 
   it("a run is alone until another one overlaps it, and the next ones are again when all have left", () => {
     const group = Ledger.makeGroup()

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Schedule, TestClock } from "effect"
 import { Protocol, RWKVError } from "effect-rwkv"
-import * as retry from "../../src/internal/retry.js"
-import { settled } from "../../src/internal/settle.js"
+import * as retry from "../../src/internal/wire/retry.js"
+import { settled } from "../../src/internal/stream/settle.js"
 
 const result = (finished: boolean, generationTime: number): Protocol.TaskResult => ({
   taskId: Protocol.TaskId.make("TMP_1"),

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import { FastCheck, Schema } from "effect"
 import { Protocol } from "effect-rwkv"
-import { excerpt } from "../../src/internal/failure.js"
-import { type Frame, makeDecoder } from "../../src/internal/sse.js"
+import { excerpt } from "../../src/internal/wire/failure.js"
+import { type Frame, makeDecoder } from "../../src/internal/wire/sse.js"
 
 const text = FastCheck.string({ unit: "binary", maxLength: 20 })
 

@@ -45,7 +45,7 @@ describe("what each method can fail with, and with nothing else", () => {
     type Wait = OfTask | RWKVError.TaskCancelledError | RWKVError.StreamTruncatedError
     expect<Failure<Tasks["wait"]>>().type.toBe<Wait>()
     expect<Failure<Tasks["run"]>>().type.toBe<Wait>()
-    expect<Task.WaitError>().type.toBe<Wait>()
+    expect<RWKVError.WaitFailure>().type.toBe<Wait>()
   })
 
   test("ending", () => {
@@ -68,9 +68,9 @@ describe("what each method can fail with, and with nothing else", () => {
 
   test("a handle fails like the service", () => {
     expect<Effect.Effect.Error<Task.Task["status"]>>().type.toBe<OfTask>()
-    expect<Failure<Task.Task["wait"]>>().type.toBe<Task.WaitError>()
+    expect<Failure<Task.Task["wait"]>>().type.toBe<RWKVError.WaitFailure>()
     expect<Failure<Task.Task["delete"]>>().type.toBe<OfTask | RWKVError.TemplateProtectedError>()
-    expect<Failure<Task.Task["fork"]>>().type.toBe<Task.BranchError>()
+    expect<Failure<Task.Task["fork"]>>().type.toBe<RWKVError.BranchFailure>()
   })
 })
 

@@ -65,7 +65,7 @@ describe("services", () => {
       Stream.Stream<string, RWKVError.RWKVError, StreamService.StreamService>
     >()
     expect(TaskService.create(request)).type.toBe<
-      Effect.Effect<Task.Task, RWKVError.CallError, TaskService.TaskService>
+      Effect.Effect<Task.Task, RWKVError.CallFailure, TaskService.TaskService>
     >()
   })
 

@@ -2,7 +2,7 @@
 import { HttpClientRequest, HttpClientResponse } from "@effect/platform"
 import { Cause, Effect, type Scope } from "effect"
 import { Readable } from "node:stream"
-import * as Body from "../../../src/internal/body.js"
+import * as Body from "../../../src/internal/wire/body.js"
 
 export interface Source {
   readonly response: HttpClientResponse.HttpClientResponse

@@ -10,9 +10,9 @@ import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import { TaskId } from "../Protocol.js"
-import { RWKVValidationError } from "../RWKVError.js"
-import { excerpt } from "./failure.js"
+import { TaskId } from "../../Protocol.js"
+import { RWKVValidationError } from "../../RWKVError.js"
+import { excerpt } from "../wire/failure.js"
 import { isRecord } from "./json.js"
 
 /** @internal */

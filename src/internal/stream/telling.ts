@@ -4,7 +4,7 @@
  * @internal
  */
 import { constUndefined } from "effect/Function"
-import { StreamEvent, type TaskId, type TaskResult } from "../Protocol.js"
+import { StreamEvent, type TaskId, type TaskResult } from "../../Protocol.js"
 
 /** @internal */
 export interface Telling<A> {

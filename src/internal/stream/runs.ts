@@ -9,28 +9,54 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { hasProperty } from "effect/Predicate"
+import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import * as Generation from "../Generation.js"
-import type { CallOptions, Frame, Service as HttpService } from "../HttpClient.js"
-import type { StreamEvent, TaskId, TaskResult } from "../Protocol.js"
-import type * as RWKVConfig from "../RWKVConfig.js"
-import type { CallError, RWKVError } from "../RWKVError.js"
-import type { StreamOptions, SubscribeOptions } from "../Task.js"
-import * as Guards from "./guards.js"
+import * as Generation from "../../Generation.js"
+import type { CallOptions, Frame, Service as HttpService } from "../../HttpClient.js"
+import type { StreamEvent, TaskId, TaskResult } from "../../Protocol.js"
+import type * as RWKVConfig from "../../RWKVConfig.js"
+import type { CallFailure, RWKVError } from "../../RWKVError.js"
+import type { StreamOptions, SubscribeOptions } from "../../Task.js"
+import * as Guards from "./preconditions.js"
 import * as Launch from "./launch.js"
-import * as Ledger from "./ledger.js"
-import * as Options from "./options.js"
-import { type Opening, type Pull, pulled } from "./pull.js"
+import * as Ledger from "../owner/ledger.js"
+import * as Options from "../input/options.js"
+import { type Opening, type Pull, pulled } from "../pull.js"
 import { live, record } from "./record.js"
-import * as retry from "./retry.js"
+import * as retry from "../wire/retry.js"
 import { ends, events, type Telling } from "./telling.js"
-import * as validate from "./validate.js"
+import * as validate from "../input/validate.js"
 
 const encodeContinue = validate.encoder(Generation.ContinueRequest)
 const encodeFork = validate.encoder(Generation.ForkRequest)
 
+const RunsId: unique symbol = Symbol.for("effect-rwkv/Runs")
+
 /** @internal */
-export const make = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Service) => {
+export type Runs = ReturnType<typeof build>
+
+/**
+ * What the services over one client share: `StreamService` makes it and carries it, `TaskService` takes it from there.
+ *
+ * @internal
+ */
+export const make = (http: HttpService, config: RWKVConfig.Service): Effect.Effect<Runs, never, Scope.Scope> =>
+  Effect.map(Ledger.of(http), (ledger) => build(http, config, ledger))
+
+const isCarrier = (streams: object): streams is { readonly [RunsId]: Runs } => hasProperty(streams, RunsId)
+
+/** @internal */
+export const carry = <A extends object>(streams: A, runs: Runs): A => Object.assign(streams, { [RunsId]: runs })
+
+/**
+ * What a stream service carries; nothing if a program made it.
+ *
+ * @internal
+ */
+export const carriedBy = (streams: object): Runs | undefined => isCarrier(streams) ? streams[RunsId] : undefined
+
+const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Service) => {
   const guards = Guards.make(http, ledger, config.retry)
   const { attach, launch, listen } = Launch.make(http, ledger.lifetime, config)
   const reads = retry.reads(config.retry)
@@ -42,8 +68,8 @@ export const make = (http: HttpService, config: RWKVConfig.Service, ledger: Ledg
     operation: string,
     cleanup: "delete" | "keep",
     telling: Telling<B>,
-    create: (request: A, options: CallOptions) => Effect.Effect<TaskResult, CallError>,
-    stream: (request: A, options: CallOptions) => Stream.Stream<Frame, CallError>
+    create: (request: A, options: CallOptions) => Effect.Effect<TaskResult, CallFailure>,
+    stream: (request: A, options: CallOptions) => Stream.Stream<Frame, CallFailure>
   ) =>
   (request: A, options?: StreamOptions): Opening<B, RWKVError> => {
     const complete = Effect.suspend(() => validate.withDefaults(operation, config.defaults, request))
@@ -235,7 +261,7 @@ export const make = (http: HttpService, config: RWKVConfig.Service, ledger: Ledg
       return Effect.scoped(Effect.flatMap(listen({ operation, options, taskId, fromToken: 0 }, ends), last))
     })
 
-  return { continueSharing, continued, created, ended, fork, forked, subscribed }
+  return { continueSharing, continued, created, ended, fork, forked, guards, ledger, subscribed }
 }
 
 /** What a run is told as that tells only its end. */

@@ -7,12 +7,12 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { hasProperty } from "effect/Predicate"
 import * as Stream from "effect/Stream"
-import type { CreateRequest, FimRequest } from "../Generation.js"
-import type { TaskResult } from "../Protocol.js"
-import type { RWKVValidationError } from "../RWKVError.js"
-import type { BulkOptions, BulkResult, WaitError, WaitOptions } from "../Task.js"
-import * as Options from "./options.js"
-import * as validate from "./validate.js"
+import type { CreateRequest, FimRequest } from "../../Generation.js"
+import type { TaskResult } from "../../Protocol.js"
+import type { RWKVValidationError, WaitFailure } from "../../RWKVError.js"
+import type { BulkOptions, BulkResult, WaitOptions } from "../../Task.js"
+import * as Options from "../input/options.js"
+import * as validate from "../input/validate.js"
 
 type Request = CreateRequest | FimRequest
 
@@ -31,10 +31,10 @@ const isStream = <A, E, R>(input: Iterable<A> | Stream.Stream<A, E, R>): input i
 
 /** @internal */
 export const runAll = <E, R>(
-  run: (operation: string, request: Request, options: WaitOptions) => Effect.Effect<TaskResult, WaitError>,
+  run: (operation: string, request: Request, options: WaitOptions) => Effect.Effect<TaskResult, WaitFailure>,
   requests: Iterable<Request> | Stream.Stream<Request, E, R>,
   options: BulkOptions | undefined
-): Stream.Stream<BulkResult, E | WaitError, R> =>
+): Stream.Stream<BulkResult, E | WaitFailure, R> =>
   Stream.unwrap(Effect.gen(function*() {
     const { concurrency, failures, onProgress, ...wait } = yield* Options.ofBulk(operation, options)
     const atOnce = yield* concurrencyOf(concurrency)

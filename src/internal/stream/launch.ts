@@ -9,28 +9,28 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
-import type * as HttpClient from "../HttpClient.js"
-import { TaskId, type TaskResult } from "../Protocol.js"
-import type * as RWKVConfig from "../RWKVConfig.js"
+import type * as HttpClient from "../../HttpClient.js"
+import { TaskId, type TaskResult } from "../../Protocol.js"
+import type * as RWKVConfig from "../../RWKVConfig.js"
 import {
   RWKVDecodeError,
   type RWKVError,
   RWKVServerError,
   RWKVTimeoutError,
   StreamTruncatedError,
-  type TaskError
-} from "../RWKVError.js"
-import type { FollowOptions, StreamOptions } from "../Task.js"
+  type TaskFailure
+} from "../../RWKVError.js"
+import type { FollowOptions, StreamOptions } from "../../Task.js"
 import { connect, type Connection, feedOf, type Signal, take } from "./connection.js"
 import { follow, type Policy } from "./follow.js"
-import type * as Ledger from "./ledger.js"
-import type { Lifetime } from "./lifetime.js"
-import type { Opening } from "./pull.js"
-import * as retry from "./retry.js"
-import type { Frame } from "./sse.js"
+import type * as Ledger from "../owner/ledger.js"
+import type { Lifetime } from "../owner/lifetime.js"
+import type { Opening } from "../pull.js"
+import * as retry from "../wire/retry.js"
+import type { Frame } from "../wire/sse.js"
 import type { Telling } from "./telling.js"
-import { tracedScoped } from "./trace.js"
-import * as validate from "./validate.js"
+import { tracedScoped } from "../trace.js"
+import * as validate from "../input/validate.js"
 
 /** @internal */
 export interface Launch {
@@ -39,7 +39,7 @@ export interface Launch {
   /** What has to hold before the server is asked; it tells which tasks the run will share its buffer with. */
   readonly before: Effect.Effect<Ledger.Group | undefined, RWKVError>
   readonly create: Effect.Effect<TaskResult, RWKVError>
-  readonly stream: Effect.Effect<Stream.Stream<Frame, TaskError>, RWKVError>
+  readonly stream: Effect.Effect<Stream.Stream<Frame, TaskFailure>, RWKVError>
   readonly explain: (error: RWKVError) => Effect.Effect<never, RWKVError>
   /** Whether the run makes its task: then nobody else can want what was abandoned. */
   readonly fresh: boolean
@@ -52,7 +52,7 @@ export interface Launch {
 interface Begun {
   readonly taskId: TaskId
   readonly prefillTime: Duration.Duration
-  readonly opened: { readonly connection: Connection<TaskError>; readonly frames: ReadonlyArray<Frame> } | undefined
+  readonly opened: { readonly connection: Connection<TaskFailure>; readonly frames: ReadonlyArray<Frame> } | undefined
 }
 
 const enter = (group: Ledger.Group) => Effect.acquireRelease(Effect.sync(group.enter), (run) => Effect.sync(run.leave))
@@ -80,8 +80,14 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
   }
 
   /** Opens a POST stream and reads on until the server has told which task it is. */
-  const openDirect = (operation: string, stream: Stream.Stream<Frame, TaskError>): Effect.Effect<Begun, RWKVError> => {
-    const begun = (connection: Connection<TaskError>, signal: Signal<TaskError>): Effect.Effect<Begun, RWKVError> => {
+  const openDirect = (
+    operation: string,
+    stream: Stream.Stream<Frame, TaskFailure>
+  ): Effect.Effect<Begun, RWKVError> => {
+    const begun = (
+      connection: Connection<TaskFailure>,
+      signal: Signal<TaskFailure>
+    ): Effect.Effect<Begun, RWKVError> => {
       if (signal._tag === "Broken") return Effect.failCause(signal.cause)
       if (signal._tag === "Ended") {
         const description = "the stream ended before it told its task, which may exist"

@@ -6,11 +6,11 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import type * as HttpClient from "../HttpClient.js"
-import type * as Polling from "../Polling.js"
-import type { TaskId } from "../Protocol.js"
-import { RWKVConnectionError, RWKVTimeoutError, type TaskError } from "../RWKVError.js"
-import * as retry from "./retry.js"
+import type * as HttpClient from "../../HttpClient.js"
+import type * as Polling from "../../Polling.js"
+import type { TaskId } from "../../Protocol.js"
+import { RWKVConnectionError, RWKVTimeoutError, type TaskFailure } from "../../RWKVError.js"
+import * as retry from "../wire/retry.js"
 
 /**
  * What the server sends for a stretch of tokens that does not decode.
@@ -33,7 +33,7 @@ export const textFrom = (
   },
   whole: string,
   fromToken: number
-): Effect.Effect<string | undefined, TaskError> => {
+): Effect.Effect<string | undefined, TaskFailure> => {
   const textAt = (token: number) =>
     Effect.gen(function*() {
       let room = whole.length + undecodable.length

@@ -5,7 +5,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { TaskResult } from "../Protocol.js"
+import type { TaskResult } from "../../Protocol.js"
 
 /** When a finished result is read again while its time of generation, which is stored last, is missing. */
 const delays = ["20 millis", "60 millis", "120 millis"] as const

@@ -5,7 +5,7 @@
  */
 import * as Option from "effect/Option"
 import { createParser } from "eventsource-parser"
-import { isRecord, parse } from "./json.js"
+import { isRecord, parse } from "../input/json.js"
 
 /**
  * What a stream says. `Unreadable` stands where text was lost on the way, `Failed` where the server told of a failure,

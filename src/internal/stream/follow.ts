@@ -13,27 +13,27 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import type * as HttpClient from "../HttpClient.js"
-import * as Polling from "../Polling.js"
-import type { TaskId, TaskResult } from "../Protocol.js"
+import type * as HttpClient from "../../HttpClient.js"
+import * as Polling from "../../Polling.js"
+import type { TaskId, TaskResult } from "../../Protocol.js"
 import {
   RWKVDecodeError,
   type RWKVError,
   RWKVServerError,
   RWKVTimeoutError,
   StreamTruncatedError,
-  type TaskError
-} from "../RWKVError.js"
-import * as alarm from "./alarm.js"
+  type TaskFailure
+} from "../../RWKVError.js"
+import * as alarm from "../alarm.js"
 import { connect, type Connection, feedOf, type Signal } from "./connection.js"
-import type { Run } from "./ledger.js"
-import { clientClosed, type Lifetime } from "./lifetime.js"
-import type { Pull } from "./pull.js"
-import * as Pump from "./pump.js"
-import * as retry from "./retry.js"
+import type { Run } from "../owner/ledger.js"
+import { clientClosed, type Lifetime } from "../owner/lifetime.js"
+import type { Pull } from "../pull.js"
+import * as Pump from "../pump.js"
+import * as retry from "../wire/retry.js"
 import { settled } from "./settle.js"
-import type { Frame } from "./sse.js"
-import * as Start from "./start.js"
+import type { Frame } from "../wire/sse.js"
+import * as Start from "../start.js"
 import { textFrom, undecodable } from "./tail.js"
 import type { Telling } from "./telling.js"
 
@@ -44,7 +44,7 @@ export interface Subject {
   /** Known from the answer to a create, otherwise told by the first frame. */
   readonly prefillTime: Duration.Duration | undefined
   /** The open POST stream of a direct transport, and what was read of it already. */
-  readonly opened: { readonly connection: Connection<TaskError>; readonly frames: ReadonlyArray<Frame> } | undefined
+  readonly opened: { readonly connection: Connection<TaskFailure>; readonly frames: ReadonlyArray<Frame> } | undefined
   /** Present if other tasks may write to the buffer that `get_result` reads: then a whole POST stream is the better witness. */
   readonly run: Run | undefined
   readonly fromToken: number
@@ -112,7 +112,7 @@ export const follow = <A>(
     let asked = quietSince
     let tokens = -1
 
-    const pump = Pump.make<A, Signal<TaskError>>({
+    const pump = Pump.make<A, Signal<TaskFailure>>({
       runtime,
       poll: () => connection.poll(),
       hear: (signal) => hear(signal),
@@ -165,7 +165,7 @@ export const follow = <A>(
       })
 
     /** A failure before anything was heard is told as it is; later it is what cut the text short. */
-    const interrupted = (error: TaskError): RWKVError => heard ? truncated(error.message, error) : error
+    const interrupted = (error: TaskFailure): RWKVError => heard ? truncated(error.message, error) : error
 
     const ended = () => Effect.fail(clientClosed(operation, taskId))
 
@@ -356,14 +356,14 @@ export const follow = <A>(
       }
     }
 
-    const hear = (signal: Signal<TaskError>): Pump.Step | undefined => {
+    const hear = (signal: Signal<TaskFailure>): Pump.Step | undefined => {
       if (finished) return undefined
       if (signal._tag === "Frames") return read(signal.frames)
       // What came before belongs to the text that an error tells.
       return flush() ?? heed(signal)
     }
 
-    const heed = (signal: Exclude<Signal<TaskError>, { readonly _tag: "Frames" }>): Pump.Step | undefined => {
+    const heed = (signal: Exclude<Signal<TaskFailure>, { readonly _tag: "Frames" }>): Pump.Step | undefined => {
       switch (signal._tag) {
         case "Ended":
           return again(truncated("the stream ended without its end mark"))

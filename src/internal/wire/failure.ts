@@ -17,8 +17,8 @@ import {
   RWKVStatusError,
   RWKVTimeoutError,
   RWKVValidationError
-} from "../RWKVError.js"
-import { isRecord, parse } from "./json.js"
+} from "../../RWKVError.js"
+import { isRecord, parse } from "../input/json.js"
 
 /** @internal */
 export interface Subject {

@@ -12,8 +12,8 @@ import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { type Pull, pulled } from "./pull.js"
-import type { Frame } from "./sse.js"
+import { type Pull, pulled } from "../pull.js"
+import type { Frame } from "../wire/sse.js"
 
 /**
  * What the reader of a stream hears. `Idle`: nothing came for a while. `Closing`: the service ends.

@@ -5,13 +5,13 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
-import type * as HttpClient from "../HttpClient.js"
-import type * as Polling from "../Polling.js"
-import { type RWKVServerError, TaskBusyError, type TaskError, UnsupportedByServerError } from "../RWKVError.js"
-import * as Ledger from "./ledger.js"
-import * as retry from "./retry.js"
+import type * as HttpClient from "../../HttpClient.js"
+import type * as Polling from "../../Polling.js"
+import { type RWKVServerError, TaskBusyError, type TaskFailure, UnsupportedByServerError } from "../../RWKVError.js"
+import * as Ledger from "../owner/ledger.js"
+import * as retry from "../wire/retry.js"
 import { settled } from "./settle.js"
-import * as validate from "./validate.js"
+import * as validate from "../input/validate.js"
 
 /** @internal */
 export const isTemplate = (id: string): boolean => id.startsWith("_")
@@ -22,13 +22,13 @@ export interface Guards {
   readonly ready: (
     operation: string,
     id: string
-  ) => Effect.Effect<void, TaskError | TaskBusyError | UnsupportedByServerError>
+  ) => Effect.Effect<void, TaskFailure | TaskBusyError | UnsupportedByServerError>
   /** Keeps the text of a task that is about to be forked, for forks write to the buffer of their source. */
-  readonly preserve: (operation: string, id: string, group: Ledger.Group) => Effect.Effect<void, TaskError>
+  readonly preserve: (operation: string, id: string, group: Ledger.Group) => Effect.Effect<void, TaskFailure>
   /** Finds out what a 500 of `continue` or `fork` meant. */
   readonly explain: (error: RWKVServerError, id: string) => Effect.Effect<never, RWKVServerError | TaskBusyError>
   /** A template answers 500 to whoever asks for its result, on servers that cannot use templates. */
-  readonly templateWorks: (operation: string, id: string) => Effect.Effect<void, TaskError | UnsupportedByServerError>
+  readonly templateWorks: (operation: string, id: string) => Effect.Effect<void, TaskFailure | UnsupportedByServerError>
 }
 
 /** @internal */
@@ -57,7 +57,7 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule:
     ready: (operation, id) =>
       Effect.flatMap(
         validate.taskId(operation, id),
-        (taskId): Effect.Effect<void, TaskError | TaskBusyError | UnsupportedByServerError> =>
+        (taskId): Effect.Effect<void, TaskFailure | TaskBusyError | UnsupportedByServerError> =>
           isTemplate(taskId) ? templateWorks(operation, taskId) : busy(operation, taskId)
       ),
     preserve: (operation, id, group) =>

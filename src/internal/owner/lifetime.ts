@@ -11,11 +11,11 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
-import type * as HttpClient from "../HttpClient.js"
-import type { TaskId } from "../Protocol.js"
-import { RWKVConnectionError } from "../RWKVError.js"
-import * as alarm from "./alarm.js"
-import { runtimeOf, start, type Started } from "./start.js"
+import type * as HttpClient from "../../HttpClient.js"
+import type { TaskId } from "../../Protocol.js"
+import { RWKVConnectionError } from "../../RWKVError.js"
+import * as alarm from "../alarm.js"
+import { runtimeOf, start, type Started } from "../start.js"
 
 /** @internal */
 export interface Farewell {

@@ -11,13 +11,13 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import type { StreamEvent, TaskId, TaskResult } from "../Protocol.js"
-import { type RWKVError, StreamTruncatedError, type TaskError } from "../RWKVError.js"
-import type * as Ledger from "./ledger.js"
-import { clientClosed } from "./lifetime.js"
-import type { Pull } from "./pull.js"
+import type { StreamEvent, TaskId, TaskResult } from "../../Protocol.js"
+import { type RWKVError, StreamTruncatedError, type TaskFailure } from "../../RWKVError.js"
+import type * as Ledger from "../owner/ledger.js"
+import { clientClosed } from "../owner/lifetime.js"
+import type { Pull } from "../pull.js"
 import type { Telling } from "./telling.js"
-import { narrow } from "./wait.js"
+import { narrow } from "../task/wait.js"
 
 /** @internal */
 export interface Begun {
@@ -47,7 +47,7 @@ export const record = <A, R>(
     Effect.gen(function*() {
       yield* restore(ledger.lifetime.usable(operation))
       const begun = yield* Deferred.make<StreamEvent & { readonly _tag: "Started" }, RWKVError>()
-      const result = yield* Deferred.make<TaskResult, TaskError | StreamTruncatedError>()
+      const result = yield* Deferred.make<TaskResult, TaskFailure | StreamTruncatedError>()
       let more = Deferred.unsafeMake<void>(yield* Effect.fiberId)
       let id = ""
       let text = ""
@@ -117,7 +117,7 @@ export const live = <A>(
   prefillTime: TaskResult["prefillTime"],
   recording: Ledger.Recording,
   telling: Telling<A>
-): Pull<A, TaskError | StreamTruncatedError> => {
+): Pull<A, TaskFailure | StreamTruncatedError> => {
   let offset = 0
   let ended = false
   let begun = false

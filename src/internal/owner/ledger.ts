@@ -11,9 +11,10 @@ import { constant } from "effect/Function"
 import * as Iterable from "effect/Iterable"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type { TaskResult } from "../Protocol.js"
-import type { StreamTruncatedError, TaskError } from "../RWKVError.js"
-import { RWKVHttpClient } from "../HttpClient.js"
+import type * as Scope from "effect/Scope"
+import { RWKVHttpClient, type Service as HttpService } from "../../HttpClient.js"
+import type { TaskResult } from "../../Protocol.js"
+import type { StreamTruncatedError, TaskFailure } from "../../RWKVError.js"
 import * as Lifetime from "./lifetime.js"
 
 /**
@@ -25,7 +26,7 @@ export interface Recording {
   readonly text: () => string
   /** Completes when there is more text, or the end. */
   readonly more: () => Effect.Effect<void>
-  readonly result: Deferred.Deferred<TaskResult, TaskError | StreamTruncatedError>
+  readonly result: Deferred.Deferred<TaskResult, TaskFailure | StreamTruncatedError>
 }
 
 /**
@@ -107,9 +108,6 @@ const remember = <A>(capacity: number): Remembered<A> => {
   }
 }
 
-/** @internal */
-export class Ledger extends Context.Tag("effect-rwkv/internal/Ledger")<Ledger, Service>() {}
-
 /**
  * A recording of a run that has ended.
  *
@@ -117,17 +115,15 @@ export class Ledger extends Context.Tag("effect-rwkv/internal/Ledger")<Ledger, S
  */
 export const recordingOf = (result: TaskResult): Effect.Effect<Recording> =>
   Effect.gen(function*() {
-    const deferred = yield* Deferred.make<TaskResult, TaskError | StreamTruncatedError>()
+    const deferred = yield* Deferred.make<TaskResult, TaskFailure | StreamTruncatedError>()
     yield* Deferred.succeed(deferred, result)
     return { text: constant(result.text), more: constant(Effect.void), result: deferred }
   })
 
-/**
- * One ledger for all services of a program: layers are built once.
- *
- * @internal
- */
-export const layer: Layer.Layer<Ledger, never, RWKVHttpClient> = Layer.scoped(
+/** @internal */
+export class Ledger extends Context.Tag("effect-rwkv/internal/Ledger")<Ledger, Service>() {}
+
+const layer: Layer.Layer<Ledger, never, RWKVHttpClient> = Layer.scoped(
   Ledger,
   Effect.map(Effect.flatMap(RWKVHttpClient, Lifetime.make), (lifetime) => {
     const stopped = remember<true>(4096)
@@ -144,3 +140,25 @@ export const layer: Layer.Layer<Ledger, never, RWKVHttpClient> = Layer.scoped(
     }
   })
 )
+
+/** The memo map of a client counts who uses its ledger: the last one that goes ends it. */
+const memoMaps = new WeakMap<HttpService, Layer.MemoMap>()
+
+const memoMapOf = (http: HttpService): Effect.Effect<Layer.MemoMap> =>
+  Effect.map(Layer.makeMemoMap, (unused) => {
+    const memoMap = memoMaps.get(http) ?? unused
+    memoMaps.set(http, memoMap)
+    return memoMap
+  })
+
+/**
+ * The one ledger of all services over this client, however their layers are composed.
+ *
+ * @internal
+ */
+export const of = (http: HttpService): Effect.Effect<Service, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const memoMap = yield* memoMapOf(http)
+    const built = Layer.buildWithMemoMap(layer, memoMap, yield* Effect.scope)
+    return Context.get(yield* Effect.provideService(built, RWKVHttpClient, http), Ledger)
+  })

@@ -4,8 +4,8 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
-import * as Polling from "../Polling.js"
-import type { RWKVError } from "../RWKVError.js"
+import * as Polling from "../../Polling.js"
+import type { RWKVError } from "../../RWKVError.js"
 
 const repeat =
   (schedule: Polling.RetrySchedule, may: (error: RWKVError) => boolean) =>

@@ -7,30 +7,31 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import type * as HttpClient from "../HttpClient.js"
-import * as Polling from "../Polling.js"
-import type { TaskId, TaskInfo, TaskResult } from "../Protocol.js"
+import type * as HttpClient from "../../HttpClient.js"
+import * as Polling from "../../Polling.js"
+import type { TaskId, TaskInfo, TaskResult } from "../../Protocol.js"
 import {
   isRWKVError,
   type RWKVError,
   RWKVTimeoutError,
   StreamTruncatedError,
   TaskCancelledError,
-  type TaskError
-} from "../RWKVError.js"
-import type { StopOptions, WaitError, WaitOptions } from "../Task.js"
-import type * as Ledger from "./ledger.js"
-import * as Options from "./options.js"
-import * as retry from "./retry.js"
-import { settled } from "./settle.js"
-import * as validate from "./validate.js"
+  type TaskFailure,
+  type WaitFailure
+} from "../../RWKVError.js"
+import type { StopOptions, WaitOptions } from "../../Task.js"
+import type * as Ledger from "../owner/ledger.js"
+import * as Options from "../input/options.js"
+import * as retry from "../wire/retry.js"
+import { settled } from "../stream/settle.js"
+import * as validate from "../input/validate.js"
 
 /**
  * What is no error of a task cuts its text short.
  *
  * @internal
  */
-export const narrow = (operation: string, taskId: string) => (error: RWKVError): TaskError | StreamTruncatedError => {
+export const narrow = (operation: string, taskId: string) => (error: RWKVError): TaskFailure | StreamTruncatedError => {
   switch (error._tag) {
     case "TaskBusyError":
     case "TaskCancelledError":
@@ -44,7 +45,7 @@ export const narrow = (operation: string, taskId: string) => (error: RWKVError):
 }
 
 /** Whoever waits for the end wants to know what prevented it: that a stream was cut by it is no news. */
-const why = (operation: string, taskId: string) => (error: RWKVError): TaskError | StreamTruncatedError =>
+const why = (operation: string, taskId: string) => (error: RWKVError): TaskFailure | StreamTruncatedError =>
   narrow(operation, taskId)(
     error._tag === "StreamTruncatedError" && isRWKVError(error.cause) ? error.cause : error
   )
@@ -74,7 +75,7 @@ export const make = (
       : effect
 
   /** The whole text of a task that the server calls finished. */
-  const whole = (operation: string, taskId: TaskId): Effect.Effect<TaskResult, TaskError | StreamTruncatedError> =>
+  const whole = (operation: string, taskId: TaskId): Effect.Effect<TaskResult, TaskFailure | StreamTruncatedError> =>
     Effect.suspend(() => {
       const recording = ledger.recordings.get(taskId)
       return recording === undefined
@@ -87,7 +88,7 @@ export const make = (
     taskId: TaskId,
     look: Polling.WaitSchedule,
     onProgress: (info: TaskInfo) => Effect.Effect<void>
-  ): Effect.Effect<void, TaskError> =>
+  ): Effect.Effect<void, TaskFailure> =>
     Effect.gen(function*() {
       const driver = yield* Schedule.driver(look)
       const begun = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
@@ -119,7 +120,7 @@ export const make = (
     taskId: TaskId,
     options?: WaitOptions,
     maxTokens?: number
-  ): Effect.Effect<TaskResult, WaitError> =>
+  ): Effect.Effect<TaskResult, WaitFailure> =>
     Effect.gen(function*() {
       const { by, onProgress, schedule } = yield* Options.ofWait(operation, options)
       const usual = maxTokens === undefined ? Polling.waitSchedule : Polling.waitScheduleFor(maxTokens)
@@ -139,7 +140,7 @@ export const make = (
     id: string,
     options?: WaitOptions,
     maxTokens?: number
-  ): Effect.Effect<TaskResult, WaitError> =>
+  ): Effect.Effect<TaskResult, WaitFailure> =>
     Effect.gen(function*() {
       const taskId = yield* validate.taskId(operation, id)
       const limit = yield* limitOf(operation, options)
@@ -147,7 +148,7 @@ export const make = (
     })
 
   /** Looks until a stopped task has ended; a stop that did not reach it is repeated once. */
-  const stop = (operation: string, id: string, options?: StopOptions): Effect.Effect<TaskInfo, TaskError> =>
+  const stop = (operation: string, id: string, options?: StopOptions): Effect.Effect<TaskInfo, TaskFailure> =>
     Effect.gen(function*() {
       const taskId = yield* validate.taskId(operation, id)
       const { within } = yield* Options.ofStop(operation, options)

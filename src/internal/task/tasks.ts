@@ -9,28 +9,29 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
 import type * as Stream from "effect/Stream"
-import * as Generation from "../Generation.js"
-import type * as HttpClient from "../HttpClient.js"
-import type { TaskId, TaskResult } from "../Protocol.js"
-import type * as RWKVConfig from "../RWKVConfig.js"
+import * as Generation from "../../Generation.js"
+import type * as HttpClient from "../../HttpClient.js"
+import type { TaskId, TaskResult } from "../../Protocol.js"
+import type * as RWKVConfig from "../../RWKVConfig.js"
 import {
   AlreadyTemplateError,
+  type BranchFailure,
   type RWKVError,
-  type TaskError,
+  type TaskFailure,
   TemplateProtectedError,
-  UnsupportedByServerError
-} from "../RWKVError.js"
-import type * as StreamService from "../StreamService.js"
-import type { BranchError, BulkOptions, DeleteOptions, StopOptions, Task, WaitError, WaitOptions } from "../Task.js"
+  UnsupportedByServerError,
+  type WaitFailure
+} from "../../RWKVError.js"
+import type * as StreamService from "../../StreamService.js"
+import type { BulkOptions, DeleteOptions, StopOptions, Task, WaitOptions } from "../../Task.js"
 import { runAll } from "./bulk.js"
-import * as Guards from "./guards.js"
-import type * as Ledger from "./ledger.js"
-import * as Options from "./options.js"
-import type { Begun } from "./record.js"
-import * as retry from "./retry.js"
-import * as Runs from "./runs.js"
-import { traced } from "./trace.js"
-import * as validate from "./validate.js"
+import * as Guards from "../stream/preconditions.js"
+import * as Options from "../input/options.js"
+import type { Begun } from "../stream/record.js"
+import * as retry from "../wire/retry.js"
+import type * as Runs from "../stream/runs.js"
+import { traced } from "../trace.js"
+import * as validate from "../input/validate.js"
 import * as Wait from "./wait.js"
 
 /** What was created, and how long its text can be, if the caller said so. */
@@ -50,10 +51,9 @@ export const make = (
   http: HttpClient.Service,
   config: RWKVConfig.Service,
   streams: StreamService.Service,
-  ledger: Ledger.Service
+  runs: Runs.Runs
 ) => {
-  const guards = Guards.make(http, ledger, config.retry)
-  const runs = Runs.make(http, config, ledger)
+  const { guards, ledger } = runs
   const waiting = Wait.make(http, ledger, config.retry, runs.ended)
   const creates = retry.creates(config.retry)
   const reads = retry.reads(config.retry)
@@ -107,7 +107,7 @@ export const make = (
     operation: string,
     request: Generation.CreateRequest | Generation.FimRequest,
     options?: WaitOptions
-  ): Effect.Effect<TaskResult, WaitError> =>
+  ): Effect.Effect<TaskResult, WaitFailure> =>
     Effect.flatMap(waiting.limitOf(operation, options), (limit) => {
       const created = creates(ledger.lifetime.acquire(
         operation,
@@ -152,7 +152,7 @@ export const make = (
   })
 
   /** Templates answer 500 where the server cannot use them. */
-  const refused = (operation: string, id: string, error: TaskError) =>
+  const refused = (operation: string, id: string, error: TaskFailure) =>
     error._tag === "RWKVServerError" && error.status === 500 && Guards.isTemplate(id)
       ? new UnsupportedByServerError({ operation, taskId: id, feature: "templates" })
       : error
@@ -176,19 +176,19 @@ export const make = (
     ledger.begins(taskId)
   })
 
-  const branched = (operation: string, begun: Effect.Effect<Begun, RWKVError>): Effect.Effect<Task, BranchError> =>
+  const branched = (operation: string, begun: Effect.Effect<Begun, RWKVError>): Effect.Effect<Task, BranchFailure> =>
     begun.pipe(
       Effect.map(({ prefillTime, taskId }) => handle(taskId, prefillTime)),
       Effect.mapError((error) => branchError(operation, error)),
       Effect.withSpan(operation)
     )
 
-  const branchError = (operation: string, error: RWKVError): BranchError =>
+  const branchError = (operation: string, error: RWKVError): BranchFailure =>
     error._tag === "TaskBusyError" || error._tag === "UnsupportedByServerError"
       ? error
       : Wait.narrow(operation, "")(error)
 
-  const continueTask = (id: string, request: Generation.ContinueRequest): Effect.Effect<Task, BranchError> => {
+  const continueTask = (id: string, request: Generation.ContinueRequest): Effect.Effect<Task, BranchFailure> => {
     const operation = "TaskService.continue"
     return Effect.suspend(() =>
       ledger.sharing.get(id) !== undefined
@@ -241,7 +241,7 @@ export const make = (
     return traced(operation, read)
   }
 
-  const fork = (id: string, request: Generation.ForkRequest): Effect.Effect<Task, BranchError> =>
+  const fork = (id: string, request: Generation.ForkRequest): Effect.Effect<Task, BranchFailure> =>
     branched("TaskService.fork", runs.fork("TaskService.fork", id, request))
 
   const wait = (id: string, options?: WaitOptions, maxTokens?: number) =>

@@ -12,7 +12,7 @@ import type {
   StreamOptions,
   SubscribeOptions,
   WaitOptions
-} from "../Task.js"
+} from "../../Task.js"
 import { aFunction, anything, aSchedule, given, oneOf, type OptionRule } from "./validate.js"
 
 const following = {

@@ -27,16 +27,16 @@ import * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import type * as RWKVConfig from "../RWKVConfig.js"
-import { type CallError, RWKVDecodeError, RWKVTimeoutError } from "../RWKVError.js"
+import type * as RWKVConfig from "../../RWKVConfig.js"
+import { type CallFailure, RWKVDecodeError, RWKVTimeoutError } from "../../RWKVError.js"
 import * as Body from "./body.js"
-import { ended, type Feed, type Signal, toStream } from "./connection.js"
+import { ended, type Feed, type Signal, toStream } from "../stream/connection.js"
 import * as failure from "./failure.js"
-import * as Json from "./json.js"
+import * as Json from "../input/json.js"
 import { type Frame, makeDecoder } from "./sse.js"
-import { runtimeOf, start } from "./start.js"
-import { isTraced } from "./trace.js"
-import * as validate from "./validate.js"
+import { runtimeOf, start } from "../start.js"
+import { isTraced } from "../trace.js"
+import * as validate from "../input/validate.js"
 
 /**
  * `refuse` turns an answer into a failure that only this call knows.
@@ -53,14 +53,14 @@ export interface Call<E> extends failure.Subject {
 /** @internal */
 export interface Requests {
   /** The answer decoded by a Schema. */
-  readonly json: <A, I, E = never>(call: Call<E>, schema: Schema.Schema<A, I>) => Effect.Effect<A, CallError | E>
+  readonly json: <A, I, E = never>(call: Call<E>, schema: Schema.Schema<A, I>) => Effect.Effect<A, CallFailure | E>
   /** Any 2xx answer: its body if it has this shape. */
   readonly accepted: <A, I, E = never>(
     call: Call<E>,
     schema: Schema.Schema<A, I>
-  ) => Effect.Effect<Option.Option<A>, CallError | E>
+  ) => Effect.Effect<Option.Option<A>, CallFailure | E>
   /** The frames of an event stream; the connection is closed with the stream. */
-  readonly frames: <E = never>(call: Effect.Effect<Call<E>, CallError>) => Stream.Stream<Frame, CallError | E>
+  readonly frames: <E = never>(call: Effect.Effect<Call<E>, CallFailure>) => Stream.Stream<Frame, CallFailure | E>
 }
 
 /** Headers that spans may show. All others are hidden there: a proxy may echo a secret under any name. */
@@ -123,11 +123,11 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
     return url.origin === origin ? url.href : undefined
   }
 
-  const refuse = <E>(call: Call<E>, response: Answer): Effect.Effect<never, CallError | E> =>
+  const refuse = <E>(call: Call<E>, response: Answer): Effect.Effect<never, CallFailure | E> =>
     readBody(call, response).pipe(
       // The status says enough when the explanation is too long to be read.
       Effect.catchTag("RWKVDecodeError", () => Effect.succeed("")),
-      Effect.flatMap((body): Effect.Effect<never, CallError | E> => {
+      Effect.flatMap((body): Effect.Effect<never, CallFailure | E> => {
         const own = call.refuse?.(response.status, body)
         return own === undefined ? failure.fromStatus(about(call), response, body, sayOf(call)) : Effect.fail(own)
       })
@@ -137,13 +137,13 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
   const exchange = <A, E, R>(
     call: Call<E>,
     form: keyof typeof forms,
-    read: (response: Answer) => Effect.Effect<A, CallError | E, R>
-  ): Effect.Effect<A, CallError | E, R | Scope.Scope> => {
+    read: (response: Answer) => Effect.Effect<A, CallFailure | E, R>
+  ): Effect.Effect<A, CallFailure | E, R | Scope.Scope> => {
     const execute = (
       request: HttpClientRequest.HttpClientRequest,
       moved: boolean
-    ): Effect.Effect<A, CallError | E, R | Scope.Scope> => {
-      const onSuccess = (response: Answer): Effect.Effect<A, CallError | E, R | Scope.Scope> => {
+    ): Effect.Effect<A, CallFailure | E, R | Scope.Scope> => {
+      const onSuccess = (response: Answer): Effect.Effect<A, CallFailure | E, R | Scope.Scope> => {
         if (isOk(response)) return read(response)
         const url = moved ? undefined : movedTo(response)
         return url === undefined
@@ -238,17 +238,17 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
     )
   }
 
-  const answer = <A, E>(call: Call<E>, use: (body: string) => Effect.Effect<A, CallError>) =>
+  const answer = <A, E>(call: Call<E>, use: (body: string) => Effect.Effect<A, CallFailure>) =>
     bounded(call, exchange(call, "json", (response) => Effect.flatMap(readBody(call, response), use)))
 
   const readFrames =
-    <E>(call: Call<E>, heard: (signal: Signal<CallError | E>) => void, over: () => void) => (response: Answer) => {
+    <E>(call: Call<E>, heard: (signal: Signal<CallFailure | E>) => void, over: () => void) => (response: Answer) => {
       if (!/^text\/event-stream\b/i.test(response.headers["content-type"] ?? "")) {
         return Effect.fail(new RWKVDecodeError({ ...about(call), description: "not an event stream" }))
       }
       const decoder = makeDecoder(config.maxFrameSize, sayOf(call))
       let told = false
-      const tell = (frames: ReadonlyArray<Frame>, last?: Signal<CallError | E>) => {
+      const tell = (frames: ReadonlyArray<Frame>, last?: Signal<CallFailure | E>) => {
         if (told) return
         if (frames.length > 0) heard({ _tag: "Frames", frames })
         told = last !== undefined
@@ -265,17 +265,17 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
       })
     }
 
-  const feed = <E>(resolved: Effect.Effect<Call<E>, CallError>): Feed<CallError | E> => (tell) =>
+  const feed = <E>(resolved: Effect.Effect<Call<E>, CallFailure>): Feed<CallFailure | E> => (tell) =>
     Effect.flatMap(Scope.make(), (scope) =>
       Effect.withFiberRuntime((fiber) => {
         let closed = false
         let over = false
         let paused = false
         let reading: Body.Reading | undefined
-        const heard = (signal: Signal<CallError | E>) => {
+        const heard = (signal: Signal<CallFailure | E>) => {
           if (!closed) tell(signal)
         }
-        const opened = (exit: Exit.Exit<Body.Reading, CallError | E>) => {
+        const opened = (exit: Exit.Exit<Body.Reading, CallFailure | E>) => {
           if (Exit.isFailure(exit)) return heard({ _tag: "Broken", cause: exit.cause })
           reading = exit.value
           if (paused) reading.pause()
