@@ -7,6 +7,7 @@
 import * as PlatformHttpClient from "@effect/platform/HttpClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { constFalse } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
@@ -139,15 +140,7 @@ const encodeFim = validate.encoder(Generation.FimRequest)
 const encodeContinue = validate.encoder(Generation.ContinueRequest)
 const encodeFork = validate.encoder(Generation.ForkRequest)
 
-/**
- * Makes the endpoints from the platform's HttpClient and the configuration.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const make: Effect.Effect<Service, never, RWKVConfig | PlatformHttpClient.HttpClient> = Effect.gen(function*() {
-  const requests = Requests.make(yield* PlatformHttpClient.HttpClient, yield* RWKVConfig)
-
+const serviceOf = (requests: Requests.Requests): Service => {
   const operationOf = (name: string, options: CallOptions | undefined) => options?.operation ?? `HttpClient.${name}`
 
   const post = (operation: string, path: string, body: object): Requests.Call<never> => ({
@@ -281,10 +274,22 @@ export const make: Effect.Effect<Service, never, RWKVConfig | PlatformHttpClient
         ({ data }) => data
       )
   })
-})
+}
 
 /**
- * The endpoints, over the platform's HttpClient that is provided.
+ * Makes the endpoints from the platform's HttpClient and the configuration.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make: Effect.Effect<Service, never, RWKVConfig | PlatformHttpClient.HttpClient> = Effect.map(
+  Effect.all([PlatformHttpClient.HttpClient, RWKVConfig]),
+  ([platform, config]) => serviceOf(Requests.make(platform, config, constFalse))
+)
+
+/**
+ * The endpoints, over the platform's HttpClient that is provided. After the layer was closed every call fails with
+ * `RWKVConnectionError`, and nothing is sent.
  *
  * @example
  * ```ts
@@ -299,5 +304,17 @@ export const make: Effect.Effect<Service, never, RWKVConfig | PlatformHttpClient
  * @category layers
  */
 export const layer: Layer.Layer<RWKVHttpClient, never, RWKVConfig | PlatformHttpClient.HttpClient> = Layer.fresh(
-  Layer.effect(RWKVHttpClient, make)
+  Layer.scoped(
+    RWKVHttpClient,
+    Effect.gen(function*() {
+      let closed = false
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          closed = true
+        })
+      )
+      const platform = yield* PlatformHttpClient.HttpClient
+      return serviceOf(Requests.make(platform, yield* RWKVConfig, () => closed))
+    })
+  )
 )

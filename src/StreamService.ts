@@ -10,10 +10,10 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import type * as Stream from "effect/Stream"
+import * as Stream from "effect/Stream"
 import type * as Generation from "./Generation.js"
 import { RWKVHttpClient } from "./HttpClient.js"
-import { type Opening, openingOf, pulled } from "./internal/pull.js"
+import { type Opening, pulled } from "./internal/stream/pull.js"
 import * as Runs from "./internal/stream/runs.js"
 import { events, texts } from "./internal/stream/telling.js"
 import type { StreamEvent } from "./Protocol.js"
@@ -91,7 +91,7 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Scope.Sc
   const http = yield* RWKVHttpClient
   const runs = yield* Runs.make(http, yield* RWKVConfig)
   const { continued, created, forked, subscribed } = runs
-  const streamed = <Args extends ReadonlyArray<unknown>, A>(open: (...args: Args) => Opening<A, RWKVError>) =>
+  const streamed = <Args extends ReadonlyArray<unknown>, A>(open: (...args: Args) => Opening<A>) =>
   (
     ...args: Args
   ) => pulled(open(...args))
@@ -112,7 +112,7 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Scope.Sc
 
 /** A stream of the service that is provided, without a layer of its own. */
 const accessed = <A>(stream: (streams: Service) => Stream.Stream<A, RWKVError>) =>
-  pulled(Effect.flatMap(StreamService, (streams) => openingOf(stream(streams))))
+  Stream.unwrap(Effect.map(StreamService, stream))
 
 /**
  * The streams, over the endpoints that are provided. Closing it ends every open stream by type.

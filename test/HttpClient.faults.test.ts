@@ -284,7 +284,10 @@ describe("redirects", () => {
       yield* http.status(id).pipe(
         Effect.provideService(FetchHttpClient.RequestInit, { redirect: "follow", keepalive: true })
       )
-      expect(inits).toEqual([{ redirect: "manual" }, { redirect: "manual", keepalive: true }])
+      expect(inits).toEqual([
+        { redirect: "manual", cache: "no-store" },
+        { redirect: "manual", cache: "no-store", keepalive: true }
+      ])
     }))
 })
 

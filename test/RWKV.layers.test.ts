@@ -102,5 +102,5 @@ describe("F86 two sets of services in one layer graph", () => {
         }),
         two(shared, shared)
       )
-    }).pipe(Effect.provide(Emulator.layer())))
+    }).pipe(Effect.provide(Emulator.layer({ reply: () => "endless ".repeat(2000) }))))
 })

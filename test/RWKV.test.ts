@@ -167,11 +167,9 @@ describe("composing", () => {
 
   it.effect("services of two servers in one program stay apart", () =>
     Effect.gen(function*() {
-      const one = yield* Effect.provide(TaskService.TaskService, RWKV.layer({ baseUrl: "http://one.example" }))
-      const two = yield* Effect.provide(TaskService.TaskService, RWKV.layer({ baseUrl: "http://two.example" }))
       const { requests } = yield* Emulator.Emulator
-      yield* one.list
-      yield* two.list
+      yield* Effect.provide(TaskService.list, RWKV.layer({ baseUrl: "http://one.example" }))
+      yield* Effect.provide(TaskService.list, RWKV.layer({ baseUrl: "http://two.example" }))
       expect((yield* requests).map(({ headers }) => headers["host"])).toEqual(["one.example", "two.example"])
     }).pipe(Effect.provide(Emulator.layer())))
 })

@@ -4,18 +4,16 @@
  * @internal
  */
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import type * as HttpClient from "../../HttpClient.js"
 import type { TaskId } from "../../Protocol.js"
 import { RWKVConnectionError } from "../../RWKVError.js"
-import * as alarm from "../alarm.js"
-import { runtimeOf, start, type Started } from "../start.js"
+import { closedBefore } from "../wire/request.js"
 
 /** @internal */
 export interface Farewell {
@@ -42,17 +40,21 @@ export interface Lifetime {
   /** Stops and deletes a task, once, within a limit, whatever state the calling fiber is in. It never fails. */
   readonly release: (farewell: Farewell) => Effect.Effect<void>
   /** Runs a fiber that the service's end waits for. */
-  readonly watch: (effect: Effect.Effect<void>) => Effect.Effect<Fiber.RuntimeFiber<void>>
+  readonly watch: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<Fiber.RuntimeFiber<A, E>>
   /** What the end of the service runs, and waits for; what is returned takes it back. */
-  readonly onClosing: (end: Effect.Effect<void>) => () => void
+  readonly onClosing: (end: Effect.Effect<unknown>) => () => void
   /** Whether the service is about to end. */
   readonly closing: () => boolean
   /** Fails once the service has ended. */
-  readonly usable: (operation: string, taskId?: TaskId) => Effect.Effect<void, RWKVConnectionError>
+  readonly usable: (operation: string, taskId?: string) => Effect.Effect<void, RWKVConnectionError>
 }
 
-/** @internal */
-export const clientClosed = (operation: string, taskId?: TaskId) =>
+/**
+ * What is open when the service ends fails with this.
+ *
+ * @internal
+ */
+export const clientClosed = (operation: string, taskId?: string) =>
   new RWKVConnectionError({
     operation,
     taskId,
@@ -67,103 +69,41 @@ const grace = Duration.seconds(2)
 /** Real time: a program under a test clock ends without anyone to move that clock. */
 const realClock = Clock.make()
 
+/** In a fiber that is being interrupted only what is interruptible, in a fiber of its own, can be cut short. */
+const atMost = (effect: Effect.Effect<unknown>, limit: Duration.DurationInput): Effect.Effect<boolean> =>
+  effect.pipe(
+    Effect.interruptible,
+    Effect.timeoutTo({ duration: limit, onSuccess: () => true, onTimeout: () => false })
+  )
+
 /** @internal */
 export const make = (http: HttpClient.Service): Effect.Effect<Lifetime, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const inner = yield* Scope.make()
-    const fibers = new Set<Fiber.RuntimeFiber<unknown>>()
-    const ends = new Set<Effect.Effect<void>>()
-    /** What is cut short when the end of the service has waited for long enough. */
-    const cuts = new Set<() => void>()
+    const scope = yield* Scope.make()
+    const fibers = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
+    const ends = new Set<Effect.Effect<unknown>>()
     let closing = false
 
-    /** Cuts short when the service has ended for so long. */
-    const patiently = (cut: () => void) => alarm.after(realClock, Duration.toMillis(grace), cut)
-
-    /**
-     * In a fiber of its own: one that is being interrupted cannot be interrupted again, not even by a time limit. False if the
-     * time was too short, or the service's own.
-     */
-    const detached = (effect: Effect.Effect<unknown>, within: Duration.DurationInput): Effect.Effect<boolean> =>
-      Effect.uninterruptible(Effect.withFiberRuntime((fiber) => {
-        const runtime = runtimeOf(fiber, fiber.currentContext)
-        return Effect.async<boolean>((resume) => {
-          let late = false
-          let begun: Started<void> | undefined
-          const cut = () => {
-            late = true
-            begun?.fail()
-          }
-          cuts.add(cut)
-          const unset = closing ? patiently(cut) : undefined
-          begun = start(runtime, effect, {
-            limit: {
-              clock: Context.get(fiber.currentDefaultServices, Clock.Clock),
-              duration: Duration.decode(within),
-              expired: () => {
-                late = true
-              }
-            },
-            onExit: () => {
-              unset?.()
-              cuts.delete(cut)
-              resume(Effect.succeed(!late))
-            }
-          })
-        })
-      }))
-
-    const run = (runtime: Runtime.Runtime<never>, effect: Effect.Effect<void>) => {
-      const fiber = Runtime.runFork(runtime)(effect)
-      fibers.add(fiber)
-      fiber.addObserver(() => fibers.delete(fiber))
-      return fiber
-    }
-
-    const ended = Effect.suspend(() => Effect.forEach(ends, (end) => end, { concurrency: "unbounded", discard: true }))
-      .pipe(
-        Effect.zipRight(Effect.whileLoop({
-          while: () => fibers.size > 0,
-          body: () => Fiber.awaitAll(fibers),
-          step: () => {}
-        }))
-      )
+    const allEnded: Effect.Effect<unknown> = Effect.suspend(() =>
+      fibers.size === 0 ? Effect.void : Effect.zipRight(Fiber.awaitAll(fibers), allEnded)
+    )
     yield* Effect.addFinalizer((exit) =>
-      Effect.suspend(() => {
+      Effect.clockWith((clock) => {
         closing = true
-        const unset = patiently(() => cuts.forEach((cut) => cut()))
-        return detached(ended, grace).pipe(
-          Effect.zipRight(Effect.sync(unset)),
-          Effect.zipRight(Scope.close(inner, exit)),
-          Effect.zipRight(Effect.suspend(() => Fiber.interruptAll(fibers)))
+        const ended = Effect.forEach(ends, (end) => end, { concurrency: "unbounded", discard: true }).pipe(
+          Effect.zipRight(allEnded),
+          Effect.withClock(clock)
         )
+        return Effect.withClock(atMost(ended, grace), realClock).pipe(Effect.zipRight(Scope.close(scope, exit)))
       })
     )
 
-    const release: Lifetime["release"] = (farewell) => {
-      const { operation, taskId, within } = farewell
-      if (!farewell.stop && !farewell.delete) return Effect.void
-      const log = logFailure(farewell)
-      const tell = (request: Effect.Effect<unknown, unknown>) => Effect.catchAllCause(request, () => log)
-      const requests = Effect.zipRight(
-        farewell.stop ? tell(http.stop(taskId, { operation })) : Effect.void,
-        farewell.delete ? tell(http.delete(taskId, { operation, force: true })) : Effect.void
-      )
-      // The server says yes to a stop before it has an effect, and sometimes it has none.
-      const check = () =>
-        http.status(taskId, { operation }).pipe(
-          Effect.delay(within),
-          Effect.flatMap(({ status }) => status === "Finished" ? Effect.void : log),
-          Effect.ignore,
-          Effect.interruptible,
-          Effect.forkIn(inner),
-          Effect.asVoid
-        )
-      return detached(requests, within).pipe(
-        Effect.flatMap((done) => done ? Effect.void : log),
-        Effect.zipRight(farewell.stop && !farewell.delete ? Effect.suspend(check) : Effect.void)
-      )
-    }
+    const watch: Lifetime["watch"] = (effect) =>
+      Effect.tap(Effect.forkIn(Effect.interruptible(effect), scope), (fiber) =>
+        Effect.sync(() => {
+          fibers.add(fiber)
+          fiber.addObserver(() => fibers.delete(fiber))
+        }))
 
     const onClosing: Lifetime["onClosing"] = (end) => {
       ends.add(end)
@@ -172,80 +112,96 @@ export const make = (http: HttpClient.Service): Effect.Effect<Lifetime, never, S
       }
     }
 
-    const acquire = <A, E, B, E2, R2>(
-      operation: string,
-      create: Effect.Effect<A, E>,
-      owned: (created: A) => Effect.Effect<B, E2, R2>,
-      abandoned: (created: A) => Effect.Effect<void>
-    ) =>
-      Effect.suspend(() => {
-        type Answer = Exit.Exit<A, E | RWKVConnectionError>
-        let answer: Answer | undefined
-        let gone = false
-        let tell: (answer: Answer) => void = () => {}
-        let withdraw = () => {}
-        const answered = (exit: Answer) => {
-          withdraw()
-          answer = exit
-          tell(exit)
-        }
-        const end = Effect.sync(() => {
-          if (answer !== undefined) return
-          gone = true
-          answered(Exit.fail(clientClosed(operation)))
-        })
-        const created = Effect.uninterruptibleMask((restore) =>
-          Effect.matchCauseEffect(restore(create), {
-            onFailure: (cause) => Effect.sync(() => gone ? undefined : answered(Exit.failCause(cause))),
-            onSuccess: (created) =>
-              Effect.suspend(() => {
-                if (gone) return abandoned(created)
-                answered(Exit.succeed(created))
-                return Effect.void
-              })
-          })
-        )
-        const begin: Effect.Effect<void, RWKVConnectionError> = Effect.withFiberRuntime((fiber) => {
-          if (closing) return Effect.fail(clientClosed(operation))
-          withdraw = onClosing(end)
-          run(runtimeOf(fiber, fiber.currentContext), created)
-          return Effect.void
-        })
-        const told = Effect.async<A, E | RWKVConnectionError>((resume) => {
-          tell = resume
-          if (answer !== undefined) resume(answer)
-        })
-        const leave = Effect.suspend(() => {
-          gone = true
-          withdraw()
-          return answer !== undefined && Exit.isSuccess(answer) ? abandoned(answer.value) : Effect.void
-        })
-        return Effect.uninterruptibleMask((restore) =>
-          // Who is gone already creates nothing.
-          restore(Effect.void).pipe(
-            Effect.zipRight(begin),
-            Effect.zipRight(Effect.onInterrupt(restore(told), () => leave)),
-            // The end of the service comes before what is owned by nobody yet.
-            Effect.flatMap((created): Effect.Effect<B, E2 | RWKVConnectionError, R2> =>
-              closing ? Effect.zipRight(abandoned(created), Effect.fail(clientClosed(operation))) : owned(created)
-            )
-          )
-        )
-      })
-
     return {
-      acquire,
+      acquire: makeAcquire(watch, onClosing, () => closing),
       closing: () => closing,
       onClosing,
-      release,
+      release: makeRelease(http, watch, scope),
       usable: (operation, taskId) =>
-        Effect.suspend(() => closing ? Effect.fail(clientClosed(operation, taskId)) : Effect.void),
-      watch: (effect) =>
-        Effect.withFiberRuntime((fiber) => Effect.succeed(run(runtimeOf(fiber, fiber.currentContext), effect)))
+        Effect.suspend(() => closing ? Effect.fail(closedBefore(operation, taskId)) : Effect.void),
+      watch
     }
   })
 
-const logFailure = (farewell: Farewell) =>
-  Effect.logDebug(`${farewell.operation}: task ${farewell.taskId} is done with, and may not have ended`).pipe(
+/**
+ * From a create to its owner: somebody owns what the server made, or it is abandoned. `left` says that nobody waits for the
+ * answer any more, and `settled` that the answer has found its owner.
+ */
+const makeAcquire = (
+  watch: Lifetime["watch"],
+  onClosing: Lifetime["onClosing"],
+  isClosing: () => boolean
+): Lifetime["acquire"] =>
+<A, E, B, E2, R2>(
+  operation: string,
+  create: Effect.Effect<A, E>,
+  owned: (created: A) => Effect.Effect<B, E2, R2>,
+  abandoned: (created: A) => Effect.Effect<void>
+) =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function*() {
+      // Interrupted before we began: send nothing.
+      yield* restore(Effect.suspend(() => isClosing() ? Effect.fail(closedBefore(operation)) : Effect.void))
+      const answer = yield* Deferred.make<A, E | RWKVConnectionError>()
+      const settled = yield* Deferred.make<void>()
+      let left = false
+      /** False if the answer is there already. */
+      const leave = Effect.suspend(() => {
+        left = true
+        return Deferred.fail(answer, clientClosed(operation))
+      })
+      const withdraw = onClosing(Effect.flatMap(leave, (early) => early ? Effect.void : Deferred.await(settled)))
+      const creator = yield* watch(
+        Effect.uninterruptibleMask((restore) =>
+          Effect.flatMap(
+            Effect.exit(restore(create)),
+            (exit) => left && Exit.isSuccess(exit) ? abandoned(exit.value) : Deferred.done(answer, exit)
+          )
+        )
+      )
+      const abandon = Effect.matchEffect(Deferred.await(answer), {
+        onFailure: () => Effect.void,
+        onSuccess: abandoned
+      })
+      return yield* restore(Deferred.await(answer)).pipe(
+        Effect.onInterrupt(() => Effect.flatMap(leave, (early) => early ? Effect.void : abandon)),
+        Effect.zipLeft(Fiber.inheritAll(creator)),
+        // The end of the service comes before what is owned by nobody yet.
+        Effect.flatMap((created): Effect.Effect<B, E2 | RWKVConnectionError, R2> =>
+          isClosing() ? Effect.zipRight(abandoned(created), clientClosed(operation)) : owned(created)
+        ),
+        Effect.ensuring(Effect.zipRight(Effect.sync(withdraw), Deferred.succeed(settled, undefined)))
+      )
+    })
+  )
+
+const makeRelease = (
+  http: HttpClient.Service,
+  watch: Lifetime["watch"],
+  scope: Scope.Scope
+): Lifetime["release"] =>
+(farewell) => {
+  const { operation, taskId, within } = farewell
+  if (!farewell.stop && !farewell.delete) return Effect.void
+  const log = Effect.logDebug(`${operation}: task ${taskId} is done with, and may not have ended`).pipe(
     Effect.annotateLogs({ package: "effect-rwkv" })
   )
+  const tell = (request: Effect.Effect<unknown, unknown>) => Effect.catchAllCause(request, () => log)
+  const requests = Effect.zipRight(
+    farewell.stop ? tell(http.stop(taskId, { operation })) : Effect.void,
+    farewell.delete ? tell(http.delete(taskId, { operation, force: true })) : Effect.void
+  )
+  // The server says yes to a stop before it has an effect, and sometimes it has none (H29, H30).
+  const check = http.status(taskId, { operation }).pipe(
+    Effect.delay(within),
+    Effect.flatMap(({ status }) => status === "Finished" ? Effect.void : log),
+    Effect.ignore,
+    Effect.interruptible,
+    Effect.forkIn(scope)
+  )
+  return Effect.flatMap(watch(atMost(requests, within)), Fiber.await).pipe(
+    Effect.flatMap((exit) => Exit.isSuccess(exit) && exit.value ? Effect.void : log),
+    Effect.zipRight(farewell.stop && !farewell.delete ? check : Effect.void),
+    Effect.asVoid
+  )
+}

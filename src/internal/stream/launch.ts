@@ -13,34 +13,35 @@ import type * as HttpClient from "../../HttpClient.js"
 import { TaskId, type TaskResult } from "../../Protocol.js"
 import type * as RWKVConfig from "../../RWKVConfig.js"
 import {
+  type BranchFailure,
   RWKVDecodeError,
-  type RWKVError,
   RWKVServerError,
   RWKVTimeoutError,
+  type RWKVValidationError,
   StreamTruncatedError,
   type TaskFailure
 } from "../../RWKVError.js"
 import type { FollowOptions, StreamOptions } from "../../Task.js"
-import { connect, type Connection, feedOf, type Signal, take } from "./connection.js"
-import { follow, type Policy } from "./follow.js"
+import * as validate from "../input/validate.js"
 import type * as Ledger from "../owner/ledger.js"
 import type { Lifetime } from "../owner/lifetime.js"
-import type { Opening } from "../pull.js"
 import * as retry from "../wire/retry.js"
 import type { Frame } from "../wire/sse.js"
+import { connect, type Connection } from "./connection.js"
+import { follow, type Policy, type Subject } from "./follow.js"
+import type { Opening } from "./pull.js"
+import type { Signal } from "./signals.js"
 import type { Telling } from "./telling.js"
-import { tracedScoped } from "../trace.js"
-import * as validate from "../input/validate.js"
 
 /** @internal */
 export interface Launch {
   readonly operation: string
-  readonly options: Effect.Effect<StreamOptions, RWKVError>
+  readonly options: Effect.Effect<StreamOptions, RWKVValidationError>
   /** What has to hold before the server is asked; it tells which tasks the run will share its buffer with. */
-  readonly before: Effect.Effect<Ledger.Group | undefined, RWKVError>
-  readonly create: Effect.Effect<TaskResult, RWKVError>
-  readonly stream: Effect.Effect<Stream.Stream<Frame, TaskFailure>, RWKVError>
-  readonly explain: (error: RWKVError) => Effect.Effect<never, RWKVError>
+  readonly before: Effect.Effect<Ledger.Group | undefined, BranchFailure>
+  readonly create: Effect.Effect<TaskResult, BranchFailure>
+  readonly stream: Effect.Effect<Stream.Stream<Frame, TaskFailure>, BranchFailure>
+  readonly explain: (error: BranchFailure) => Effect.Effect<never, BranchFailure>
   /** Whether the run makes its task: then nobody else can want what was abandoned. */
   readonly fresh: boolean
   /** Hears of the task as soon as the server has named it. */
@@ -49,20 +50,42 @@ export interface Launch {
   readonly detached?: () => boolean
 }
 
-interface Begun {
-  readonly taskId: TaskId
-  readonly prefillTime: Duration.Duration
-  readonly opened: { readonly connection: Connection<TaskFailure>; readonly frames: ReadonlyArray<Frame> } | undefined
-}
+type Begun = Pick<Subject, "taskId" | "opened"> & Pick<TaskResult, "prefillTime">
 
 const enter = (group: Ledger.Group) => Effect.acquireRelease(Effect.sync(group.enter), (run) => Effect.sync(run.leave))
 
 const isTaskId = Schema.is(TaskId)
 
+/** The options of a stream that were not given. */
 const usual = {
   idleTimeout: Duration.seconds(30),
   stallTimeout: Duration.minutes(10),
   stopTimeout: Duration.seconds(2)
+}
+
+/** Which task a POST stream is of: its first frame says so. */
+const headOf = (
+  operation: string,
+  connection: Connection,
+  [first, ...signals]: ReadonlyArray<Signal>
+): Effect.Effect<Begun, TaskFailure | StreamTruncatedError> => {
+  if (first?._tag === "Broken") return Effect.fail(first.error)
+  if (first?._tag !== "Frames") {
+    const description = "the stream ended before it told its task, which may exist"
+    return Effect.fail(new StreamTruncatedError({ operation, text: "", description }))
+  }
+  const [head, ...frames] = first.frames
+  if (head?._tag === "Failed") {
+    return Effect.fail(new RWKVServerError({ operation, status: 500, description: head.description }))
+  }
+  if (head?._tag !== "Head" || !isTaskId(head.taskId)) {
+    return Effect.fail(new RWKVDecodeError({ operation, description: "a stream that does not begin with its task" }))
+  }
+  return Effect.succeed({
+    taskId: head.taskId,
+    prefillTime: Duration.seconds(head.prefillTime),
+    opened: { connection, signals: [{ _tag: "Frames", frames }, ...signals] }
+  })
 }
 
 /** @internal */
@@ -80,90 +103,57 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
   }
 
   /** Opens a POST stream and reads on until the server has told which task it is. */
-  const openDirect = (
-    operation: string,
-    stream: Stream.Stream<Frame, TaskFailure>
-  ): Effect.Effect<Begun, RWKVError> => {
-    const begun = (
-      connection: Connection<TaskFailure>,
-      signal: Signal<TaskFailure>
-    ): Effect.Effect<Begun, RWKVError> => {
-      if (signal._tag === "Broken") return Effect.failCause(signal.cause)
-      if (signal._tag === "Ended") {
-        const description = "the stream ended before it told its task, which may exist"
-        return Effect.fail(new StreamTruncatedError({ operation, text: "", description }))
-      }
-      const [head, ...frames] = signal._tag === "Frames" ? signal.frames : []
-      if (head?._tag === "Failed") {
-        return Effect.fail(new RWKVServerError({ operation, status: 500, description: head.description }))
-      }
-      return head?._tag === "Head" && isTaskId(head.taskId)
-        ? Effect.succeed({
-          taskId: head.taskId,
-          prefillTime: Duration.seconds(head.prefillTime),
-          opened: { connection, frames }
-        })
-        : Effect.fail(
-          new RWKVDecodeError({ operation, description: "a stream that does not begin with its task" })
-        )
-    }
-    return Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(connect(feedOf(stream)), (connection) =>
-        restore(Effect.timeoutFail(take(connection), {
-          duration: config.requestTimeout,
-          onTimeout: () => new RWKVTimeoutError({ operation, kind: "request", limit: config.requestTimeout })
-        })).pipe(
-          Effect.flatMap((signal) => begun(connection, signal)),
+  const openDirect = (operation: string, stream: Stream.Stream<Frame, TaskFailure>) =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(connect(stream), (connection) =>
+        connection.take.pipe(
+          Effect.timeoutFail({
+            duration: config.requestTimeout,
+            onTimeout: () => new RWKVTimeoutError({ operation, kind: "request", limit: config.requestTimeout })
+          }),
+          restore,
+          Effect.flatMap((signals) => headOf(operation, connection, signals)),
           Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : connection.close)
         ))
     )
-  }
 
-  const launch = <A>(run: Launch, telling: Telling<A>): Opening<A, RWKVError> => {
+  const launch = <A>(run: Launch, telling: Telling<A>): Opening<A> => {
     const { operation } = run
-    return tracedScoped(
-      operation,
-      Effect.gen(function*() {
-        yield* lifetime.usable(operation)
-        const options = yield* run.options
-        const chosen = yield* settings(operation, options)
-        const stays = () => options.onInterrupt === "detach" || run.detached?.() === true
-        const farewell = (taskId: TaskId) => (finished: boolean) =>
-          lifetime.release({
-            operation,
-            taskId,
-            stop: !finished && !stays(),
-            delete: options.cleanup === "delete" && taskId.startsWith("TMP_") && (finished || !stays()),
-            within: chosen.stopTimeout
-          })
-        const group = yield* run.before
-        const entered = group === undefined ? undefined : yield* enter(group)
-        const begin: Effect.Effect<Begun, RWKVError> = options.transport === "direct"
-          ? Effect.flatMap(run.stream, (stream) => openDirect(operation, stream))
-          : Effect.map(run.create, ({ prefillTime, taskId }) => ({ taskId, prefillTime, opened: undefined }))
-        // Each attempt is acquired by itself: a caller that leaves between two of them has nothing to stop.
-        return yield* creates(lifetime.acquire(
+    return Effect.gen(function*() {
+      yield* lifetime.usable(operation)
+      const options = yield* run.options
+      const chosen = yield* settings(operation, options)
+      const stays = () => options.onInterrupt === "detach" || run.detached?.() === true
+      const farewell = (taskId: TaskId) => (finished: boolean) =>
+        lifetime.release({
           operation,
-          Effect.catchAll(begin, run.explain),
-          ({ opened, prefillTime, taskId }) => {
-            run.begun?.(taskId)
-            const policy: Policy = { ...chosen, farewell: farewell(taskId) }
-            return follow(
-              http,
-              lifetime,
-              { operation, taskId, prefillTime, opened, run: entered, fromToken: 0 },
-              policy,
-              telling
-            )
-          },
-          ({ opened, taskId }) =>
-            Effect.zipRight(
-              opened?.connection.close ?? Effect.void,
-              lifetime.release({ operation, taskId, stop: true, delete: run.fresh, within: chosen.stopTimeout })
-            )
-        ))
-      })
-    )
+          taskId,
+          stop: !finished && !stays(),
+          delete: options.cleanup === "delete" && taskId.startsWith("TMP_") && (finished || !stays()),
+          within: chosen.stopTimeout
+        })
+      const group = yield* run.before
+      const entered = group === undefined ? undefined : yield* enter(group)
+      const begin: Effect.Effect<Begun, BranchFailure> = options.transport === "direct"
+        ? Effect.flatMap(run.stream, (stream) => openDirect(operation, stream))
+        : Effect.map(run.create, ({ prefillTime, taskId }) => ({ taskId, prefillTime, opened: undefined }))
+      // Each attempt is acquired by itself: a caller that leaves between two of them has nothing to stop.
+      return yield* creates(lifetime.acquire(
+        operation,
+        Effect.catchAll(begin, run.explain),
+        ({ opened, prefillTime, taskId }) => {
+          run.begun?.(taskId)
+          const policy: Policy = { ...chosen, farewell: farewell(taskId) }
+          const subject = { operation, taskId, prefillTime, opened, run: entered, fromToken: 0 }
+          return follow(http, lifetime, subject, policy, telling)
+        },
+        ({ opened, taskId }) =>
+          Effect.zipRight(
+            opened?.connection.close ?? Effect.void,
+            lifetime.release({ operation, taskId, stop: true, delete: run.fresh, within: chosen.stopTimeout })
+          )
+      ))
+    }).pipe(Effect.withSpanScoped(operation))
   }
 
   /** Without a span: for those who have one. */
@@ -175,7 +165,7 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
       readonly fromToken: number
     },
     telling: Telling<A>
-  ): Opening<A, RWKVError> =>
+  ): Opening<A, TaskFailure> =>
     Effect.gen(function*() {
       yield* lifetime.usable(operation)
       const chosen = yield* settings(operation, options)
@@ -196,7 +186,5 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
       ))
     })
 
-  const attach: typeof listen = (run, telling) => tracedScoped(run.operation, listen(run, telling))
-
-  return { attach, launch, listen }
+  return { launch, listen }
 }

@@ -1,5 +1,5 @@
 /**
- * Runs whose text only their own stream tells. A fork writes to the buffer of its source, and so do its siblings: what
+ * Runs whose text only their own stream tells. A fork writes to the buffer of its source, and so do its siblings (H15): what
  * `get_result` says of one of them may be the text of all. So a fiber of its own reads each such stream and keeps what it
  * tells; whoever wants the text, as it comes or at the end, reads the recording.
  *
@@ -9,15 +9,15 @@ import * as Chunk from "effect/Chunk"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
 import type { StreamEvent, TaskId, TaskResult } from "../../Protocol.js"
-import { type RWKVError, StreamTruncatedError, type TaskFailure } from "../../RWKVError.js"
+import { type BranchFailure, StreamTruncatedError } from "../../RWKVError.js"
 import type * as Ledger from "../owner/ledger.js"
 import { clientClosed } from "../owner/lifetime.js"
-import type { Pull } from "../pull.js"
+import type { Opening, Pull } from "./pull.js"
+import type { FollowFailure } from "./signals.js"
 import type { Telling } from "./telling.js"
-import { narrow } from "../task/wait.js"
 
 /** @internal */
 export interface Begun {
@@ -26,6 +26,29 @@ export interface Begun {
   readonly recording: Ledger.Recording
   /** Leaves the run: its connection is closed, and the task is told what the run's options say. */
   readonly leave: Effect.Effect<void>
+}
+
+type Started = StreamEvent & { readonly _tag: "Started" }
+
+const makeTape = () => {
+  let more = Deferred.unsafeMake<void>(FiberId.none)
+  let text = ""
+  const result = Deferred.unsafeMake<TaskResult, FollowFailure>(FiberId.none)
+  const wake = Effect.suspend(() => {
+    const waited = more
+    more = Deferred.unsafeMake<void>(FiberId.none)
+    return Deferred.succeed(waited, undefined)
+  })
+  const recording: Ledger.Recording = { text: () => text, more: () => Deferred.await(more), result }
+  return {
+    recording,
+    add: (piece: string) => {
+      text += piece
+      return wake
+    },
+    /** False if it had an end already. */
+    end: (end: Effect.Effect<TaskResult, FollowFailure>) => Effect.zipLeft(Deferred.complete(result, end), wake)
+  }
 }
 
 /**
@@ -40,29 +63,17 @@ export const record = <A, R>(
   ledger: Ledger.Service,
   operation: string,
   groupOf: () => Ledger.Group | undefined,
-  events: Stream.Stream<StreamEvent, RWKVError>,
+  opening: Opening<StreamEvent>,
   owned: (begun: Begun) => Effect.Effect<A, never, R>
-): Effect.Effect<A, RWKVError, R> =>
+): Effect.Effect<A, BranchFailure, R> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
       yield* restore(ledger.lifetime.usable(operation))
-      const begun = yield* Deferred.make<StreamEvent & { readonly _tag: "Started" }, RWKVError>()
-      const result = yield* Deferred.make<TaskResult, TaskFailure | StreamTruncatedError>()
-      let more = Deferred.unsafeMake<void>(yield* Effect.fiberId)
+      const begun = yield* Deferred.make<Started, BranchFailure>()
+      const tape = makeTape()
       let id = ""
-      let text = ""
       let mixed = false
-      const recording: Ledger.Recording = { text: () => text, more: () => Deferred.await(more), result }
-      const wake = Effect.suspend(() => {
-        const waited = more
-        return Effect.zipRight(
-          Effect.map(Deferred.make<void>(), (next) => {
-            more = next
-          }),
-          Deferred.succeed(waited, undefined)
-        )
-      })
-      const note = (event: StreamEvent) => {
+      const note = (event: StreamEvent): Effect.Effect<unknown> => {
         const group = groupOf()
         mixed = mixed || group?.mixed() === true
         switch (event._tag) {
@@ -70,32 +81,37 @@ export const record = <A, R>(
             id = event.taskId
             if (group !== undefined) ledger.sharing.set(id, group)
             ledger.begins(id)
-            ledger.recordings.set(id, recording)
+            ledger.recordings.set(id, tape.recording)
             return Deferred.succeed(begun, event)
           case "Text":
-            text += event.text
-            return wake
+            return tape.add(event.text)
           case "Finished":
-            return Effect.zipRight(Deferred.succeed(result, event.result), wake)
+            return tape.end(Effect.succeed(event.result))
         }
       }
-      const left = () =>
-        new StreamTruncatedError({ operation, taskId: id, text, description: "the stream was left before its end" })
-      const fiber = yield* Stream.runForEach(events, note).pipe(
+      const left = Effect.suspend(() =>
+        Effect.fail(
+          new StreamTruncatedError({
+            operation,
+            taskId: id,
+            text: tape.recording.text(),
+            description: "the stream was left before its end"
+          })
+        )
+      )
+      /** Once such a stream is left the buffer is all there is; if others have written to it, nobody knows the text. */
+      const forget = Effect.map(tape.end(left), (early) => {
+        if (early && !mixed && groupOf()?.mixed() !== true) ledger.recordings.delete(id)
+      })
+      const fiber = yield* opening.pipe(
         Effect.tapErrorCause((cause) => Deferred.failCause(begun, cause)),
-        Effect.catchAll((error) => Deferred.fail(result, narrow(operation, id)(error))),
-        Effect.ensuring(
-          // Once such a stream is left, the buffer is all there is; if others have written to it, nobody knows the text.
-          Effect.suspend(() => Deferred.fail(result, left())).pipe(
-            Effect.map((early) =>
-              early && !mixed && groupOf()?.mixed() !== true ? ledger.recordings.delete(id) : undefined
-            ),
-            Effect.zipRight(wake),
-            Effect.zipRight(Effect.suspend(() => Deferred.fail(begun, left())))
-          )
+        Effect.flatMap((pull) => Effect.forever(Effect.flatMap(pull, Effect.forEach(note, { discard: true })))),
+        Effect.scoped,
+        Effect.catchAll((error) =>
+          Option.isOption(error) && Option.isSome(error) ? tape.end(Effect.fail(error.value)) : Effect.void
         ),
+        Effect.ensuring(Effect.zipRight(forget, Deferred.completeWith(begun, left))),
         Effect.catchAllCause(() => Effect.void),
-        Effect.asVoid,
         ledger.lifetime.watch
       )
       const leave = Effect.asVoid(Fiber.interrupt(fiber))
@@ -103,7 +119,7 @@ export const record = <A, R>(
       const silent = Effect.zipRight(Fiber.await(fiber), Effect.suspend(() => Effect.fail(clientClosed(operation))))
       const named = Effect.raceFirst(Deferred.await(begun), silent)
       const { prefillTime, taskId } = yield* Effect.onInterrupt(restore(named), () => leave)
-      return yield* owned({ taskId, prefillTime, recording, leave })
+      return yield* owned({ taskId, prefillTime, recording: tape.recording, leave })
     })
   )
 
@@ -117,11 +133,11 @@ export const live = <A>(
   prefillTime: TaskResult["prefillTime"],
   recording: Ledger.Recording,
   telling: Telling<A>
-): Pull<A, TaskFailure | StreamTruncatedError> => {
+): Pull<A> => {
   let offset = 0
   let ended = false
   let begun = false
-  const look = Effect.gen(function*() {
+  return Effect.gen(function*() {
     while (true) {
       const told = begun ? undefined : telling.started(taskId, prefillTime)
       begun = true
@@ -142,5 +158,4 @@ export const live = <A>(
       if (next !== undefined) return Chunk.of(next)
     }
   })
-  return look
 }

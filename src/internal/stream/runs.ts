@@ -16,14 +16,15 @@ import * as Generation from "../../Generation.js"
 import type { CallOptions, Frame, Service as HttpService } from "../../HttpClient.js"
 import type { StreamEvent, TaskId, TaskResult } from "../../Protocol.js"
 import type * as RWKVConfig from "../../RWKVConfig.js"
-import type { CallFailure, RWKVError } from "../../RWKVError.js"
+import type { BranchFailure, CallFailure } from "../../RWKVError.js"
 import type { StreamOptions, SubscribeOptions } from "../../Task.js"
 import * as Guards from "./preconditions.js"
 import * as Launch from "./launch.js"
 import * as Ledger from "../owner/ledger.js"
 import * as Options from "../input/options.js"
-import { type Opening, type Pull, pulled } from "../pull.js"
+import type { Opening, Pull } from "./pull.js"
 import { live, record } from "./record.js"
+import type { FollowFailure } from "./signals.js"
 import * as retry from "../wire/retry.js"
 import { ends, events, type Telling } from "./telling.js"
 import * as validate from "../input/validate.js"
@@ -58,10 +59,10 @@ export const carriedBy = (streams: object): Runs | undefined => isCarrier(stream
 
 const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Service) => {
   const guards = Guards.make(http, ledger, config.retry)
-  const { attach, launch, listen } = Launch.make(http, ledger.lifetime, config)
+  const { launch, listen } = Launch.make(http, ledger.lifetime, config)
   const reads = retry.reads(config.retry)
 
-  const explain = (id: string) => (error: RWKVError) =>
+  const explain = (id: string) => (error: BranchFailure): Effect.Effect<never, BranchFailure> =>
     error._tag === "RWKVServerError" ? guards.explain(error, id) : Effect.fail(error)
 
   const created = <A extends object, B>(
@@ -71,7 +72,7 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
     create: (request: A, options: CallOptions) => Effect.Effect<TaskResult, CallFailure>,
     stream: (request: A, options: CallOptions) => Stream.Stream<Frame, CallFailure>
   ) =>
-  (request: A, options?: StreamOptions): Opening<B, RWKVError> => {
+  (request: A, options?: StreamOptions): Opening<B> => {
     const complete = Effect.suspend(() => validate.withDefaults(operation, config.defaults, request))
     return launch({
       operation,
@@ -92,7 +93,7 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
     group: Ledger.Group | undefined,
     telling: Telling<A>,
     detached?: () => boolean
-  ): Opening<A, RWKVError> =>
+  ): Opening<A> =>
     launch({
       operation,
       options: Effect.map(Options.ofStream(operation, options), (chosen) => ({
@@ -147,7 +148,7 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
       ...(detached === undefined ? {} : { detached })
     }, events)
 
-  type Events = Opening<StreamEvent, RWKVError>
+  type Events = Opening<StreamEvent>
 
   /** A run that is recorded and goes on without its caller once it has begun. */
   const handedOver = (operation: string, id: string, opening: (detached: () => boolean) => Events) =>
@@ -157,7 +158,7 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
         ledger,
         operation,
         () => ledger.sharing.get(id),
-        pulled(opening(() => handed)),
+        opening(() => handed),
         (begun) =>
           Effect.sync(() => {
             handed = true
@@ -172,8 +173,8 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
     id: string,
     opening: Events,
     telling: Telling<A>
-  ): Opening<A, RWKVError> =>
-    record(ledger, operation, () => ledger.sharing.get(id), pulled(opening), (begun) =>
+  ): Opening<A> =>
+    record(ledger, operation, () => ledger.sharing.get(id), opening, (begun) =>
       Effect.as(
         Effect.addFinalizer(() => begun.leave),
         live(begun.taskId, begun.prefillTime, begun.recording, telling)
@@ -184,7 +185,7 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
     id: string,
     request: Generation.ContinueRequest,
     options?: StreamOptions
-  ): Opening<A, RWKVError> =>
+  ): Opening<A> =>
     Effect.suspend(() => {
       const group = ledger.sharing.get(id)
       return group === undefined
@@ -197,7 +198,7 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
     id: string,
     request: Generation.ForkRequest,
     options?: StreamOptions
-  ): Opening<A, RWKVError> => recorded(operation, id, forking(operation, id, request, options), telling)
+  ): Opening<A> => recorded(operation, id, forking(operation, id, request, options), telling)
 
   const fork = (operation: string, id: string, request: Generation.ForkRequest) =>
     handedOver(operation, id, (detached) => forking(operation, id, request, undefined, detached))
@@ -217,7 +218,7 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
     recording: Ledger.Recording,
     stops: boolean,
     telling: Telling<A>
-  ): Opening<A, RWKVError> =>
+  ): Opening<A> =>
     Effect.as(
       Effect.addFinalizer(() =>
         Effect.flatMap(
@@ -233,7 +234,7 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
   (
     id: string,
     options?: SubscribeOptions
-  ): Opening<A, RWKVError> =>
+  ): Opening<A> =>
     Effect.gen(function*() {
       const taskId = yield* validate.taskId(operation, id)
       const chosen = yield* Options.ofSubscribe(operation, options)
@@ -249,11 +250,11 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
       const fromToken = from >= 0
         ? from
         : Math.max(0, from + (yield* reads(http.status(taskId, { operation }))).generatedTokens)
-      return yield* attach({ operation, options: chosen, taskId, fromToken }, telling)
-    })
+      return yield* listen({ operation, options: chosen, taskId, fromToken }, telling)
+    }).pipe(Effect.withSpanScoped(operation))
 
   /** The end of a task, by listening to its stream. However long it waits for its turn, it is waited for. */
-  const ended = (operation: string, taskId: TaskId): Effect.Effect<TaskResult, RWKVError> =>
+  const ended = (operation: string, taskId: TaskId): Effect.Effect<TaskResult, FollowFailure> =>
     Effect.suspend(() => {
       const recording = ledger.recordings.get(taskId)
       if (recording !== undefined) return Deferred.await(recording.result)
@@ -265,7 +266,7 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
 }
 
 /** What a run is told as that tells only its end. */
-const last = (pull: Pull<TaskResult, RWKVError>): Effect.Effect<TaskResult, RWKVError> =>
+const last = (pull: Pull<TaskResult>): Effect.Effect<TaskResult, FollowFailure> =>
   Effect.matchEffect(pull, {
     onFailure: Option.match({ onNone: () => Effect.dieMessage("a run that told no end"), onSome: Effect.fail }),
     onSuccess: (told) => Option.match(Chunk.head(told), { onNone: () => last(pull), onSome: Effect.succeed })

@@ -11,13 +11,7 @@ import type * as Polling from "../../Polling.js"
 import type { TaskId } from "../../Protocol.js"
 import { RWKVConnectionError, RWKVTimeoutError, type TaskFailure } from "../../RWKVError.js"
 import * as retry from "../wire/retry.js"
-
-/**
- * What the server sends for a stretch of tokens that does not decode.
- *
- * @internal
- */
-export const undecodable = "\uFFFD"
+import { undecodable } from "../wire/sse.js"
 
 /**
  * A token inside a character stands for the whole character, of up to four. Undefined if none of them can be read.

@@ -30,7 +30,6 @@ import * as Options from "../input/options.js"
 import type { Begun } from "../stream/record.js"
 import * as retry from "../wire/retry.js"
 import type * as Runs from "../stream/runs.js"
-import { traced } from "../trace.js"
 import * as validate from "../input/validate.js"
 import * as Wait from "./wait.js"
 
@@ -176,17 +175,14 @@ export const make = (
     ledger.begins(taskId)
   })
 
-  const branched = (operation: string, begun: Effect.Effect<Begun, RWKVError>): Effect.Effect<Task, BranchFailure> =>
+  const branched = (
+    operation: string,
+    begun: Effect.Effect<Begun, BranchFailure>
+  ): Effect.Effect<Task, BranchFailure> =>
     begun.pipe(
       Effect.map(({ prefillTime, taskId }) => handle(taskId, prefillTime)),
-      Effect.mapError((error) => branchError(operation, error)),
       Effect.withSpan(operation)
     )
-
-  const branchError = (operation: string, error: RWKVError): BranchFailure =>
-    error._tag === "TaskBusyError" || error._tag === "UnsupportedByServerError"
-      ? error
-      : Wait.narrow(operation, "")(error)
 
   const continueTask = (id: string, request: Generation.ContinueRequest): Effect.Effect<Task, BranchFailure> => {
     const operation = "TaskService.continue"
@@ -238,14 +234,14 @@ export const make = (
       // The server names the ancestor of a fork or a template here.
       (taskId) => Effect.map(reads(http.status(taskId, { operation })), (info) => ({ ...info, taskId }))
     )
-    return traced(operation, read)
+    return Effect.withSpan(read, operation)
   }
 
   const fork = (id: string, request: Generation.ForkRequest): Effect.Effect<Task, BranchFailure> =>
     branched("TaskService.fork", runs.fork("TaskService.fork", id, request))
 
   const wait = (id: string, options?: WaitOptions, maxTokens?: number) =>
-    traced("TaskService.wait", waiting.wait("TaskService.wait", id, options, maxTokens))
+    Effect.withSpan(waiting.wait("TaskService.wait", id, options, maxTokens), "TaskService.wait")
 
   const stop = Effect.fn("TaskService.stop")((id: string, options?: StopOptions) =>
     waiting.stop("TaskService.stop", id, options)

@@ -12,7 +12,6 @@ import * as Polling from "../../Polling.js"
 import type { TaskId, TaskInfo, TaskResult } from "../../Protocol.js"
 import {
   isRWKVError,
-  type RWKVError,
   RWKVTimeoutError,
   StreamTruncatedError,
   TaskCancelledError,
@@ -24,38 +23,29 @@ import type * as Ledger from "../owner/ledger.js"
 import * as Options from "../input/options.js"
 import * as retry from "../wire/retry.js"
 import { settled } from "../stream/settle.js"
+import type { FollowFailure } from "../stream/signals.js"
 import * as validate from "../input/validate.js"
 
-/**
- * What is no error of a task cuts its text short.
- *
- * @internal
- */
-export const narrow = (operation: string, taskId: string) => (error: RWKVError): TaskFailure | StreamTruncatedError => {
-  switch (error._tag) {
+/** Whoever waits for the end wants to know what prevented it, and not that a stream was cut by it. */
+const unwrap = (error: FollowFailure): WaitFailure => {
+  if (error._tag !== "StreamTruncatedError" || !isRWKVError(error.cause)) return error
+  switch (error.cause._tag) {
     case "TaskBusyError":
-    case "TaskCancelledError":
     case "TemplateProtectedError":
     case "AlreadyTemplateError":
     case "UnsupportedByServerError":
-      return new StreamTruncatedError({ operation, taskId, text: "", description: error.message, cause: error })
-    default:
       return error
+    default:
+      return error.cause
   }
 }
-
-/** Whoever waits for the end wants to know what prevented it: that a stream was cut by it is no news. */
-const why = (operation: string, taskId: string) => (error: RWKVError): TaskFailure | StreamTruncatedError =>
-  narrow(operation, taskId)(
-    error._tag === "StreamTruncatedError" && isRWKVError(error.cause) ? error.cause : error
-  )
 
 /** @internal */
 export const make = (
   http: HttpClient.Service,
   ledger: Ledger.Service,
   schedule: Polling.RetrySchedule,
-  listen: (operation: string, taskId: TaskId) => Effect.Effect<TaskResult, RWKVError>
+  listen: (operation: string, taskId: TaskId) => Effect.Effect<TaskResult, FollowFailure>
 ) => {
   const reads = retry.reads(schedule)
   const polls = retry.polls(schedule)
@@ -126,7 +116,7 @@ export const make = (
       const usual = maxTokens === undefined ? Polling.waitSchedule : Polling.waitScheduleFor(maxTokens)
       const looks = by === undefined ? schedule !== undefined || onProgress !== undefined : by === "polling"
       const result = !looks
-        ? yield* Effect.mapError(listen(operation, taskId), why(operation, taskId))
+        ? yield* Effect.mapError(listen(operation, taskId), unwrap)
         : yield* Effect.zipRight(
           poll(operation, taskId, schedule ?? usual, onProgress ?? (() => Effect.void)),
           whole(operation, taskId)

@@ -21,6 +21,13 @@ export type Frame =
   | { readonly _tag: "Failed"; readonly description: string }
   | { readonly _tag: "TooLarge" }
 
+/**
+ * What the server sends for a stretch of tokens that it cannot decode (H10).
+ *
+ * @internal
+ */
+export const undecodable = "\uFFFD"
+
 const done: Frame = { _tag: "Done" }
 const tooLarge: Frame = { _tag: "TooLarge" }
 const unreadable = (description: string): Frame => ({ _tag: "Unreadable", description })

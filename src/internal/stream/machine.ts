@@ -1,0 +1,269 @@
+/**
+ * The heart of a stream: a task's text, complete and exactly once, over connections that may lose, repeat or never end.
+ *
+ * What was delivered is a prefix of the task's text. Each connection reads the text from its start, and what is known already
+ * is dropped from it. A frame that the server could not decode (H10), one that was damaged, a cut, an end without its mark
+ * (H9) and silence (H1, H8) all lead to another connection or to `get_result`, which also closes the gap of H31 at the end.
+ *
+ * Pure: a state and a signal give the next state, what to deliver, and one command. `follow` carries the commands out; the
+ * table is in docs/architecture.md.
+ *
+ * @internal
+ */
+import * as Duration from "effect/Duration"
+import type { TaskInfo, TaskResult } from "../../Protocol.js"
+import {
+  RWKVDecodeError,
+  RWKVServerError,
+  RWKVTimeoutError,
+  StreamTruncatedError,
+  type TaskFailure
+} from "../../RWKVError.js"
+import { clientClosed } from "../owner/lifetime.js"
+import { type Frame, undecodable } from "../wire/sse.js"
+import type { Command, FollowFailure, Signal, State, Step, Subject, Told } from "./signals.js"
+
+/** UTF-16 units of a text that cannot be: the server's longest run, 40,960 tokens, is far below. */
+const longest = 64 * 1024 * 1024
+
+const listen: Command = { _tag: "Listen" }
+const readResult: Command = { _tag: "ReadResult" }
+const reconnect: Command = { _tag: "Reconnect" }
+const fail = (error: FollowFailure): Command => ({ _tag: "Fail", error })
+
+/**
+ * @param direct whether the first connection is the answer to the request itself, over a buffer that others may write to
+ * @param started whether the consumer is told of the task already
+ *
+ * @internal
+ */
+export const initial = (direct: boolean, started: boolean): State => ({
+  delivered: "",
+  started,
+  heard: false,
+  offset: 0,
+  aligned: true,
+  witnessed: direct,
+  patience: 0,
+  passed: 0,
+  tokens: -1,
+  question: { silent: false, late: false },
+  result: undefined,
+  alone: true
+})
+
+const about = ({ operation, taskId }: Subject) => ({ operation, taskId })
+
+const go = (
+  state: State,
+  command: Command = listen,
+  told: ReadonlyArray<Told> = [],
+  life: Step["life"] = "none"
+): Step => ({ state, told, command, life })
+
+const truncated = (subject: Subject, { delivered }: State, description: string, cause?: FollowFailure) =>
+  new StreamTruncatedError({
+    ...about(subject),
+    text: delivered,
+    description,
+    ...(cause === undefined ? {} : { cause })
+  })
+
+/** A failure before anything was heard is told as it is; later it is what cut the text short. */
+const cutBy = (subject: Subject, state: State, error: TaskFailure) =>
+  state.heard ? truncated(subject, state, error.message, error) : error
+
+const retry = (error: FollowFailure, otherwise = error): Command => ({ _tag: "Retry", error, otherwise })
+
+const rewritten = (subject: Subject, state: State) =>
+  fail(truncated(subject, state, "the task's text no longer continues what was delivered"))
+
+/** Another connection reads what the buffer says, which is this run's text only if no other run wrote there (H15). */
+const readAnew = (subject: Subject, state: State, command: Command): Command =>
+  state.alone || command._tag === "Fail"
+    ? command
+    : fail(
+      truncated(subject, state, "forks that ran at the same time share the buffer that the rest would be read from")
+    )
+
+const stalled = (subject: Subject) =>
+  fail(new RWKVTimeoutError({ ...about(subject), kind: "stalled", limit: subject.stallTimeout }))
+
+const begin = (state: State, prefillTime: Duration.Duration): readonly [State, ReadonlyArray<Told>] =>
+  state.started ? [state, []] : [{ ...state, started: true }, [{ _tag: "Started", prefillTime }]]
+
+/** Text that continues what was delivered. */
+const deliver = (subject: Subject, state: State, text: string): Step => {
+  if (text === "") return go(state)
+  if (state.delivered.length + text.length > longest) {
+    return go(state, fail(new RWKVDecodeError({ ...about(subject), description: "more text than a run can have" })))
+  }
+  const [begun, told] = begin(state, Duration.zero)
+  return go(
+    { ...begun, delivered: begun.delivered + text, offset: begun.offset + text.length, patience: 0 },
+    listen,
+    [...told, { _tag: "Text", text }],
+    "progress"
+  )
+}
+
+/** Goes on from a step that only listens. */
+const then = (step: Step, next: (state: State) => Step): Step => {
+  if (step.command._tag !== "Listen") return step
+  const { command, life, state, told } = next(step.state)
+  return go(state, command, [...step.told, ...told], life === "none" ? step.life : life)
+}
+
+/** After a gap a frame only tells that there is more: what it continues is unknown (H12). */
+const onMisread = (subject: Subject, state: State): Step => {
+  if (state.aligned) return go({ ...state, aligned: false })
+  if (state.passed < state.patience) return go({ ...state, passed: state.passed + 1 })
+  const later = { ...state, patience: Math.min(2 * state.patience + 1, 63) }
+  return go(later, readAnew(subject, later, reconnect))
+}
+
+const onFrame = (subject: Subject, state: State, frame: Exclude<Frame, { readonly _tag: "Data" }>): Step => {
+  switch (frame._tag) {
+    case "Head": {
+      const [begun, told] = begin(state, Duration.seconds(frame.prefillTime))
+      return go(begun, listen, told)
+    }
+    case "Done":
+      return go(state, readResult)
+    case "Unreadable": {
+      const error = new RWKVDecodeError({ ...about(subject), description: frame.description })
+      return go(state, readAnew(subject, state, retry(error)))
+    }
+    case "Failed":
+      return go(state, fail(new RWKVServerError({ ...about(subject), status: 500, description: frame.description })))
+    case "TooLarge":
+      return go(state, fail(new RWKVDecodeError({ ...about(subject), description: "a frame larger than the limit" })))
+  }
+}
+
+/** The new part of frames of text, all at once; nothing if they contradict what was delivered. */
+const continued = (state: State, texts: ReadonlyArray<string>): readonly [State, string] | undefined => {
+  const text = texts.length === 1 ? texts[0] ?? "" : texts.join("")
+  const known = state.delivered.length - state.offset
+  if (known === 0) return [state, text]
+  if (!state.delivered.startsWith(text.slice(0, known), state.offset)) return undefined
+  return [{ ...state, offset: state.offset + Math.min(known, text.length) }, text.slice(known)]
+}
+
+const onTexts = (subject: Subject, state: State, texts: ReadonlyArray<string>): Step => {
+  const [known, fresh] = continued(state, texts) ?? []
+  const step = known === undefined ? go(state, rewritten(subject, state)) : deliver(subject, known, fresh ?? "")
+  const repeated = step.life === "none" && texts.some((text) => text !== "")
+  return repeated ? { ...step, life: "repeated" } : step
+}
+
+/** Frames in one go, up to the first that asks for a command. */
+const onFrames = (subject: Subject, before: State, frames: ReadonlyArray<Frame>): Step => {
+  let step = go(before.heard || frames.length === 0 ? before : { ...before, heard: true })
+  let texts: Array<string> = []
+  const settle = (next: (state: State) => Step) => {
+    const together = texts
+    texts = []
+    if (together.length > 0) step = then(step, (state) => onTexts(subject, state, together))
+    step = then(step, next)
+  }
+  for (const frame of frames) {
+    if (frame._tag !== "Data") settle((state) => onFrame(subject, state, frame))
+    else if (step.state.aligned && frame.text !== undecodable) texts.push(frame.text)
+    else settle((state) => ({ ...onMisread(subject, state), life: "repeated" }))
+    if (step.command._tag !== "Listen") return step
+  }
+  settle(go)
+  return step
+}
+
+const complete = (subject: Subject, state: State, result: TaskResult, text: string): Step => {
+  if (!text.startsWith(state.delivered)) return go(state, rewritten(subject, state))
+  const [begun, told] = begin(state, result.prefillTime)
+  const rest = deliver(subject, { ...begun, offset: begun.delivered.length }, text.slice(begun.delivered.length))
+  const last = then(rest, (state) => go(state, { _tag: "End" }, [{ _tag: "Finished", result }]))
+  return { ...last, told: [...told, ...last.told] }
+}
+
+const onResult = (subject: Subject, state: State, result: TaskResult): Step => {
+  if (!result.finished) {
+    const command = retry(truncated(subject, state, "the stream ended, the task did not"))
+    return go(state, readAnew(subject, state, command))
+  }
+  // What its own connection told is all there is to say of a run that others wrote over.
+  const told = state.witnessed && state.aligned
+  if (!state.alone && !told) return go(state, readAnew(subject, state, listen))
+  if (!state.alone || result.undecodedTail) {
+    return complete(subject, state, { ...result, text: state.delivered, undecodedTail: !told }, state.delivered)
+  }
+  return subject.fromToken > 0
+    ? go({ ...state, result }, { _tag: "ReadTail", whole: result.text })
+    : complete(subject, state, result, result.text)
+}
+
+const onStatus = (subject: Subject, state: State, { generatedTokens, status }: TaskInfo): Step => {
+  const { late, silent } = state.question
+  const first = state.tokens === -1
+  const moved = first ? generatedTokens > 0 : generatedTokens !== state.tokens
+  const waits = subject.patient && (status === "Prefill" || status === "Ready")
+  const asked = { ...state, tokens: generatedTokens }
+  if (status === "Finished") return go({ ...asked, witnessed: false }, readResult, [], "progress")
+  // The task generates and this connection tells nothing: another one will. Forks count each other's tokens (H15).
+  const deaf = moved && silent && state.alone && (!first || state.offset === 0)
+  const command = deaf ? reconnect : late && !moved && !waits ? stalled(subject) : listen
+  return go(asked, command, [], moved || waits ? "progress" : "none")
+}
+
+const onUnasked = (subject: Subject, state: State, error: TaskFailure): Step =>
+  // An evicted task is not found, and still generates into this connection (H35).
+  go(
+    state,
+    state.question.late || subject.patient && error._tag !== "TaskNotFoundError"
+      ? fail(cutBy(subject, state, error))
+      : listen
+  )
+
+const onBroken = (subject: Subject, state: State, error: TaskFailure): Step => {
+  // Who waited the whole time of a request for nothing has waited long enough.
+  const hopeless = !error.isRetryable || !state.heard && !subject.patient && error._tag === "RWKVTimeoutError"
+  const otherwise = cutBy(subject, state, error)
+  return go(state, hopeless ? fail(otherwise) : readAnew(subject, state, retry(error, otherwise)))
+}
+
+/** @internal */
+export const step = (subject: Subject) => (state: State, signal: Signal): Step => {
+  switch (signal._tag) {
+    case "Frames":
+      return onFrames(subject, state, signal.frames)
+    case "Ended":
+      return go(
+        state,
+        readAnew(subject, state, retry(truncated(subject, state, "the stream ended without its end mark")))
+      )
+    case "Broken":
+      return onBroken(subject, state, signal.error)
+    case "Idle":
+      return go({ ...state, question: signal }, { _tag: "AskStatus" })
+    case "Closing":
+      return go(state, fail(clientClosed(subject.operation, subject.taskId)))
+    case "Connected":
+      return go(
+        { ...state, offset: 0, passed: 0, aligned: true, witnessed: false },
+        readAnew(subject, state, listen)
+      )
+    case "Result":
+      return onResult(subject, state, signal.result)
+    case "Tail":
+      return state.result === undefined
+        ? go(state)
+        : complete(subject, state, state.result, signal.text ?? state.delivered)
+    case "Status":
+      return onStatus(subject, state, signal.info)
+    case "Unread":
+      return go(state, fail(cutBy(subject, state, signal.error)))
+    case "Unasked":
+      return onUnasked(subject, state, signal.error)
+    case "Unanswered":
+      return go(state, state.question.late || !signal.unread ? stalled(subject) : listen)
+  }
+}

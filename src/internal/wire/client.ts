@@ -1,0 +1,67 @@
+/**
+ * The platform's client as requests to the server need it. What the program put around it stays: its context, its FiberRefs,
+ * its spans and its middleware.
+ *
+ * @internal
+ */
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import * as Headers from "@effect/platform/Headers"
+import * as HttpClient from "@effect/platform/HttpClient"
+import type * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as FiberRef from "effect/FiberRef"
+import * as Option from "effect/Option"
+import { hasProperty } from "effect/Predicate"
+
+/** Headers that spans may show. All others are hidden there: a proxy may echo a secret under any name. */
+const unshown = /^(?!(?:accept|allow|content-(?:encoding|length|type)|date|retry-after|server|transfer-encoding)$)/i
+
+/** Some edge runtimes have no cache to ask for, and throw if they are. */
+const mayCache = (): boolean => hasProperty(globalThis.Request?.prototype, "cache")
+
+/**
+ * The program's `RequestInit`, wherever it was given, beside what holds for every request of ours: fetch would repeat a
+ * redirected POST as a GET, and hand every header but one to another origin. Reads ask for no cached answer.
+ */
+const initOf = (
+  given: RequestInit | undefined,
+  { method }: HttpClientRequest.HttpClientRequest
+): RequestInit => ({
+  ...(method === "GET" && mayCache() ? { cache: "no-store" } : {}),
+  ...given,
+  redirect: "manual"
+})
+
+/**
+ * A layer of the platform keeps the context it was built in, and shows it to nothing but the step from request to answer. So
+ * the init is added there, to the context of the running fiber; the caller gets its own back.
+ */
+const withInit = (request: HttpClientRequest.HttpClientRequest): Effect.Effect<HttpClientRequest.HttpClientRequest> =>
+  Effect.as(
+    FiberRef.update(FiberRef.currentContext, (context) =>
+      Context.add(
+        context,
+        FetchHttpClient.RequestInit,
+        initOf(Option.getOrUndefined(Context.getOption(context, FetchHttpClient.RequestInit)), request)
+      )),
+    request
+  )
+
+/**
+ * @param hidden names of headers that spans do not show, beside those that are never shown
+ *
+ * @internal
+ */
+export const make = (client: HttpClient.HttpClient, hidden: ReadonlyArray<string>): HttpClient.HttpClient =>
+  client.pipe(
+    HttpClient.mapRequestEffect(withInit),
+    // Tracing headers are not asked for: they leave the trust of the program, and force browsers into preflights.
+    HttpClient.withTracerPropagation(false),
+    HttpClient.transformResponse((answer) =>
+      answer.pipe(
+        Effect.locallyWith(Headers.currentRedactedNames, (names) => [...names, unshown, ...hidden]),
+        Effect.mapInputContext((context: Context.Context<never>) => context)
+      )
+    )
+  )
