@@ -31,7 +31,11 @@ import type * as RWKVConfig from "../../RWKVConfig.js"
 import { type CallFailure, RWKVDecodeError, RWKVTimeoutError } from "../../RWKVError.js"
 import * as Body from "./body.js"
 import { ended, type Feed, type Signal, toStream } from "../stream/connection.js"
-import * as failure from "./failure.js"
+import { breach } from "./breach.js"
+import { excerptWithout } from "./redaction.js"
+import { fromStatus } from "./status.js"
+import { fromTransport, type Subject } from "./transport.js"
+import { excerpt } from "../input/excerpt.js"
 import * as Json from "../input/json.js"
 import { type Frame, makeDecoder } from "./sse.js"
 import { runtimeOf, start } from "../start.js"
@@ -43,7 +47,7 @@ import * as validate from "../input/validate.js"
  *
  * @internal
  */
-export interface Call<E> extends failure.Subject {
+export interface Call<E> extends Subject {
   readonly method: "GET" | "POST"
   readonly path: string
   readonly body?: object | undefined
@@ -84,20 +88,20 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
   const secrets = echoes(headers)
   /** How to say what is said about a call: without the secrets of the configuration, and the texts of the call. */
   const sayOf = (call: Call<unknown>) => {
-    const say = call.body === undefined ? failure.excerpt : failure.excerptWithout(call.body)
+    const say = call.body === undefined ? excerpt : excerptWithout(call.body)
     return (text: string) => say(secrets.reduce((text, secret) => text.replaceAll(secret, "<redacted>"), text))
   }
   const { host, origin } = new URL(config.baseUrl)
   const hidden = [unshown, ...Object.keys(headers)]
   const client = HttpClient.withScope(config.transformClient(platformClient))
 
-  const about = ({ operation, taskId }: failure.Subject) => ({ operation, taskId })
+  const about = ({ operation, taskId }: Subject) => ({ operation, taskId })
 
   const tooLarge = (call: Call<unknown>) =>
     new RWKVDecodeError({ ...about(call), description: `larger than ${config.maxResponseSize} bytes` })
 
   const cut = (call: Call<unknown>, response: Answer) => (cause: unknown) =>
-    failure.fromTransport(call, host)(
+    fromTransport(call, host)(
       new HttpClientError.ResponseError({ request: response.request, response, reason: "Decode", cause })
     )
 
@@ -129,7 +133,7 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
       Effect.catchTag("RWKVDecodeError", () => Effect.succeed("")),
       Effect.flatMap((body): Effect.Effect<never, CallFailure | E> => {
         const own = call.refuse?.(response.status, body)
-        return own === undefined ? failure.fromStatus(about(call), response, body, sayOf(call)) : Effect.fail(own)
+        return own === undefined ? fromStatus(about(call), response, body, sayOf(call)) : Effect.fail(own)
       })
     )
 
@@ -156,7 +160,7 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
           // A client that was changed to fail for statuses has an answer all the same.
           error._tag === "ResponseError" && error.reason === "StatusCode"
             ? onSuccess(error.response)
-            : Effect.fail(failure.fromTransport(call, host)(error))
+            : Effect.fail(fromTransport(call, host)(error))
       })
     }
     const request = HttpClientRequest.setUrl(forms[form][call.method], config.baseUrl + call.path)
@@ -234,7 +238,7 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
     if (Option.isNone(json)) return Either.left(unreadable("not JSON"))
     return Either.mapLeft(
       ParseResult.decodeUnknownEither(schema)(json.value),
-      (error) => unreadable(validate.breach(error))
+      (error) => unreadable(breach(error))
     )
   }
 
