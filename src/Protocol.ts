@@ -330,11 +330,10 @@ export const DataFrame = /*#__PURE__*/ Schema.Struct({ data: Schema.String })
  * @since 0.1.0
  * @category models
  */
-export type StreamEvent = Data.TaggedEnum<{
-  Started: { readonly taskId: TaskId; readonly prefillTime: Duration.Duration }
-  Text: { readonly text: string }
-  Finished: { readonly result: TaskResult }
-}>
+export type StreamEvent =
+  | { readonly _tag: "Started"; readonly taskId: TaskId; readonly prefillTime: Duration.Duration }
+  | { readonly _tag: "Text"; readonly text: string }
+  | { readonly _tag: "Finished"; readonly result: TaskResult }
 
 /**
  * Constructors and matchers of {@link StreamEvent}.

@@ -263,13 +263,13 @@ export const layerConfig = (
         requestTimeout: aConfig<Duration.Duration>(),
         ...fields
       }))(operation, options)
-      const read = yield* Config.all({
+      const found = yield* Config.all({
         baseUrl: optional(given.baseUrl ?? Config.string("RWKV_BASE_URL")),
         apiKey: optional(given.apiKey ?? Config.redacted("RWKV_API_KEY")),
         requestTimeout: optional(given.requestTimeout ?? Config.duration("RWKV_REQUEST_TIMEOUT"))
       })
       // Environments cannot always unset a variable: an empty key is none.
-      const noKey = (yield* reveal("apiKey", read.apiKey)) === ""
-      return yield* make({ ...given, ...read, apiKey: noKey ? undefined : read.apiKey })
+      const noKey = (yield* reveal("apiKey", found.apiKey)) === ""
+      return yield* make({ ...given, ...found, apiKey: noKey ? undefined : found.apiKey })
     })
   )

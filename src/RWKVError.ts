@@ -370,7 +370,7 @@ export const RWKVError = /*#__PURE__*/ Schema.Union(
  * @since 0.1.0
  * @category models
  */
-export type RWKVError = typeof RWKVError.Type
+export type RWKVError = WaitFailure | BranchFailure | TemplateProtectedError | AlreadyTemplateError
 
 /**
  * Tells whether a value is one of the errors of this module.
