@@ -1,9 +1,9 @@
 /**
  * What to generate: the options of a generation and the requests of the Task API, as Schemas.
  *
- * The type side is what programs write (camelCase), the encoded side what travels (snake_case). Encoding is strict: a value
- * out of range, a field that does not belong or an empty prompt never reaches the server, which answers some of them with a
- * bare 500, and one of them by blocking every other client.
+ * The type side is what programs write (camelCase), the encoded side what travels (snake_case). Encoding is strict: a
+ * value out of range, an unknown field or an empty prompt never reaches the server, which answers some of them with a
+ * bare 500 and stops for every client after one of them (H24, H25).
  *
  * @since 0.1.0
  */
@@ -11,8 +11,8 @@ import * as Schema from "effect/Schema"
 import * as rule from "./internal/input/rules.js"
 
 /**
- * An entry of RWKV's World vocabulary: an integer from 0 to 65529. Ids beyond the vocabulary are refused here because one
- * at the end of a prompt blocks the real server for every client.
+ * An entry of RWKV's World vocabulary: an integer from 0 to 65529. One beyond it at the end of a prompt stops the
+ * server for every client (H25).
  *
  * @example
  * ```ts
@@ -38,7 +38,7 @@ export const TokenId: Schema.Schema<number> = /*#__PURE__*/ rule.integer(0, 6552
 export type TokenId = number
 
 /**
- * What to continue: well-formed text, or token ids. Never empty.
+ * What to continue: well-formed text, or at most 16777216 token ids. Never empty.
  *
  * @since 0.1.0
  * @category models
@@ -64,8 +64,8 @@ export type Prompt = string | ReadonlyArray<TokenId>
 export const Prompt: Schema.Schema<Prompt> = rule.prompt
 
 /**
- * How long the server keeps a task: `"temporary"` in memory only (ids `TMP_`), `"persistent"` also in its database when it
- * is evicted from memory or the server shuts down in good order (ids `TASK_`).
+ * How long the server keeps a task: `"temporary"` in memory only (ids `TMP_`), `"persistent"` also in its database (ids
+ * `TASK_`), to which it is written when it is evicted from memory or the server is shut down in good order (H36).
  *
  * @since 0.1.0
  * @category models
@@ -73,14 +73,14 @@ export const Prompt: Schema.Schema<Prompt> = rule.prompt
 export type Persistence = "temporary" | "persistent"
 
 /**
- * The options of a generation. What is not given is not sent: the defaults named here are the server's, which its operator
- * may have changed.
+ * The options of a generation. What is not given is not sent: the defaults named here are the server's, which its
+ * operator may have changed.
  *
  * @since 0.1.0
  * @category models
  */
 export interface GenerationOptions {
-  /** The most tokens to generate: 0 to 40960 (1 to 40960 in FIM, `continue` and `fork`); the server's default is 4096. */
+  /** The most tokens to generate: 0 to 40960 (from 1 in FIM, `continue` and `fork`); the server's default is 4096. */
   readonly maxTokens?: number | undefined
   /** Sampling temperature: 0 to 2; the server's default is 1. */
   readonly temperature?: number | undefined
@@ -94,7 +94,7 @@ export interface GenerationOptions {
   readonly repetitionPenalty?: number | undefined
   /** How penalties fade with each token: 0 to 1; the server's default is 1 (they do not). */
   readonly penaltyDecay?: number | undefined
-  /** Seed of the sampler: an integer from 0 to 4294967295; the server's default is its clock. Not in `continue` and `fork`. */
+  /** Seed of the sampler, not in `continue` and `fork`: 0 to 4294967295; the server's default is its clock. */
   readonly seed?: number | undefined
 }
 
@@ -233,7 +233,7 @@ export const FimRequest: Schema.Schema<
 })
 
 /**
- * What `continue` takes. The prompt is required: without one the server answers 200 and generates nothing.
+ * What `continue` takes. The prompt is required: without one the server answers 200 and generates nothing (H3).
  *
  * @since 0.1.0
  * @category models

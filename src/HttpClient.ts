@@ -12,7 +12,8 @@ import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
 import * as Generation from "./Generation.js"
-import * as failure from "./internal/wire/failure.js"
+import { encoder } from "./internal/input/request.js"
+import { detail, isTaskMissing } from "./internal/wire/status.js"
 import * as Requests from "./internal/wire/request.js"
 import type * as Sse from "./internal/wire/sse.js"
 import * as validate from "./internal/input/validate.js"
@@ -135,10 +136,10 @@ export interface Service {
  */
 export class RWKVHttpClient extends Context.Tag("effect-rwkv/HttpClient")<RWKVHttpClient, Service>() {}
 
-const encodeCreate = validate.encoder(Generation.CreateRequest)
-const encodeFim = validate.encoder(Generation.FimRequest)
-const encodeContinue = validate.encoder(Generation.ContinueRequest)
-const encodeFork = validate.encoder(Generation.ForkRequest)
+const encodeCreate = encoder(Generation.CreateRequest)
+const encodeFim = encoder(Generation.FimRequest)
+const encodeContinue = encoder(Generation.ContinueRequest)
+const encodeFork = encoder(Generation.ForkRequest)
 
 const serviceOf = (requests: Requests.Requests): Service => {
   const operationOf = (name: string, options: CallOptions | undefined) => options?.operation ?? `HttpClient.${name}`
@@ -168,7 +169,7 @@ const serviceOf = (requests: Requests.Requests): Service => {
       path: `/v1/tasks/${encodeURIComponent(taskId)}/${verb}`,
       body: more.body,
       refuse: (status, body) =>
-        failure.isTaskMissing(status, body)
+        isTaskMissing(status, body)
           ? new TaskNotFoundError({ operation, taskId })
           : more.refuse?.(status, body, taskId)
     }))
@@ -241,7 +242,7 @@ const serviceOf = (requests: Requests.Requests): Service => {
       return Effect.flatMap(
         about(operation, id, "POST", options?.force === true ? "delete?force=true" : "delete", {
           refuse: (status, body, taskId) =>
-            status === 403 && /template/i.test(failure.detail(body) ?? "")
+            status === 403 && /template/i.test(detail(body) ?? "")
               ? new TemplateProtectedError({ operation, taskId })
               : undefined
         }),
@@ -253,7 +254,7 @@ const serviceOf = (requests: Requests.Requests): Service => {
       return json(
         about(operation, id, "POST", "as_template", {
           refuse: (status, body, taskId) =>
-            status === 400 && /template/i.test(failure.detail(body) ?? "")
+            status === 400 && /template/i.test(detail(body) ?? "")
               ? new AlreadyTemplateError({ operation, taskId })
               : undefined
         }),

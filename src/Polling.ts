@@ -17,8 +17,7 @@ import type { RWKVError } from "./RWKVError.js"
 export type WaitSchedule = Schedule.Schedule<unknown, TaskInfo>
 
 /**
- * A Schedule that says whether and when to repeat a request that failed. It only sees failures after which repeating is
- * safe.
+ * A Schedule that says whether and when to repeat a request that failed. It only sees failures that are safe to repeat.
  *
  * @since 0.1.0
  * @category models
@@ -26,8 +25,8 @@ export type WaitSchedule = Schedule.Schedule<unknown, TaskInfo>
 export type RetrySchedule = Schedule.Schedule<unknown, RWKVError>
 
 /**
- * How `wait` polls, if it polls, unless told otherwise: after 20 ms, then half as long again each time, up to every 500 ms, with jitter
- * of a fifth either way. It never gives up: that is what `timeout` is for.
+ * How `wait` polls by default: after 20 ms, then 1.5 times as long each time, up to every 500 ms, with a jitter of 20
+ * %. It never ends: limit a wait by its `timeout`.
  *
  * @example
  * ```ts
@@ -43,18 +42,20 @@ export type RetrySchedule = Schedule.Schedule<unknown, RWKVError>
  * @since 0.1.0
  * @category schedules
  */
-export const waitSchedule: WaitSchedule = Schedule.exponential("20 millis", 1.5).pipe(
-  Schedule.union(Schedule.spaced("500 millis")),
-  Schedule.jittered
+export const waitSchedule: WaitSchedule = /*#__PURE__*/ Schedule.jittered(
+  /*#__PURE__*/ Schedule.union(
+    /*#__PURE__*/ Schedule.exponential("20 millis", 1.5),
+    /*#__PURE__*/ Schedule.spaced("500 millis")
+  )
 )
 
-/** No look sooner than this, nor than a fiftieth of the time it took so far: a task that stands still at its end is not besieged. */
+/** The least pause between two looks, 2 % of the time so far, for a task that stands still just before its end. */
 const soonest = (elapsed: Duration.Duration) =>
   Duration.clamp(Duration.times(elapsed, 0.02), { minimum: "20 millis", maximum: "250 millis" })
 
 /**
- * {@link waitSchedule} for a task that generates at most so many tokens: it looks again when, at the speed so far, they should
- * be there, if that is sooner.
+ * {@link waitSchedule} for a task that generates at most so many tokens. It looks again sooner if, at the speed so far,
+ * the last token should be there by then.
  *
  * @example
  * ```ts
@@ -113,7 +114,7 @@ export const retrySchedule: RetrySchedule = Schedule.exponential("200 millis").p
  */
 export const noRetry: RetrySchedule = Schedule.stop
 
-/** A server that asks for hours is asked again all the same: no caller should hang for that long without a word. */
+/** A server may ask for a pause of hours, and a caller should not hang for that long. */
 const longestRetryAfter = Duration.minutes(1)
 
 /**

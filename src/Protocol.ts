@@ -1,5 +1,5 @@
 /**
- * What RWKV-Server's Task API answers: a Schema for every response and every frame of a stream.
+ * The answers of RWKV-Server's Task API: a Schema for every response and every frame of a stream.
  *
  * The type side of each Schema is what programs use (camelCase, `Duration`, literal statuses); the encoded side is what
  * travels (snake_case, seconds, integers). Decoding ignores fields it does not know, and fails where one is missing.
@@ -14,8 +14,8 @@ import * as Schema from "effect/Schema"
 import * as rule from "./internal/input/rules.js"
 
 /**
- * The id of a task or a template: 1 to 256 letters, digits, `_`, `-`, `.` or `~`, so that it always is one path segment.
- * The server's own ids are `TMP_`, `TASK_` or `_TMPL_` and 32 hexadecimal digits.
+ * The id of a task or a template: 1 to 256 letters, digits, `_`, `-`, `.` or `~`, so that it always is one path
+ * segment. The server's own ids are `TMP_`, `TASK_` or `_TMPL_` and 32 hexadecimal digits.
  *
  * @example
  * ```ts
@@ -30,7 +30,7 @@ import * as rule from "./internal/input/rules.js"
  */
 export const TaskId = Schema.String.pipe(
   Schema.pattern(/^(?!\.{1,2}$)[A-Za-z0-9_.~-]{1,256}$/),
-  Schema.annotations(rule.says("must be 1 to 256 letters, digits, \"_\", \"-\", \".\" or \"~\"")),
+  Schema.annotations(rule.says(rule.idRule)),
   Schema.brand("TaskId", { identifier: "TaskId" })
 )
 
@@ -52,7 +52,7 @@ export type TaskStatus = "Prefill" | "Ready" | "Running" | "Finished"
 
 const statuses = ["Prefill", "Ready", "Running", "Finished"] as const
 
-/** The names that servers of the 0.1.0 era sent, where they are not ours in capitals. */
+/** Servers of the 0.1.0 era sent names: these two, and otherwise ours in capitals. */
 const formerly: Readonly<Record<string, TaskStatus>> = { PENDING: "Ready", STOPPED: "Finished" }
 
 /**
@@ -88,7 +88,7 @@ export const TaskStatus: Schema.Schema<TaskStatus, string | number> = Schema.tra
 )
 
 /**
- * What the server says of a task and its text.
+ * A task's text, and the figures of its run.
  *
  * @since 0.1.0
  * @category models
@@ -106,7 +106,7 @@ export interface TaskResult {
   readonly prefillTime: Duration.Duration
   /** How long the run took; zero while it runs, and where the server's figure is no duration. */
   readonly generationTime: Duration.Duration
-  /** Whether the server cannot decode the text at present, because its last character is incomplete; `text` is what could be read. */
+  /** Whether the server cannot decode the text now, as its last character is incomplete; `text` is what is known. */
   readonly undecodedTail: boolean
 }
 
@@ -119,10 +119,10 @@ const TaskResponse = Schema.Struct({
   finished: Schema.Boolean
 })
 
-/** Prefill-only tasks report `finish - 0`, a Unix time: no run lasts thirty years. */
+/** H40: tasks without tokens report a Unix time instead of a duration. */
 const duration = (seconds: number) => seconds < 1e9 ? Duration.seconds(seconds) : Duration.zero
 
-/** The server decodes all or nothing: this one character stands for a text it could not decode. */
+/** H11: the server sends this one character instead of a text that it cannot decode. */
 const replacement = "\uFFFD"
 
 /**
@@ -174,7 +174,7 @@ export const TaskResult: Schema.Schema<TaskResult, typeof TaskResponse.Encoded> 
  * @category models
  */
 export interface TaskInfo {
-  /** The id the task was asked for by. (The server names the ancestor here for forks and templates; the services mend that.) */
+  /** The services give the id that they were asked for, the server itself gives a fork or template its ancestor's (H18). */
   readonly taskId: TaskId
   readonly status: TaskStatus
   /** Tokens generated in the current run. */
@@ -207,7 +207,7 @@ export const TaskInfo: Schema.Schema<
 })
 
 /**
- * What the server holds.
+ * How many tasks the server holds, and their ids.
  *
  * @since 0.1.0
  * @category models
@@ -266,7 +266,9 @@ export interface Model {
  * import { Schema } from "effect"
  * import { Protocol } from "effect-rwkv"
  *
- * const decoded = Schema.decodeUnknownSync(Protocol.ModelList)({ data: [{ id: "rwkv-7", created: 0, owned_by: "rwkv" }] })
+ * const decoded = Schema.decodeUnknownSync(Protocol.ModelList)({
+ *   data: [{ id: "rwkv-7", created: 0, owned_by: "rwkv" }]
+ * })
  *
  * console.log(decoded.data[0]?.id) // rwkv-7
  * ```
@@ -303,8 +305,8 @@ export const ModelList: Schema.Schema<{ readonly data: ReadonlyArray<Model> }, {
 export const HeadFrame = /*#__PURE__*/ Schema.Struct({ task_id: Schema.String, prefill_time: Schema.Number })
 
 /**
- * A frame with text. The POST streams add `task_id`, `gen_time` (the seconds since the frame before) and `speed`; whatever
- * those hold, the text counts.
+ * A frame with text. The POST streams add `task_id`, `gen_time` (the seconds since the frame before) and `speed`, which
+ * are not checked.
  *
  * @example
  * ```ts
@@ -322,17 +324,16 @@ export const HeadFrame = /*#__PURE__*/ Schema.Struct({ task_id: Schema.String, p
 export const DataFrame = /*#__PURE__*/ Schema.Struct({ data: Schema.String })
 
 /**
- * What an event stream tells: that the task exists, its text piece by piece, and the figures at its end. The texts of all
+ * The events of a stream: that the task exists, its text piece by piece, and its result at the end. The texts of all
  * `Text` events together are the text of `Finished`, if the stream began at token 0.
  *
  * @since 0.1.0
  * @category models
  */
-export type StreamEvent = Data.TaggedEnum<{
-  Started: { readonly taskId: TaskId; readonly prefillTime: Duration.Duration }
-  Text: { readonly text: string }
-  Finished: { readonly result: TaskResult }
-}>
+export type StreamEvent =
+  | { readonly _tag: "Started"; readonly taskId: TaskId; readonly prefillTime: Duration.Duration }
+  | { readonly _tag: "Text"; readonly text: string }
+  | { readonly _tag: "Finished"; readonly result: TaskResult }
 
 /**
  * Constructors and matchers of {@link StreamEvent}.

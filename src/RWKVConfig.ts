@@ -14,8 +14,11 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
 import { GenerationOptions } from "./Generation.js"
 import { isRecord } from "./internal/input/json.js"
+import { encoder } from "./internal/input/request.js"
+import * as rule from "./internal/input/rules.js"
 import * as validate from "./internal/input/validate.js"
 import * as Polling from "./Polling.js"
 import type { RWKVError, RWKVValidationError } from "./RWKVError.js"
@@ -33,7 +36,10 @@ export interface Options {
   readonly apiKey?: Redacted.Redacted<string> | undefined
   /** Headers sent with every request. Values are secrets: none appears in an error, a log or a span. */
   readonly headers?: Readonly<Record<string, string | Redacted.Redacted<string>>> | undefined
-  /** The time for one request, answer included, or until a stream's headers; 120 seconds by default. Creating a task waits for its prefill. */
+  /**
+   * The time for one request with its answer, or until the headers of a stream; 120 seconds by default. Creating a task
+   * takes as long as its prefill.
+   */
   readonly requestTimeout?: Duration.DurationInput | undefined
   /** Generation options sent with every create and FIM that does not give its own; none by default. */
   readonly defaults?: GenerationOptions | undefined
@@ -43,7 +49,7 @@ export interface Options {
   readonly maxResponseSize?: number | undefined
   /** The most UTF-16 units of one frame of a stream; 8 Mi by default. */
   readonly maxFrameSize?: number | undefined
-  /** Changes the HttpClient that requests go through: to log, to limit, to trace. It sees the headers in clear. */
+  /** Changes the HttpClient that requests go through, to log, limit or trace them. It sees the headers in clear. */
   readonly transformClient?: ((client: HttpClient.HttpClient) => HttpClient.HttpClient) | undefined
 }
 
@@ -87,53 +93,25 @@ const refuse = (path: string, message: string) => Effect.fail(validate.invalid(o
 
 const checkUrl = (input: unknown): Effect.Effect<string, RWKVValidationError> => {
   const url = typeof input === "string" && URL.canParse(input) ? new URL(input) : undefined
-  if (url === undefined) return refuse("baseUrl", "must be an absolute URL, as in http://localhost:8000")
-  const broken = !/^https?:$/.test(url.protocol)
+  const broken = url === undefined
+    ? "be an absolute URL, as in http://localhost:8000"
+    : !/^https?:$/.test(url.protocol)
     ? "begin with http:// or https://"
     : /\s/.test(String(input))
     ? "not contain spaces"
-    // A secret in a URL ends up in logs and spans that this package does not write.
+    // URLs end up in logs and spans that this package does not write.
     : url.username + url.password !== ""
     ? "not contain a user or a password: use headers"
     : /[?#]/.test(url.href)
     ? "not contain a query or a fragment"
-    : ""
-  return broken === "" ? Effect.succeed(url.href.replace(/\/+$/, "")) : refuse("baseUrl", `must ${broken}`)
+    : undefined
+  return url === undefined || broken !== undefined
+    ? refuse("baseUrl", `must ${broken}`)
+    : Effect.succeed(url.href.replace(/\/+$/, ""))
 }
 
-const reveal = (path: string, value: unknown): Effect.Effect<unknown, RWKVValidationError> =>
-  validate.attempt(operation, path, () => Redacted.isRedacted(value) ? Redacted.value(value) : value)
-
-const positive: validate.OptionRule = {
-  is: (value) => typeof value === "number" && value > 0,
-  says: "must be a positive number"
-}
-
-const { anything } = validate
-
-const readOptions = <A extends object>(
-  options: A,
-  rules: { readonly [K in keyof Required<A>]: validate.OptionRule }
-): Effect.Effect<Partial<A>, RWKVValidationError> =>
-  Effect.gen(function*() {
-    const read: unknown = options
-    if (!isRecord(read)) return yield* validate.noOptions(operation)
-    // What cannot be read is told by its name.
-    for (const key of Object.keys(rules)) yield* validate.attempt(operation, key, () => read[key])
-    return yield* validate.given(operation, options, rules)
-  })
-
-const rules = {
-  baseUrl: anything,
-  apiKey: anything,
-  headers: anything,
-  requestTimeout: anything,
-  defaults: anything,
-  retry: validate.aSchedule,
-  maxResponseSize: positive,
-  maxFrameSize: positive,
-  transformClient: validate.aFunction
-}
+const reveal = (path: string, value: unknown) =>
+  validate.attempt(operation, path, (): unknown => Redacted.isRedacted(value) ? Redacted.value(value) : value)
 
 const checkHeader = (path: string, name: string, secret: unknown) =>
   Effect.flatMap(reveal(path, secret), (value) =>
@@ -145,34 +123,45 @@ const checkHeader = (path: string, name: string, secret: unknown) =>
       ? Effect.succeed(value)
       : refuse(path, "must not contain line breaks or characters beyond Latin-1"))
 
-const checkHeaders = (options: Options) =>
+const checkHeaders = ({ apiKey, headers }: Options) =>
   Effect.gen(function*() {
-    const given = options.headers ?? {}
+    const given = headers ?? {}
     const entries = yield* validate.attempt(
       operation,
       "headers",
-      () => typeof given !== "object" || Symbol.iterator in given ? undefined : Object.entries(given)
+      () => isRecord(given) && !(Symbol.iterator in given) ? Object.entries(given) : undefined
     )
     if (entries === undefined) return yield* refuse("headers", "must be an object of names and values")
-    const headers = new Map<string, string>()
+    const checked = new Map<string, string>()
     for (const [name, value] of entries) {
-      // A bad name is not repeated: it may be a value in the wrong place.
-      headers.set(name.toLowerCase(), yield* checkHeader("headers", name, value))
+      // A bad name is not repeated, because it may be a secret in the wrong place.
+      checked.set(name.toLowerCase(), yield* checkHeader("headers", name, value))
     }
-    if (options.apiKey !== undefined) {
-      headers.set("authorization", `Bearer ${yield* checkHeader("apiKey", "authorization", options.apiKey)}`)
+    if (apiKey !== undefined) {
+      checked.set("authorization", `Bearer ${yield* checkHeader("apiKey", "authorization", apiKey)}`)
     }
-    return Redacted.make(Object.fromEntries(headers))
+    return Redacted.make(Object.fromEntries(checked))
   })
 
-const checkTimeout = (input: unknown): Effect.Effect<Duration.Duration, RWKVValidationError> =>
-  Effect.filterOrElse(
-    validate.duration(operation, "requestTimeout", input, "120 seconds"),
-    Duration.greaterThan(Duration.zero),
-    () => refuse("requestTimeout", "must be longer than nothing")
-  )
+const positive = rule.option<number>((value) => typeof value === "number" && value > 0, "must be a positive number")
 
-const checkDefaults = validate.encoder(GenerationOptions)
+const fields = {
+  headers: rule.anything<Options["headers"]>(),
+  defaults: rule.anything<GenerationOptions>(),
+  retry: rule.aSchedule<Polling.RetrySchedule>(),
+  maxResponseSize: positive,
+  maxFrameSize: positive,
+  transformClient: rule.aFunction<Options["transformClient"]>()
+}
+
+const read = encoder(Schema.Struct({
+  baseUrl: rule.anything<string>(),
+  apiKey: rule.anything<Redacted.Redacted>(),
+  requestTimeout: rule.anything<Duration.DurationInput>(),
+  ...fields
+}))
+
+const checkDefaults = encoder(GenerationOptions)
 
 /**
  * Checks options and fills in what is missing.
@@ -192,13 +181,17 @@ const checkDefaults = validate.encoder(GenerationOptions)
  */
 export const make = (input: Options = {}): Effect.Effect<Service, RWKVValidationError> =>
   Effect.gen(function*() {
-    const options = yield* readOptions(input, rules)
+    const options = yield* read(operation, input)
     const defaults = options.defaults ?? {}
     yield* checkDefaults(operation, defaults)
+    const requestTimeout = yield* validate.duration(operation, "requestTimeout", options.requestTimeout, "120 seconds")
+    if (Duration.equals(requestTimeout, Duration.zero)) {
+      return yield* refuse("requestTimeout", "must be longer than nothing")
+    }
     return {
       baseUrl: yield* checkUrl(options.baseUrl ?? "http://localhost:8000"),
       headers: yield* checkHeaders(options),
-      requestTimeout: yield* checkTimeout(options.requestTimeout),
+      requestTimeout,
       defaults,
       retry: options.retry ?? Polling.retrySchedule,
       maxResponseSize: options.maxResponseSize ?? 32 * 1024 * 1024,
@@ -208,8 +201,8 @@ export const make = (input: Options = {}): Effect.Effect<Service, RWKVValidation
   })
 
 /**
- * The configuration as a layer. It fails with `RWKVValidationError` if an option is invalid: a bad URL, a header value with
- * a line break, a default out of range, an unknown name.
+ * The configuration as a layer. It fails with `RWKVValidationError` if an option is invalid: a bad URL, a header value
+ * with a line break, a default out of range, an unknown name.
  *
  * @example
  * ```ts
@@ -239,15 +232,13 @@ export interface ConfigOptions extends Omit<Options, "apiKey" | "baseUrl" | "req
   readonly requestTimeout?: Config.Config<Duration.Duration> | undefined
 }
 
-const optional = <A>(
-  path: string,
-  config: Config.Config<A>
-): Effect.Effect<A | undefined, ConfigError.ConfigError | RWKVValidationError> =>
-  Config.isConfig(config) ? Config.map(Config.option(config), Option.getOrUndefined) : refuse(path, "must be a Config")
+const aConfig = <A>() => rule.option<Config.Config<A>>(Config.isConfig, "must be a Config")
+
+const optional = <A>(config: Config.Config<A>) => Config.map(Config.option(config), Option.getOrUndefined)
 
 /**
- * The configuration read through `Config`: by default from `RWKV_BASE_URL`, `RWKV_API_KEY` and `RWKV_REQUEST_TIMEOUT`. What
- * is not set has its usual default, and an empty key is none.
+ * The configuration read through `Config`: by default from `RWKV_BASE_URL`, `RWKV_API_KEY` and `RWKV_REQUEST_TIMEOUT`.
+ * What is not set has its usual default, and an empty key is none.
  *
  * @example
  * ```ts
@@ -266,13 +257,19 @@ export const layerConfig = (
   Layer.effect(
     RWKVConfig,
     Effect.gen(function*() {
-      const given = yield* readOptions(options, rules)
-      const baseUrl = yield* optional("baseUrl", given.baseUrl ?? Config.string("RWKV_BASE_URL"))
-      const apiKey = yield* optional("apiKey", given.apiKey ?? Config.redacted("RWKV_API_KEY"))
-      const timeout = given.requestTimeout ?? Config.duration("RWKV_REQUEST_TIMEOUT")
-      const requestTimeout = yield* optional("requestTimeout", timeout)
+      const given = yield* encoder(Schema.Struct({
+        baseUrl: aConfig<string>(),
+        apiKey: aConfig<Redacted.Redacted>(),
+        requestTimeout: aConfig<Duration.Duration>(),
+        ...fields
+      }))(operation, options)
+      const found = yield* Config.all({
+        baseUrl: optional(given.baseUrl ?? Config.string("RWKV_BASE_URL")),
+        apiKey: optional(given.apiKey ?? Config.redacted("RWKV_API_KEY")),
+        requestTimeout: optional(given.requestTimeout ?? Config.duration("RWKV_REQUEST_TIMEOUT"))
+      })
       // Environments cannot always unset a variable: an empty key is none.
-      const noKey = (yield* reveal("apiKey", apiKey)) === ""
-      return yield* make({ ...given, baseUrl, requestTimeout, apiKey: noKey ? undefined : apiKey })
+      const noKey = (yield* reveal("apiKey", found.apiKey)) === ""
+      return yield* make({ ...given, ...found, apiKey: noKey ? undefined : found.apiKey })
     })
   )

@@ -1,9 +1,9 @@
 /**
  * Every way an operation can fail, one class for each that a caller can act on differently.
  *
- * No error holds a request, a header or a prompt. All are Schemas, so they can cross a wire, and all have `operation` (the
- * public name of what was called), a `message` of one line, and `isRetryable`: whether the cause is transient. Repeating a
- * read is then safe; repeating what makes the server work may make it work twice, unless `requestSent` is false.
+ * No error holds a request, a header or a prompt. All are Schemas, so they can cross a wire. All have `operation` (the
+ * public name of what was called), a `message` of one line, and `isRetryable`: whether the cause is transient. It is
+ * then safe to repeat a read; a request that makes the server work may work twice, unless `requestSent` is false.
  *
  * @since 0.1.0
  */
@@ -22,7 +22,7 @@ const answered = {
   retryAfter: Schema.optional(Schema.Duration)
 }
 
-/** A message of one line: who says what, and of which task where that does not tell it. */
+/** A message that names the task only at its end. */
 const line = (
   { operation, taskId }: { readonly operation: string; readonly taskId?: string | undefined },
   what: string
@@ -45,7 +45,8 @@ export const Issue = Schema.Struct({ path: Schema.String, message: Schema.String
 export type Issue = typeof Issue.Type
 
 /**
- * The request is invalid. `source` says who found it: the SDK before sending (`"client"`), or the server (`"server"`, 422).
+ * The request is invalid. `source` says who found it: the SDK before sending (`"client"`), or the server (`"server"`,
+ * 422).
  *
  * @since 0.1.0
  * @category errors
@@ -66,7 +67,7 @@ export class RWKVValidationError extends tagged<RWKVValidationError>()(
 }
 
 /**
- * No task has this id: it was never given, or the task was deleted, evicted from the server's memory, or lost in a restart.
+ * No task has this id: there never was one, or it was deleted, evicted from the server's memory, or lost in a restart.
  *
  * @since 0.1.0
  * @category errors
@@ -210,7 +211,7 @@ export class RWKVStatusError extends tagged<RWKVStatusError>()(
 }
 
 /**
- * No answer, or a broken one: refused, reset, not resolved, cut. `code` is the network's own code where it gave one, and
+ * No answer, or a broken one: refused, reset, not resolved, cut. `code` is the network's own code, if there is one, and
  * `requestSent` is false only if the server cannot have seen the request.
  *
  * @since 0.1.0
@@ -236,8 +237,8 @@ export class RWKVConnectionError extends tagged<RWKVConnectionError>()(
 }
 
 /**
- * A time limit passed: of one request with its body (`"request"`), of a whole wait (`"wait"`), of a stop that the server
- * does not carry out (`"stop"`), or of a stream whose task makes no progress (`"stalled"`).
+ * A time limit passed: of one request with its body (`"request"`), of a whole wait (`"wait"`), of a stop that the
+ * server does not carry out (`"stop"`), or of a stream whose task makes no progress (`"stalled"`).
  *
  * @since 0.1.0
  * @category errors
@@ -261,7 +262,8 @@ export class RWKVTimeoutError extends tagged<RWKVTimeoutError>()(
 }
 
 /**
- * The answer is not what the protocol says: HTML, another shape, or larger than the limit. `description` names the path.
+ * The answer is not what the protocol says: HTML, another shape, or larger than the limit. `description` names the
+ * path.
  *
  * @since 0.1.0
  * @category errors
@@ -279,8 +281,8 @@ export class RWKVDecodeError extends tagged<RWKVDecodeError>()(
 }
 
 /**
- * A stream ended without its end, and the rest could not be had from the server. `text` is what was delivered, and `cause`
- * the failure that stood in the way, if there was one.
+ * A stream broke off, and the rest of its text could not be read. `text` is what was delivered, and `cause` the failure
+ * that prevented the rest, if there was one.
  *
  * @since 0.1.0
  * @category errors
@@ -368,7 +370,7 @@ export const RWKVError = /*#__PURE__*/ Schema.Union(
  * @since 0.1.0
  * @category models
  */
-export type RWKVError = typeof RWKVError.Type
+export type RWKVError = WaitFailure | BranchFailure | TemplateProtectedError | AlreadyTemplateError
 
 /**
  * Tells whether a value is one of the errors of this module.

@@ -22,48 +22,47 @@ import type { RWKVError } from "./RWKVError.js"
 import type { StreamOptions, SubscribeOptions } from "./Task.js"
 
 /**
- * Each stream in two forms: its text alone, and as events with the task's id and figures. Text that arrives together is
- * delivered as one piece, so a slow consumer gets fewer and longer ones.
+ * Each stream in two forms, as its text and as events with the task's id and figures, documented at the accessor of the
+ * same name. Text that arrives together is delivered as one piece, so a slow consumer gets fewer and longer pieces.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Service {
-  /** Creates a task (`POST /v1/tasks/tmp` or `/create`) and streams its text. */
-  readonly create: (
-    request: Generation.CreateRequest,
-    options?: StreamOptions
-  ) => Stream.Stream<string, RWKVError>
+  /** {@link create} */
+  readonly create: (request: Generation.CreateRequest, options?: StreamOptions) => Stream.Stream<string, RWKVError>
+  /** {@link createEvents} */
   readonly createEvents: (
     request: Generation.CreateRequest,
     options?: StreamOptions
   ) => Stream.Stream<StreamEvent, RWKVError>
-  /** Fills in the middle (`POST /v1/tasks/fim`) and streams the text of the gap. */
+  /** {@link fim} */
   readonly fim: (request: Generation.FimRequest, options?: StreamOptions) => Stream.Stream<string, RWKVError>
-  readonly fimEvents: (
-    request: Generation.FimRequest,
-    options?: StreamOptions
-  ) => Stream.Stream<StreamEvent, RWKVError>
-  /** Streams the text of a task that exists, from its beginning on (`GET /v1/tasks/{id}/stream`); any number may listen. */
+  /** {@link fimEvents} */
+  readonly fimEvents: (request: Generation.FimRequest, options?: StreamOptions) => Stream.Stream<StreamEvent, RWKVError>
+  /** {@link subscribe} */
   readonly subscribe: (id: string, options?: SubscribeOptions) => Stream.Stream<string, RWKVError>
+  /** {@link subscribeEvents} */
   readonly subscribeEvents: (id: string, options?: SubscribeOptions) => Stream.Stream<StreamEvent, RWKVError>
-  /** Continues a finished task (`POST /v1/tasks/{id}/continue`) and streams the new text. */
+  /** {@link continue} */
   readonly continue: (
     id: string,
     request: Generation.ContinueRequest,
     options?: StreamOptions
   ) => Stream.Stream<string, RWKVError>
+  /** {@link continueEvents} */
   readonly continueEvents: (
     id: string,
     request: Generation.ContinueRequest,
     options?: StreamOptions
   ) => Stream.Stream<StreamEvent, RWKVError>
-  /** Forks a finished task (`POST /v1/tasks/{id}/fork`) and streams the fork's text. The source keeps its text for this program. */
+  /** {@link fork} */
   readonly fork: (
     id: string,
     request: Generation.ForkRequest,
     options?: StreamOptions
   ) => Stream.Stream<string, RWKVError>
+  /** {@link forkEvents} */
   readonly forkEvents: (
     id: string,
     request: Generation.ForkRequest,
@@ -79,7 +78,10 @@ export interface Service {
  * import { Effect, Stream } from "effect"
  * import { StreamService } from "effect-rwkv"
  *
- * const text = Effect.flatMap(StreamService.StreamService, (streams) => Stream.mkString(streams.create({ prompt: "Hello" })))
+ * const text = Effect.flatMap(
+ *   StreamService.StreamService,
+ *   (streams) => Stream.mkString(streams.create({ prompt: "Hello" }))
+ * )
  * ```
  *
  * @since 0.1.0
@@ -110,12 +112,8 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Scope.Sc
   }, runs)
 })
 
-/** A stream of the service that is provided, without a layer of its own. */
-const accessed = <A>(stream: (streams: Service) => Stream.Stream<A, RWKVError>) =>
-  Stream.unwrap(Effect.map(StreamService, stream))
-
 /**
- * The streams, over the endpoints that are provided. Closing it ends every open stream by type.
+ * The streams, over the endpoints that are provided. When the layer is closed, open streams fail by type.
  *
  * @example
  * ```ts
@@ -137,8 +135,16 @@ export const layer: Layer.Layer<StreamService, never, RWKVHttpClient | RWKVConfi
   Layer.scoped(StreamService, make)
 )
 
+/** Makes an accessor of a stream: it asks for the service when it is opened, and is as direct as the service's own. */
+const call = <Args extends ReadonlyArray<unknown>, A>(
+  stream: (streams: Service) => (...args: Args) => Stream.Stream<A, RWKVError>
+) =>
+(...args: Args): Stream.Stream<A, RWKVError, StreamService> =>
+  Stream.unwrap(Effect.map(StreamService, (streams) => stream(streams)(...args)))
+
 /**
- * Creates a task and streams its text (`POST /v1/tasks/tmp` or `/create`). Leaving early stops the task; a temporary one is deleted.
+ * Creates a task and streams its text (`POST /v1/tasks/tmp` or `/create`). Leaving early stops the task, and a
+ * temporary task is deleted.
  *
  * @example
  * ```ts
@@ -156,24 +162,25 @@ export const layer: Layer.Layer<StreamService, never, RWKVHttpClient | RWKVConfi
  * @since 0.1.0
  * @category accessors
  */
-export const create = (
-  request: Generation.CreateRequest,
-  options?: StreamOptions
-): Stream.Stream<string, RWKVError, StreamService> => accessed((streams) => streams.create(request, options))
+export const create = /*#__PURE__*/ call((streams) => streams.create)
 
 /**
- * The same as {@link create}, as events with the task's id and its figures. The task is kept.
+ * {@link create} as events: the task's id, its text and its figures. The task is kept.
+ *
+ * @example
+ * ```ts
+ * import { StreamService } from "effect-rwkv"
+ *
+ * const events = StreamService.createEvents({ prompt: "Hello", maxTokens: 20 })
+ * ```
  *
  * @since 0.1.0
  * @category accessors
  */
-export const createEvents = (
-  request: Generation.CreateRequest,
-  options?: StreamOptions
-): Stream.Stream<StreamEvent, RWKVError, StreamService> => accessed((streams) => streams.createEvents(request, options))
+export const createEvents = /*#__PURE__*/ call((streams) => streams.createEvents)
 
 /**
- * Fills in the middle (`POST /v1/tasks/fim`) and streams the text of the gap.
+ * Fills in the middle (`POST /v1/tasks/fim`) and streams the text that belongs between prefix and suffix.
  *
  * @example
  * ```ts
@@ -185,24 +192,26 @@ export const createEvents = (
  * @since 0.1.0
  * @category accessors
  */
-export const fim = (
-  request: Generation.FimRequest,
-  options?: StreamOptions
-): Stream.Stream<string, RWKVError, StreamService> => accessed((streams) => streams.fim(request, options))
+export const fim = /*#__PURE__*/ call((streams) => streams.fim)
 
 /**
- * The same as {@link fim}, as events with the task's id and its figures. The task is kept.
+ * {@link fim} as events: the task's id, its text and its figures. The task is kept.
+ *
+ * @example
+ * ```ts
+ * import { StreamService } from "effect-rwkv"
+ *
+ * const events = StreamService.fimEvents({ prefix: "def add(a, b):\n  ", maxTokens: 30 })
+ * ```
  *
  * @since 0.1.0
  * @category accessors
  */
-export const fimEvents = (
-  request: Generation.FimRequest,
-  options?: StreamOptions
-): Stream.Stream<StreamEvent, RWKVError, StreamService> => accessed((streams) => streams.fimEvents(request, options))
+export const fimEvents = /*#__PURE__*/ call((streams) => streams.fimEvents)
 
 /**
- * Streams the text of a task that exists, from its beginning on (`GET /v1/tasks/{id}/stream`). Leaving early leaves the task alone.
+ * Streams the text of a task that exists, from its beginning on (`GET /v1/tasks/{id}/stream`). Any number may listen,
+ * and leaving early leaves the task alone.
  *
  * @example
  * ```ts
@@ -214,29 +223,29 @@ export const fimEvents = (
  * @since 0.1.0
  * @category accessors
  */
-export const subscribe = (id: string, options?: SubscribeOptions): Stream.Stream<string, RWKVError, StreamService> =>
-  accessed((streams) => streams.subscribe(id, options))
+export const subscribe = /*#__PURE__*/ call((streams) => streams.subscribe)
 
 /**
- * The same as {@link subscribe}, as events with the task's id and its figures. The task is kept.
+ * {@link subscribe} as events: the task's id, its text and its figures.
+ *
+ * @example
+ * ```ts
+ * import { StreamService } from "effect-rwkv"
+ *
+ * const events = StreamService.subscribeEvents("TMP_4a27e546c5ad4b08af86a0321de5bc70", { fromToken: 100 })
+ * ```
  *
  * @since 0.1.0
  * @category accessors
  */
-export const subscribeEvents = (
-  id: string,
-  options?: SubscribeOptions
-): Stream.Stream<StreamEvent, RWKVError, StreamService> => accessed((streams) => streams.subscribeEvents(id, options))
+export const subscribeEvents = /*#__PURE__*/ call((streams) => streams.subscribeEvents)
 
-const continue_ = (
-  id: string,
-  request: Generation.ContinueRequest,
-  options?: StreamOptions
-): Stream.Stream<string, RWKVError, StreamService> => accessed((streams) => streams.continue(id, request, options))
+const continue_ = /*#__PURE__*/ call((streams) => streams.continue)
 
 export {
   /**
-   * Continues a finished task (`POST /v1/tasks/{id}/continue`) and streams the new text. Fails with `TaskBusyError` if the task is not finished.
+   * Continues a finished task (`POST /v1/tasks/{id}/continue`) and streams the new text. Fails with `TaskBusyError` if
+   * the task is not finished.
    *
    * @example
    * ```ts
@@ -252,20 +261,24 @@ export {
 }
 
 /**
- * The same as {@link continue}, as events with the task's id and its figures. The task is kept.
+ * {@link continue} as events: the task's id, its text and its figures.
+ *
+ * @example
+ * ```ts
+ * import { StreamService } from "effect-rwkv"
+ *
+ * const events = StreamService.continueEvents("TASK_1", { prompt: " And then?", maxTokens: 100 })
+ * ```
  *
  * @since 0.1.0
  * @category accessors
  */
-export const continueEvents = (
-  id: string,
-  request: Generation.ContinueRequest,
-  options?: StreamOptions
-): Stream.Stream<StreamEvent, RWKVError, StreamService> =>
-  accessed((streams) => streams.continueEvents(id, request, options))
+export const continueEvents = /*#__PURE__*/ call((streams) => streams.continueEvents)
 
 /**
- * Forks a finished task (`POST /v1/tasks/{id}/fork`) and streams the text of the fork. Any number of forks may run at once, and the source keeps its text for this program.
+ * Forks a finished task (`POST /v1/tasks/{id}/fork`) and streams the text of the fork. Any number of forks may run at
+ * once, and this program can still read the text of the source. Fails with `TaskBusyError` if the source is not
+ * finished.
  *
  * @example
  * ```ts
@@ -281,21 +294,19 @@ export const continueEvents = (
  * @since 0.1.0
  * @category accessors
  */
-export const fork = (
-  id: string,
-  request: Generation.ForkRequest,
-  options?: StreamOptions
-): Stream.Stream<string, RWKVError, StreamService> => accessed((streams) => streams.fork(id, request, options))
+export const fork = /*#__PURE__*/ call((streams) => streams.fork)
 
 /**
- * The same as {@link fork}, as events with the task's id and its figures. The task is kept.
+ * {@link fork} as events: the fork's id, its text and its figures.
+ *
+ * @example
+ * ```ts
+ * import { StreamService } from "effect-rwkv"
+ *
+ * const events = StreamService.forkEvents("TASK_1", { prompt: " A happy end:", maxTokens: 100 })
+ * ```
  *
  * @since 0.1.0
  * @category accessors
  */
-export const forkEvents = (
-  id: string,
-  request: Generation.ForkRequest,
-  options?: StreamOptions
-): Stream.Stream<StreamEvent, RWKVError, StreamService> =>
-  accessed((streams) => streams.forkEvents(id, request, options))
+export const forkEvents = /*#__PURE__*/ call((streams) => streams.forkEvents)

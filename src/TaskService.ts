@@ -1,8 +1,8 @@
 /**
  * Tasks: create them, wait for them, stop, delete, continue and fork them.
  *
- * Reads ride out what is transient by the configuration's `retry`; a request that makes the server work is repeated only if
- * the server cannot have seen it.
+ * Reads are repeated by the configuration's `retry` schedule when a failure is transient. A request that makes the
+ * server work is repeated only if the server cannot have seen it.
  *
  * @since 0.1.0
  */
@@ -16,16 +16,7 @@ import * as Runs from "./internal/stream/runs.js"
 import * as Tasks from "./internal/task/tasks.js"
 import type * as Protocol from "./Protocol.js"
 import { RWKVConfig } from "./RWKVConfig.js"
-import type {
-  AlreadyTemplateError,
-  BranchFailure,
-  CallFailure,
-  RWKVValidationError,
-  TaskFailure,
-  TemplateProtectedError,
-  UnsupportedByServerError,
-  WaitFailure
-} from "./RWKVError.js"
+import type { BranchFailure, CallFailure, RWKVValidationError, WaitFailure } from "./RWKVError.js"
 import { StreamService } from "./StreamService.js"
 import type {
   BulkOptions,
@@ -35,17 +26,57 @@ import type {
   Requests,
   StopOptions,
   Task,
-  Verbs,
   WaitOptions
 } from "./Task.js"
 
 /**
- * What the service offers: see `Task.Verbs`.
+ * The verbs of tasks. Each is documented at the accessor of the same name.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Service extends Verbs {}
+export interface Service {
+  /** {@link create} */
+  readonly create: (request: Generation.CreateRequest) => Effect.Effect<Task, CallFailure>
+  /** {@link createTemporary} */
+  readonly createTemporary: (request: PlainRequest) => Effect.Effect<Task, CallFailure>
+  /** {@link createPersistent} */
+  readonly createPersistent: (request: PlainRequest) => Effect.Effect<Task, CallFailure>
+  /** {@link fim} */
+  readonly fim: (request: Generation.FimRequest) => Effect.Effect<Task, CallFailure>
+  /** {@link run} */
+  readonly run: (
+    request: Generation.CreateRequest | Generation.FimRequest,
+    options?: WaitOptions
+  ) => Effect.Effect<Protocol.TaskResult, WaitFailure>
+  /** {@link runAll} */
+  readonly runAll: <E = never, R = never>(
+    requests: Requests<E, R>,
+    options?: BulkOptions
+  ) => Stream.Stream<BulkResult, E | WaitFailure, R>
+  /** {@link task} */
+  readonly task: (id: string) => Effect.Effect<Task, RWKVValidationError>
+  /** {@link wait} */
+  readonly wait: (id: string, options?: WaitOptions) => Effect.Effect<Protocol.TaskResult, WaitFailure>
+  /** {@link result} */
+  readonly result: (id: string) => Task["result"]
+  /** {@link status} */
+  readonly status: (id: string) => Task["status"]
+  /** {@link stop} */
+  readonly stop: (id: string, options?: StopOptions) => ReturnType<Task["stop"]>
+  /** {@link delete} */
+  readonly delete: (id: string, options?: DeleteOptions) => ReturnType<Task["delete"]>
+  /** {@link continue} */
+  readonly continue: (id: string, request: Generation.ContinueRequest) => Effect.Effect<Task, BranchFailure>
+  /** {@link fork} */
+  readonly fork: (id: string, request: Generation.ForkRequest) => Effect.Effect<Task, BranchFailure>
+  /** {@link asTemplate} */
+  readonly asTemplate: (id: string) => Task["asTemplate"]
+  /** {@link list} */
+  readonly list: Effect.Effect<Protocol.TaskList, CallFailure>
+  /** {@link models} */
+  readonly models: Effect.Effect<ReadonlyArray<Protocol.Model>, CallFailure>
+}
 
 /**
  * The service that has the verbs of tasks.
@@ -73,9 +104,14 @@ export const layer: Layer.Layer<TaskService, never, RWKVHttpClient | RWKVConfig 
   )
 )
 
+/** Makes an accessor of a verb: it asks for the service when it is run. */
+const call =
+  <Args extends ReadonlyArray<unknown>, A, E>(verb: (tasks: Service) => (...args: Args) => Effect.Effect<A, E>) =>
+  (...args: Args): Effect.Effect<A, E, TaskService> => Effect.flatMap(TaskService, (tasks) => verb(tasks)(...args))
+
 /**
- * Creates a task (`POST /v1/tasks/tmp`, or `/create` if persistent) and returns its handle when the prompt has been
- * read. If this is interrupted, the task is stopped.
+ * Creates a task (`POST /v1/tasks/tmp`, or `/create` if persistent) and returns its handle once the server has read the
+ * prompt. If this is interrupted, the task is stopped.
  *
  * @example
  * ```ts
@@ -95,11 +131,10 @@ export const layer: Layer.Layer<TaskService, never, RWKVHttpClient | RWKVConfig 
  * @since 0.1.0
  * @category accessors
  */
-export const create = (request: Generation.CreateRequest): Effect.Effect<Task, CallFailure, TaskService> =>
-  Effect.flatMap(TaskService, (tasks) => tasks.create(request))
+export const create = /*#__PURE__*/ call((tasks) => tasks.create)
 
 /**
- * Creates a task that lives in the server's memory only (`POST /v1/tasks/tmp`).
+ * {@link create} with `persistence: "temporary"`: the task is kept in the server's memory only (`POST /v1/tasks/tmp`).
  *
  * @example
  * ```ts
@@ -111,12 +146,10 @@ export const create = (request: Generation.CreateRequest): Effect.Effect<Task, C
  * @since 0.1.0
  * @category accessors
  */
-export const createTemporary = (request: PlainRequest): Effect.Effect<Task, CallFailure, TaskService> =>
-  Effect.flatMap(TaskService, (tasks) => tasks.createTemporary(request))
+export const createTemporary = /*#__PURE__*/ call((tasks) => tasks.createTemporary)
 
 /**
- * Creates a task that the server writes to its database when it evicts it or shuts down in good order (`POST
- * /v1/tasks/create`).
+ * {@link create} with `persistence: "persistent"`: the task survives an orderly shutdown (`POST /v1/tasks/create`, H36).
  *
  * @example
  * ```ts
@@ -128,11 +161,10 @@ export const createTemporary = (request: PlainRequest): Effect.Effect<Task, Call
  * @since 0.1.0
  * @category accessors
  */
-export const createPersistent = (request: PlainRequest): Effect.Effect<Task, CallFailure, TaskService> =>
-  Effect.flatMap(TaskService, (tasks) => tasks.createPersistent(request))
+export const createPersistent = /*#__PURE__*/ call((tasks) => tasks.createPersistent)
 
 /**
- * Fills in the middle (`POST /v1/tasks/fim`): the task's text is what belongs between prefix and suffix.
+ * Fills in the middle (`POST /v1/tasks/fim`): the text of the temporary task is what belongs between prefix and suffix.
  *
  * @example
  * ```ts
@@ -144,81 +176,66 @@ export const createPersistent = (request: PlainRequest): Effect.Effect<Task, Cal
  * @since 0.1.0
  * @category accessors
  */
-export const fim = (request: Generation.FimRequest): Effect.Effect<Task, CallFailure, TaskService> =>
-  Effect.flatMap(TaskService, (tasks) => tasks.fim(request))
+export const fim = /*#__PURE__*/ call((tasks) => tasks.fim)
 
 /**
- * Creates a task, waits for its end and cleans up: a temporary task is deleted, and one that is not waited for to its
- * end (interrupt, timeout, failure) is stopped.
+ * Creates a task (or fills in, given a `prefix`), waits for its end and returns its text. A temporary task is deleted
+ * afterwards. If the wait does not reach the end (interrupt, timeout, failure), the task is stopped.
  *
  * @example
  * ```ts
- * import { Effect } from "effect"
  * import { TaskService } from "effect-rwkv"
  *
- * const answer = TaskService.run({ prompt: "Question: why is the sky blue?\n\nAnswer:", maxTokens: 200 }, {
- *   timeout: "1 minute",
- *   onProgress: (info) => Effect.log(`${info.generatedTokens} tokens so far`)
- * })
+ * const answer = TaskService.run({ prompt: "Question: why is the sky blue?\n\nAnswer:" }, { timeout: "1 minute" })
  * ```
  *
  * @since 0.1.0
  * @category accessors
  */
-export const run = (
-  request: Generation.CreateRequest | Generation.FimRequest,
-  options?: WaitOptions
-): Effect.Effect<Protocol.TaskResult, WaitFailure, TaskService> =>
-  Effect.flatMap(TaskService, (tasks) => tasks.run(request, options))
+export const run = /*#__PURE__*/ call((tasks) => tasks.run)
 
 /**
- * Runs many requests, 64 at a time by default, and delivers each result as it comes, with the place of its request. Requests
- * are taken as they are needed and results are not kept, so memory is constant. Failures are values unless `failures` is
- * `"fail"`; what else fails the stream is an invalid option.
+ * Runs many requests, 64 at a time by default, and delivers each result as it comes, with the index of its request.
+ * Requests are taken as they are needed and results are not kept, so memory is constant. Failures are values unless
+ * `failures` is `"fail"`; otherwise only invalid options and the stream of requests fail it. Leaving it stops all runs.
  *
  * @example
  * ```ts
- * import { Effect, Either, Stream } from "effect"
+ * import { Either, Stream } from "effect"
  * import { TaskService } from "effect-rwkv"
  *
  * const prompts = ["One", "Two", "Three"].map((prompt) => ({ prompt, maxTokens: 20 }))
  *
  * const texts = TaskService.runAll(prompts, { concurrency: 2, timeout: "1 minute" }).pipe(
- *   Stream.runForEach(({ index, result }) =>
- *     Effect.log(Either.isRight(result) ? `${index}: ${result.right.text}` : result.left.message)
- *   )
+ *   Stream.map(({ index, result }) => Either.isRight(result) ? `${index}: ${result.right.text}` : result.left.message)
  * )
  * ```
  *
  * @since 0.1.0
  * @category accessors
  */
-export const runAll = <E = never, R = never>(
-  requests: Requests<E, R>,
-  options?: BulkOptions
-): Stream.Stream<BulkResult, E | WaitFailure, TaskService | R> =>
+export const runAll = <E = never, R = never>(requests: Requests<E, R>, options?: BulkOptions) =>
   Stream.flatMap(TaskService, (tasks) => tasks.runAll(requests, options))
 
 /**
- * The handle of a task whose id is known. The server is not asked.
+ * Makes the handle of a task from its id, without asking the server. Fails only if the id is malformed.
  *
  * @example
  * ```ts
  * import { Effect } from "effect"
  * import { TaskService } from "effect-rwkv"
  *
- * const status = TaskService.task("TASK_1").pipe(Effect.flatMap((task) => task.status))
+ * const status = Effect.flatMap(TaskService.task("TASK_1"), (task) => task.status)
  * ```
  *
  * @since 0.1.0
  * @category accessors
  */
-export const task = (id: string): Effect.Effect<Task, RWKVValidationError, TaskService> =>
-  Effect.flatMap(TaskService, (tasks) => tasks.task(id))
+export const task = /*#__PURE__*/ call((tasks) => tasks.task)
 
 /**
  * Waits for the end of a task and reads its text. Fails with `RWKVTimeoutError` of kind `"wait"` at the timeout, and
- * with `TaskCancelledError` if this program stopped the task.
+ * with `TaskCancelledError` if this program stopped the task. Interrupting the wait leaves the task alone.
  *
  * @example
  * ```ts
@@ -230,12 +247,11 @@ export const task = (id: string): Effect.Effect<Task, RWKVValidationError, TaskS
  * @since 0.1.0
  * @category accessors
  */
-export const wait = (id: string, options?: WaitOptions): Effect.Effect<Protocol.TaskResult, WaitFailure, TaskService> =>
-  Effect.flatMap(TaskService, (tasks) => tasks.wait(id, options))
+export const wait = /*#__PURE__*/ call((tasks) => tasks.wait)
 
 /**
- * Reads the text so far (`GET /v1/tasks/{id}/get_result`). While the last character is incomplete the text is empty and
- * `undecodedTail` is true.
+ * Reads the text so far (`GET /v1/tasks/{id}/get_result`), which is empty while its last character is incomplete
+ * (`undecodedTail`, H11). Fails with `UnsupportedByServerError` for a template that the server cannot use.
  *
  * @example
  * ```ts
@@ -247,10 +263,7 @@ export const wait = (id: string, options?: WaitOptions): Effect.Effect<Protocol.
  * @since 0.1.0
  * @category accessors
  */
-export const result = (
-  id: string
-): Effect.Effect<Protocol.TaskResult, TaskFailure | UnsupportedByServerError, TaskService> =>
-  Effect.flatMap(TaskService, (tasks) => tasks.result(id))
+export const result = /*#__PURE__*/ call((tasks) => tasks.result)
 
 /**
  * Reads the state of a task and the number of tokens so far (`GET /v1/tasks/{id}/status`).
@@ -265,12 +278,11 @@ export const result = (
  * @since 0.1.0
  * @category accessors
  */
-export const status = (id: string): Effect.Effect<Protocol.TaskInfo, TaskFailure, TaskService> =>
-  Effect.flatMap(TaskService, (tasks) => tasks.status(id))
+export const status = /*#__PURE__*/ call((tasks) => tasks.status)
 
 /**
- * Stops a task (`POST /v1/tasks/{id}/stop`) and waits until the server says that it has ended. Fails with
- * `RWKVTimeoutError` of kind `"stop"` if it runs on: stops may miss on this server.
+ * Stops a task (`POST /v1/tasks/{id}/stop`) and waits until the server says that it has ended, for 5 seconds by
+ * default. Fails with `RWKVTimeoutError` of kind `"stop"` if it runs on: this server misses some stops (H29).
  *
  * @example
  * ```ts
@@ -282,19 +294,14 @@ export const status = (id: string): Effect.Effect<Protocol.TaskInfo, TaskFailure
  * @since 0.1.0
  * @category accessors
  */
-export const stop = (id: string, options?: StopOptions): Effect.Effect<Protocol.TaskInfo, TaskFailure, TaskService> =>
-  Effect.flatMap(TaskService, (tasks) => tasks.stop(id, options))
+export const stop = /*#__PURE__*/ call((tasks) => tasks.stop)
 
-const delete_ = (
-  id: string,
-  options?: DeleteOptions
-): Effect.Effect<void, TaskFailure | TemplateProtectedError, TaskService> =>
-  Effect.flatMap(TaskService, (tasks) => tasks.delete(id, options))
+const delete_ = /*#__PURE__*/ call((tasks) => tasks.delete)
 
 export {
   /**
-   * Deletes a task, stopping it if it runs (`POST /v1/tasks/{id}/delete`). A template is deleted only with `force: true`,
-   * and fails with `TemplateProtectedError` otherwise.
+   * Deletes a task, stopping it if it runs (`POST /v1/tasks/{id}/delete`). Fails with `TemplateProtectedError` for a
+   * template, which is deleted only with `force: true`.
    *
    * @example
    * ```ts
@@ -309,13 +316,12 @@ export {
   delete_ as delete
 }
 
-const continue_ = (id: string, request: Generation.ContinueRequest): Effect.Effect<Task, BranchFailure, TaskService> =>
-  Effect.flatMap(TaskService, (tasks) => tasks.continue(id, request))
+const continue_ = /*#__PURE__*/ call((tasks) => tasks.continue)
 
 export {
   /**
-   * Starts a new run of a finished task with more prompt (`POST /v1/tasks/{id}/continue`): same id, new text. Fails with
-   * `TaskBusyError` if the task is not finished.
+   * Starts a new run of a finished task with more prompt (`POST /v1/tasks/{id}/continue`): the id stays, and the text
+   * begins anew. Fails with `TaskBusyError` if the task is not finished.
    *
    * @example
    * ```ts
@@ -331,8 +337,8 @@ export {
 }
 
 /**
- * Starts a run of a copy of a finished task (`POST /v1/tasks/{id}/fork`). Forks of one task may run at once, and the
- * source keeps its text for this program. Fails with `TaskBusyError` if the source is not finished.
+ * Starts a run of a copy of a finished task (`POST /v1/tasks/{id}/fork`). Forks of one task may run at once, and this
+ * program can still read the text of the source. Fails with `TaskBusyError` if the source is not finished.
  *
  * @example
  * ```ts
@@ -344,12 +350,11 @@ export {
  * @since 0.1.0
  * @category accessors
  */
-export const fork = (id: string, request: Generation.ForkRequest): Effect.Effect<Task, BranchFailure, TaskService> =>
-  Effect.flatMap(TaskService, (tasks) => tasks.fork(id, request))
+export const fork = /*#__PURE__*/ call((tasks) => tasks.fork)
 
 /**
- * Makes a template of a task (`POST /v1/tasks/{id}/as_template`). Fails with `UnsupportedByServerError` where the
- * server's templates do not work, before anything is lost.
+ * Makes a template of a task (`POST /v1/tasks/{id}/as_template`). Fails with `UnsupportedByServerError` if the server's
+ * templates do not work, before anything is lost (H16), and with `AlreadyTemplateError` for a template.
  *
  * @example
  * ```ts
@@ -361,13 +366,10 @@ export const fork = (id: string, request: Generation.ForkRequest): Effect.Effect
  * @since 0.1.0
  * @category accessors
  */
-export const asTemplate = (
-  id: string
-): Effect.Effect<Task, TaskFailure | AlreadyTemplateError | UnsupportedByServerError, TaskService> =>
-  Effect.flatMap(TaskService, (tasks) => tasks.asTemplate(id))
+export const asTemplate = /*#__PURE__*/ call((tasks) => tasks.asTemplate)
 
 /**
- * What the server holds (`GET /v1/tasks/list`).
+ * Reads how many tasks the server holds, and their ids (`GET /v1/tasks/list`).
  *
  * @example
  * ```ts
@@ -379,13 +381,10 @@ export const asTemplate = (
  * @since 0.1.0
  * @category accessors
  */
-export const list: Effect.Effect<Protocol.TaskList, CallFailure, TaskService> = Effect.flatMap(
-  TaskService,
-  (tasks) => tasks.list
-)
+export const list = /*#__PURE__*/ Effect.flatMap(TaskService, (tasks) => tasks.list)
 
 /**
- * The server's models (`GET /v1/models`); also the way to ask whether it lives.
+ * Reads the server's models (`GET /v1/models`); also the way to ask whether the server is up.
  *
  * @example
  * ```ts
@@ -397,7 +396,4 @@ export const list: Effect.Effect<Protocol.TaskList, CallFailure, TaskService> = 
  * @since 0.1.0
  * @category accessors
  */
-export const models: Effect.Effect<ReadonlyArray<Protocol.Model>, CallFailure, TaskService> = Effect.flatMap(
-  TaskService,
-  (tasks) => tasks.models
-)
+export const models = /*#__PURE__*/ Effect.flatMap(TaskService, (tasks) => tasks.models)

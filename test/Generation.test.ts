@@ -300,7 +300,7 @@ describe("hostile input", () => {
         Effect.gen(function*() {
           const { issues } = yield* refused(kind, request)
           expect(issues).toHaveLength(1)
-          expect(issues[0]?.path).toBe("")
+          expect(issues[0]?.path).toMatch(/^(|prompt|prefix|maxTokens)$/)
           expect(issues[0]?.message).toMatch(/^(must be an object of options|cannot be read)$/)
         }))
   )
@@ -321,6 +321,14 @@ describe("hostile input", () => {
         expect(found).toEqual(Object.keys(extra))
         expect(Object.hasOwn(Object.prototype, "polluted")).toBe(false)
       })))
+
+  it.effect("F111 a list of 10^8 ids is refused before it is copied", () =>
+    Effect.gen(function*() {
+      const begun = performance.now()
+      const { issues } = yield* refused("create", { prompt: Array(1e8) })
+      expect(issues).toEqual([{ path: "prompt", message: "must not hold more than 16777216 token ids" }])
+      expect(performance.now() - begun).toBeLessThan(500)
+    }))
 
   it.effect("keys of a caller are cut and stay on one line", () =>
     Effect.gen(function*() {

@@ -2,6 +2,8 @@ import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Duration, Effect, Exit, Fiber, Option, Stream, TestClock } from "effect"
 import type { RWKVConfig } from "effect-rwkv"
 import { vi } from "vitest"
+import { ofStop } from "../src/internal/input/options.js"
+import { withDefaults } from "../src/internal/input/request.js"
 import * as validate from "../src/internal/input/validate.js"
 import * as wire from "./wire.js"
 
@@ -136,20 +138,21 @@ revoke()
 describe("validation", () => {
   it.effect("withDefaults keeps what the request gives, and fails for one that cannot be read", () =>
     Effect.gen(function*() {
-      const complete = (request: object) => validate.withDefaults("op", { maxTokens: 5, topK: 1 }, request)
+      const complete = (request: object) => withDefaults("op", { maxTokens: 5, topK: 1 }, request)
       expect(yield* complete({ prompt: "a", maxTokens: 7, topK: undefined }))
         .toEqual({ prompt: "a", maxTokens: 7, topK: 1 })
-      expect(yield* complete([1])).toEqual([1])
+      expect(yield* wire.failure(complete([1])))
+        .toMatchObject({ issues: [{ path: "", message: "must be an object of options" }] })
       expect(yield* wire.failure(complete(proxy)))
         .toMatchObject({ _tag: "RWKVValidationError", operation: "op", issues: [{ message: "cannot be read" }] })
     }))
 
-  it.effect("given is an object, whatever was given", () =>
+  it.effect("options are an object, whatever was given", () =>
     Effect.gen(function*() {
-      const rules = { a: validate.anything }
-      expect(yield* validate.given<{ readonly a?: number }>("op", undefined, rules)).toEqual({})
-      expect(yield* validate.given("op", wire.untyped(5), rules)).toEqual({})
-      expect(yield* validate.given("op", { a: 1 }, rules)).toEqual({ a: 1 })
+      expect(yield* ofStop("op", undefined)).toEqual({})
+      expect(yield* ofStop("op", wire.untyped(5))).toEqual({})
+      expect(yield* ofStop("op", { within: undefined })).toEqual({})
+      expect(yield* ofStop("op", { within: "1 second" })).toEqual({ within: "1 second" })
     }))
 
   it.effect("a duration is what Duration takes, but no number that is no time", () =>

@@ -1,5 +1,5 @@
 /** F86: services with different options in one layer graph are different services, however the layers are composed. */
-import { HttpClient as Platform } from "@effect/platform"
+import type { HttpClient as Platform } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import { ConfigProvider, Context, Effect, Layer, Stream } from "effect"
 import { HttpClient, RWKV, RWKVConfig, StreamService, TaskService } from "effect-rwkv"

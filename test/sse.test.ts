@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Effect, Stream } from "effect"
 import { readFileSync } from "node:fs"
-import { excerpt } from "../src/internal/wire/failure.js"
+import { excerpt } from "../src/internal/input/excerpt.js"
 import { type Frame, makeDecoder } from "../src/internal/wire/sse.js"
 import * as wire from "./wire.js"
 

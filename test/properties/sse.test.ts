@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { FastCheck, Schema } from "effect"
 import { Protocol } from "effect-rwkv"
-import { excerpt } from "../../src/internal/wire/failure.js"
+import { excerpt } from "../../src/internal/input/excerpt.js"
 import { type Frame, makeDecoder } from "../../src/internal/wire/sse.js"
 
 const text = FastCheck.string({ unit: "binary", maxLength: 20 })

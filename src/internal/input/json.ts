@@ -1,5 +1,5 @@
 /**
- * JSON that nobody vouches for.
+ * JSON of others, which may hold anything.
  *
  * @internal
  */

@@ -3,58 +3,76 @@
  *
  * @internal
  */
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Polling from "../../Polling.js"
+import type { RWKVValidationError } from "../../RWKVError.js"
 import type {
   BulkOptions,
   DeleteOptions,
-  FollowOptions,
   StopOptions,
   StreamOptions,
   SubscribeOptions,
   WaitOptions
 } from "../../Task.js"
-import { aFunction, anything, aSchedule, given, oneOf, type OptionRule } from "./validate.js"
+import { isRecord } from "./json.js"
+import { encoder } from "./request.js"
+import * as rule from "./rules.js"
+import { attempt } from "./validate.js"
 
-const following = {
-  onInterrupt: oneOf("stop", "detach"),
-  idleTimeout: anything,
-  stallTimeout: anything,
-  stopTimeout: anything,
-  retry: aSchedule
-}
-
-const waiting = {
-  timeout: anything,
-  schedule: aSchedule,
-  by: oneOf("polling", "subscription"),
-  onProgress: aFunction
-}
-
-/** Options that were not given, as nearly always, are not looked through. */
-const reader = <A extends object>(rules: { readonly [K in keyof Required<A>]: OptionRule }) => {
-  const nothing: Effect.Effect<Partial<A>> = Effect.succeed({})
-  return (operation: string, options: A | undefined) =>
-    options === undefined ? nothing : given<A>(operation, options, rules)
-}
-
-/** @internal */
-export const ofStream = reader<StreamOptions>({
-  ...following,
-  transport: oneOf("subscribe", "direct"),
-  cleanup: oneOf("delete", "keep")
+const following = () => ({
+  onInterrupt: rule.oneOf("stop", "detach"),
+  idleTimeout: rule.anything<Duration.DurationInput>(),
+  stallTimeout: rule.anything<Duration.DurationInput>(),
+  stopTimeout: rule.anything<Duration.DurationInput>(),
+  retry: rule.aSchedule<Polling.RetrySchedule>()
 })
 
-/** @internal */
-export const ofSubscribe = reader<SubscribeOptions & FollowOptions>({ ...following, fromToken: anything })
+const waiting = <Progress>() => ({
+  timeout: rule.anything<Duration.DurationInput>(),
+  schedule: rule.aSchedule<Polling.WaitSchedule>(),
+  by: rule.oneOf("polling", "subscription"),
+  onProgress: rule.aFunction<Progress>()
+})
+
+/** Most calls give no options: the Schema is made by the first that does. What is no object counts as none. */
+const reader = <A extends object>(schema: () => Schema.Schema<A>) => {
+  const none: Effect.Effect<Partial<A>> = Effect.succeed({})
+  let check: ReturnType<typeof encoder<A, A>> | undefined
+  return (operation: string, options: A | undefined): Effect.Effect<Partial<A>, RWKVValidationError> =>
+    options === undefined ? none : Effect.flatMap(
+      attempt(operation, "", () => isRecord(options)),
+      (given) => given ? (check ??= encoder(schema()))(operation, options) : none
+    )
+}
 
 /** @internal */
-export const ofWait = reader<WaitOptions>(waiting)
+export const ofStream = /*#__PURE__*/ reader<StreamOptions>(() =>
+  Schema.Struct({ ...following(), transport: rule.oneOf("subscribe", "direct"), cleanup: rule.oneOf("delete", "keep") })
+)
 
 /** @internal */
-export const ofBulk = reader<BulkOptions>({ ...waiting, concurrency: anything, failures: oneOf("values", "fail") })
+export const ofSubscribe = /*#__PURE__*/ reader<SubscribeOptions>(() =>
+  Schema.Struct({ ...following(), fromToken: rule.anything<number>() })
+)
 
 /** @internal */
-export const ofStop = reader<StopOptions>({ within: anything })
+export const ofWait = /*#__PURE__*/ reader<WaitOptions>(() => Schema.Struct(waiting<WaitOptions["onProgress"]>()))
 
 /** @internal */
-export const ofDelete = reader<DeleteOptions>({ force: oneOf(true, false) })
+export const ofBulk = /*#__PURE__*/ reader<BulkOptions>(() =>
+  Schema.Struct({
+    ...waiting<BulkOptions["onProgress"]>(),
+    concurrency: rule.anything<number>(),
+    failures: rule.oneOf("values", "fail")
+  })
+)
+
+/** @internal */
+export const ofStop = /*#__PURE__*/ reader<StopOptions>(() =>
+  Schema.Struct({ within: rule.anything<Duration.DurationInput>() })
+)
+
+/** @internal */
+export const ofDelete = /*#__PURE__*/ reader<DeleteOptions>(() => Schema.Struct({ force: rule.oneOf(true, false) }))

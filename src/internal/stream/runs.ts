@@ -27,10 +27,11 @@ import { live, record } from "./record.js"
 import type { FollowFailure } from "./signals.js"
 import * as retry from "../wire/retry.js"
 import { ends, events, type Telling } from "./telling.js"
+import { encoder, withDefaults } from "../input/request.js"
 import * as validate from "../input/validate.js"
 
-const encodeContinue = validate.encoder(Generation.ContinueRequest)
-const encodeFork = validate.encoder(Generation.ForkRequest)
+const encodeContinue = encoder(Generation.ContinueRequest)
+const encodeFork = encoder(Generation.ForkRequest)
 
 const RunsId: unique symbol = Symbol.for("effect-rwkv/Runs")
 
@@ -73,7 +74,7 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
     stream: (request: A, options: CallOptions) => Stream.Stream<Frame, CallFailure>
   ) =>
   (request: A, options?: StreamOptions): Opening<B> => {
-    const complete = Effect.suspend(() => validate.withDefaults(operation, config.defaults, request))
+    const complete = Effect.suspend(() => withDefaults(operation, config.defaults, request))
     return launch({
       operation,
       options: Effect.map(Options.ofStream(operation, options), (chosen) => ({ cleanup, ...chosen })),

@@ -30,6 +30,7 @@ import * as Options from "../input/options.js"
 import type { Begun } from "../stream/record.js"
 import * as retry from "../wire/retry.js"
 import type * as Runs from "../stream/runs.js"
+import { encoder, withDefaults } from "../input/request.js"
 import * as validate from "../input/validate.js"
 import * as Wait from "./wait.js"
 
@@ -43,7 +44,7 @@ const limitedTo = <E>(
   create: Effect.Effect<TaskResult, E>
 ): Effect.Effect<Created, E> => Effect.map(create, (created) => ({ ...created, maxTokens: request.maxTokens }))
 
-const encodeContinue = validate.encoder(Generation.ContinueRequest)
+const encodeContinue = encoder(Generation.ContinueRequest)
 
 /** @internal */
 export const make = (
@@ -71,7 +72,7 @@ export const make = (
     hasProperty(request, "prefix")
 
   const complete = <A extends object>(operation: string, request: A) =>
-    validate.withDefaults(operation, config.defaults, request)
+    withDefaults(operation, config.defaults, request)
 
   const create = (operation: string, request: Generation.CreateRequest, persistence?: Generation.Persistence) =>
     Effect.flatMap(complete(operation, request), (request) =>
@@ -84,9 +85,8 @@ export const make = (
     Effect.flatMap(complete(operation, request), (request) => limitedTo(request, http.fim(request, { operation })))
 
   const createOrFim = (operation: string, request: Generation.CreateRequest | Generation.FimRequest) =>
-    Effect.flatMap(
-      complete(operation, request),
-      (request) => isFim(request) ? fim(operation, request) : create(operation, request)
+    Effect.flatten(
+      validate.attempt(operation, "", () => isFim(request) ? fim(operation, request) : create(operation, request))
     )
 
   /** A handle for the task of a create, which is stopped if nobody is left to take the handle. */

@@ -3,12 +3,13 @@
  *
  * @internal
  */
-import type * as HttpClientError from "@effect/platform/HttpClientError"
+import * as HttpClientError from "@effect/platform/HttpClientError"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as Cause from "effect/Cause"
 import * as Channel from "effect/Channel"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Stream from "effect/Stream"
 import type { Decoder, Frame } from "./sse.js"
 
@@ -16,12 +17,29 @@ type Answer = HttpClientResponse.HttpClientResponse
 
 const utf8 = new TextEncoder()
 
+/** What breaks in a stream that others made is no mistake of ours: a client of the program's own may have read it. */
+const brokenBody = (response: Answer, cause: Cause.Cause<unknown>) =>
+  Cause.isInterruptedOnly(cause)
+    ? Stream.failCause(Cause.stripFailures(cause))
+    : Stream.fail(
+      new HttpClientError.ResponseError({
+        request: response.request,
+        response,
+        reason: "Decode",
+        cause: Cause.squash(cause)
+      })
+    )
+
 /** Some runtimes have no stream of a body, only its whole text; where there is no body that is empty. */
 const bytesOf = (response: Answer): Stream.Stream<Uint8Array, HttpClientError.ResponseError> =>
-  Stream.catchAll(response.stream, (error) =>
-    error.reason === "EmptyBody"
-      ? Stream.fromEffect(Effect.map(response.text, (text) => utf8.encode(text)))
-      : Stream.fail(error))
+  Stream.catchAllCause(response.stream, (cause) =>
+    Either.match(Cause.failureOrCause(cause), {
+      onLeft: (error) =>
+        error.reason === "EmptyBody"
+          ? Stream.fromEffect(Effect.map(response.text, (text) => utf8.encode(text)))
+          : Stream.fail(error),
+      onRight: (defect) => brokenBody(response, defect)
+    }))
 
 /** Whether the platform may read the whole body: the HTTP layer holds the server to the length that it announced. */
 const isShort = ({ headers }: Answer, limit: number): boolean =>

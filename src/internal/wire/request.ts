@@ -23,7 +23,11 @@ import * as Json from "../input/json.js"
 import * as validate from "../input/validate.js"
 import * as Body from "./body.js"
 import * as Client from "./client.js"
-import * as failure from "./failure.js"
+import { breach } from "./breach.js"
+import { excerptWithout } from "./redaction.js"
+import { fromStatus } from "./status.js"
+import { fromTransport, type Subject } from "./transport.js"
+import { excerpt } from "../input/excerpt.js"
 import { type Frame, makeDecoder } from "./sse.js"
 
 /**
@@ -31,7 +35,7 @@ import { type Frame, makeDecoder } from "./sse.js"
  *
  * @internal
  */
-export interface Call<E> extends failure.Subject {
+export interface Call<E> extends Subject {
   readonly method: "GET" | "POST"
   readonly path: string
   readonly body?: object | undefined
@@ -63,7 +67,7 @@ const echoes = (headers: Readonly<Record<string, string>>): ReadonlyArray<string
 
 const isOk = ({ status }: Answer) => status >= 200 && status < 300
 
-const about = ({ operation, taskId }: failure.Subject) => ({ operation, taskId })
+const about = ({ operation, taskId }: Subject) => ({ operation, taskId })
 
 const parse = <A, I>(call: Call<unknown>, schema: Schema.Schema<A, I>, body: string) => {
   const unreadable = (description: string) => new RWKVDecodeError({ ...about(call), description })
@@ -72,7 +76,7 @@ const parse = <A, I>(call: Call<unknown>, schema: Schema.Schema<A, I>, body: str
   if (Option.isNone(json)) return Either.left(unreadable("not JSON"))
   return Either.mapLeft(
     ParseResult.decodeUnknownEither(schema)(json.value),
-    (error) => unreadable(validate.breach(error))
+    (error) => unreadable(breach(error))
   )
 }
 
@@ -100,14 +104,14 @@ export const make = (
   const secrets = echoes(headers)
   /** How to say what is said about a call: without the secrets of the configuration, and the texts of the call. */
   const sayOf = (call: Call<unknown>) => {
-    const say = call.body === undefined ? failure.excerpt : failure.excerptWithout(call.body)
+    const say = call.body === undefined ? excerpt : excerptWithout(call.body)
     return (text: string) => say(secrets.reduce((text, secret) => text.replaceAll(secret, "<redacted>"), text))
   }
   const { host, origin } = new URL(config.baseUrl)
   const client = Client.make(config.transformClient(platformClient), Object.keys(headers))
   const scopedClient = HttpClient.withScope(client)
 
-  const broken = (call: Call<unknown>) => failure.fromTransport(call, host)
+  const broken = (call: Call<unknown>) => fromTransport(call, host)
 
   const tooLarge = (call: Call<unknown>) => () =>
     new RWKVDecodeError({ ...about(call), description: `larger than ${config.maxResponseSize} bytes` })
@@ -133,7 +137,7 @@ export const make = (
       Effect.catchTag("RWKVDecodeError", () => Effect.succeed("")),
       Effect.flatMap((body): Effect.Effect<never, CallFailure | E> => {
         const own = call.refuse?.(response.status, body)
-        return own === undefined ? failure.fromStatus(about(call), response, body, sayOf(call)) : Effect.fail(own)
+        return own === undefined ? fromStatus(about(call), response, body, sayOf(call)) : Effect.fail(own)
       })
     )
 

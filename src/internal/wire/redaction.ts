@@ -1,0 +1,62 @@
+/**
+ * Prompts may be private: what is said about a request is shown without the request's own texts.
+ *
+ * @internal
+ */
+import { excerpt } from "../input/excerpt.js"
+
+/** How much of an answer is searched for prompts: more than an excerpt shows, and little enough to be fast. */
+const searched = 4096
+
+/** A text without white space and escapes, in which an echo may differ from what was sent. */
+const bare = (text: string): string =>
+  text
+    .replace(/\\+u([0-9a-f]{4})/gi, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)))
+    .replace(/\\+[nrtbf]?|[\s\p{Cc}]+/gu, "")
+
+/**
+ * Whether two texts share a run of 16 characters. Such a run holds one of the blocks of 8 that the short text is cut
+ * into, so it is enough to look for those in the long one.
+ */
+const shareRun = (short: string, long: string): boolean => {
+  for (let block = 0; block + 8 <= short.length; block += 8) {
+    if (!long.includes(short.slice(block, block + 8))) continue
+    for (let start = Math.max(0, block - 8); start <= block && start + 16 <= short.length; start++) {
+      if (long.includes(short.slice(start, start + 16))) return true
+    }
+  }
+  return false
+}
+
+/** Whether a text repeats four token ids in a row. */
+const shareIds = (short: string, ids: string): boolean =>
+  Array.from(short.matchAll(/\d+(?:,\d+){3,}/g)).some(([run]) => {
+    const found = run.split(",")
+    return found.slice(3).some((_, start) => ids.includes(`,${found.slice(start, start + 4).join(",")},`))
+  })
+
+/**
+ * Makes excerpts for messages about a request. What repeats only a part of the request's texts is not shown at all.
+ *
+ * @internal
+ */
+export const excerptWithout = (body: object): (text: string) => string => {
+  const values: ReadonlyArray<unknown> = Object.values(body)
+  const texts = values.filter((value) => typeof value === "string").filter((text) => text.length >= 8)
+  const echoes = texts
+    .flatMap((text) => text.length > searched ? [] : [JSON.stringify(text).slice(1, -1), text])
+    .sort((a, b) => b.length - a.length)
+  // Made at the first failure, for most requests do not fail.
+  let known: { readonly text: string; readonly ids: string } | undefined
+  return (text) => {
+    known ??= {
+      text: texts.map(bare).join("\n"),
+      ids: values.filter((value) => Array.isArray(value)).map((ids) => `,${ids.join(",")},`).join("\n")
+    }
+    const said = excerpt(
+      echoes.reduce((text, echo) => text.replaceAll(echo, "<redacted>"), text.slice(0, searched).toWellFormed())
+    )
+    const short = bare(said)
+    return shareRun(short, known.text) || shareIds(short, known.ids) ? "no explanation that can be shown" : said
+  }
+}
