@@ -1,9 +1,11 @@
 /**
- * Packs the package, installs it into an empty project and uses it there, as a stranger would.
+ * Packs the package, installs it into an empty project and uses it there, as a stranger would who checks every type.
  */
 import { Command, FileSystem, Path } from "@effect/platform"
 import { NodeContext, NodeRuntime } from "@effect/platform-node"
 import { Console, Effect, Schema } from "effect"
+import ts from "typescript"
+import { untyped } from "./types/untyped.js"
 
 const Manifest = Schema.parseJson(Schema.Struct({
   version: Schema.String,
@@ -28,22 +30,42 @@ const { models, result, text } = await Effect.runPromise(main)
 if (result.text !== "Hi there" || text !== "Hi there" || models.length !== 1) throw new Error("wrong answer")
 `
 
-const subpaths = (modules: ReadonlyArray<string>) => `
-for (const path of ${JSON.stringify(modules)}) {
+const subpaths = (entries: ReadonlyArray<string>, blocked: ReadonlyArray<string>) => `
+for (const path of ${JSON.stringify(entries)}) {
   const module = await import(path)
   if (Object.keys(module).length === 0 && !path.endsWith("/Task")) throw new Error(path + " exports nothing")
 }
-for (const path of ["effect-rwkv/internal/sse", "effect-rwkv/testing/json"]) {
+for (const path of ${JSON.stringify(blocked)}) {
   const code = await import(path).then(() => "imported", (error) => error.code)
   if (code !== "ERR_PACKAGE_PATH_NOT_EXPORTED") throw new Error(path + ": " + code)
 }
 `
 
+const imports = (entries: ReadonlyArray<string>) =>
+  entries.map((entry, index) => `export type * as M${index} from ${JSON.stringify(entry)}\n`).join("")
+
+/** A strict consumer who checks library files: effect and @effect/platform need the types of the DOM, or @types/node. */
+const strict = {
+  strict: true,
+  exactOptionalPropertyTypes: true,
+  noUncheckedIndexedAccess: true,
+  skipLibCheck: false,
+  target: "ES2022",
+  lib: ["ES2023", "DOM"],
+  types: []
+}
+
+const resolutions = [
+  { module: "NodeNext", moduleResolution: "NodeNext" },
+  { module: "ESNext", moduleResolution: "Bundler" }
+]
+
 const program = Effect.gen(function*() {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const manifest = yield* Effect.flatMap(fs.readFileString("package.json"), Schema.decode(Manifest))
-  const folder = yield* fs.makeTempDirectoryScoped()
+  // The compiler knows the files of a package by their real paths.
+  const folder = yield* Effect.flatMap(fs.makeTempDirectoryScoped(), fs.realPath)
   const run = (cwd: string, ...[command, ...args]: readonly [string, ...ReadonlyArray<string>]) =>
     Command.make(command, ...args).pipe(
       Command.workingDirectory(cwd),
@@ -65,25 +87,46 @@ const program = Effect.gen(function*() {
         effect: version("effect"),
         "@effect/platform": version("@effect/platform"),
         "effect-rwkv": `file:effect-rwkv-${manifest.version}.tgz`
-      },
-      devDependencies: { typescript: version("typescript") }
+      }
     })
   )
   yield* run(folder, "npm", "install", "--silent", "--no-audit", "--no-fund", "--prefer-offline")
-  const modules = (yield* fs.readDirectory("src")).filter((file) => file.endsWith(".ts") && file !== "index.ts")
-    .map((file) => `effect-rwkv/${file.replace(/\.ts$/, "")}`)
-  yield* fs.writeFileString(
-    path.join(folder, "subpaths.mjs"),
-    subpaths(["effect-rwkv", "effect-rwkv/testing", ...modules])
-  )
+
+  const dist = path.join(folder, "node_modules", "effect-rwkv", "dist")
+  const files = (yield* fs.readDirectory(dist, { recursive: true })).map((file) => file.replaceAll("\\", "/"))
+  const modules = files.filter((file) => file.endsWith(".js")).map((file) => file.slice(0, -".js".length)).toSorted()
+  const sources = (yield* fs.readDirectory("src", { recursive: true })).filter((file) => file.endsWith(".ts"))
+  if (modules.length !== sources.length) return yield* Effect.fail("dist is not what src builds: run the build")
+  const open = (module: string) => !module.includes("/") && module !== "index"
+  const entries = [
+    { name: "effect-rwkv", file: path.join(dist, "index.d.ts") },
+    { name: "effect-rwkv/testing", file: path.join(dist, "testing", "index.d.ts") },
+    ...modules.filter(open).map((name) => ({ name: `effect-rwkv/${name}`, file: path.join(dist, `${name}.d.ts`) }))
+  ]
+  const names = entries.map((entry) => entry.name)
+  const blocked = modules.filter((module) => !open(module)).map((module) => `effect-rwkv/${module}`)
+  yield* fs.writeFileString(path.join(folder, "subpaths.mjs"), subpaths(names, blocked))
+  yield* fs.writeFileString(path.join(folder, "entries.ts"), imports(names))
   yield* fs.writeFileString(path.join(folder, "consumer.ts"), consumer)
-  for (const [module, resolution] of [["NodeNext", "NodeNext"], ["ESNext", "Bundler"]] as const) {
-    const strict = ["--strict", "--target", "ES2022", "--lib", "ES2023,DOM", "--skipLibCheck"]
-    yield* run(folder, "npx", "tsc", ...strict, "--module", module, "--moduleResolution", resolution, "consumer.ts")
-    yield* run(folder, "node", "consumer.js")
-  }
+
+  const declarations = files.filter((file) => file.endsWith(".d.ts")).map((file) => path.join(dist, file))
+  const roots = [path.join(folder, "consumer.ts"), path.join(folder, "entries.ts"), ...declarations]
+  const complaints = resolutions.flatMap((resolution) => {
+    const { errors, options } = ts.convertCompilerOptionsFromJson({ ...strict, ...resolution }, folder)
+    const compiled = ts.createProgram(roots, options)
+    const reports = [...errors, ...ts.getPreEmitDiagnostics(compiled), ...compiled.emit().diagnostics]
+    return [
+      ...reports.map((report) => ts.formatDiagnostic(report, ts.createCompilerHost(options)).trim()),
+      ...untyped(compiled, entries, (file) => file.startsWith(dist)).map((name) => `${name} is any`)
+    ].map((complaint) => `${resolution.moduleResolution}: ${complaint}`)
+  })
+  if (complaints.length > 0) return yield* Effect.fail(complaints.join("\n"))
+  yield* run(folder, "node", "consumer.js")
   yield* run(folder, "node", "subpaths.mjs")
-  yield* Console.log(`the packed package works in an empty project: ${modules.length + 2} entry points`)
+  yield* Console.log(
+    `the packed package works in an empty project: ${entries.length} entry points, ${blocked.length} closed modules, ` +
+      `${declarations.length} declaration files under skipLibCheck false`
+  )
 })
 
 NodeRuntime.runMain(Effect.provide(Effect.scoped(program), NodeContext.layer))
