@@ -1,7 +1,5 @@
 /**
  * The options that verbs take, as a caller without types may give them.
- *
- * @internal
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -47,20 +45,16 @@ const reader = <A extends object>(schema: () => Schema.Schema<A>) => {
     )
 }
 
-/** @internal */
 export const ofStream = /*#__PURE__*/ reader<StreamOptions>(() =>
   Schema.Struct({ ...following(), transport: rule.oneOf("subscribe", "direct"), cleanup: rule.oneOf("delete", "keep") })
 )
 
-/** @internal */
 export const ofSubscribe = /*#__PURE__*/ reader<SubscribeOptions>(() =>
   Schema.Struct({ ...following(), fromToken: rule.anything<number>() })
 )
 
-/** @internal */
 export const ofWait = /*#__PURE__*/ reader<WaitOptions>(() => Schema.Struct(waiting<WaitOptions["onProgress"]>()))
 
-/** @internal */
 export const ofBulk = /*#__PURE__*/ reader<BulkOptions>(() =>
   Schema.Struct({
     ...waiting<BulkOptions["onProgress"]>(),
@@ -69,10 +63,8 @@ export const ofBulk = /*#__PURE__*/ reader<BulkOptions>(() =>
   })
 )
 
-/** @internal */
 export const ofStop = /*#__PURE__*/ reader<StopOptions>(() =>
   Schema.Struct({ within: rule.anything<Duration.DurationInput>() })
 )
 
-/** @internal */
 export const ofDelete = /*#__PURE__*/ reader<DeleteOptions>(() => Schema.Struct({ force: rule.oneOf(true, false) }))

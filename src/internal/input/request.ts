@@ -1,7 +1,5 @@
 /**
  * Whole objects that a caller gave, requests and options: read once, completed, and checked by their Schema.
- *
- * @internal
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -32,11 +30,7 @@ const read = <A>(operation: string, input: A): Effect.Effect<A & Record<string, 
     Effect.flatten
   )
 
-/**
- * Completes a request by the configuration's defaults.
- *
- * @internal
- */
+/** Completes a request by the configuration's defaults. */
 export const withDefaults = <A extends object>(
   operation: string,
   defaults: object,
@@ -50,11 +44,7 @@ const issuesOf = (error: ParseResult.ParseIssue) =>
     message: excerpt(message)
   }))
 
-/**
- * Encodes a request strictly.
- *
- * @internal
- */
+/** Encodes a request strictly. */
 export const encoder = <A, I>(schema: Schema.Schema<A, I>) => {
   const encode = ParseResult.encodeUnknownEither(schema, { errors: "all", onExcessProperty: "error" })
   return (operation: string, input: unknown): Effect.Effect<I, RWKVValidationError> =>

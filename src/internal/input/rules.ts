@@ -1,7 +1,5 @@
 /**
  * Rules as Schemas. Their messages state the rule and never the value, which may be a prompt.
- *
- * @internal
  */
 import { constTrue } from "effect/Function"
 import * as Option from "effect/Option"
@@ -11,17 +9,14 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 
-/** @internal */
 export const idRule = "must be 1 to 256 letters, digits, \"_\", \"-\", \".\" or \"~\""
 
-/** @internal */
 export const says = (message: string) => ({ message: () => ({ message, override: true }) })
 
 const from = (min: number, max: number) => (n: number): boolean =>
   // JSON turns -0 into 0, so the server would see another number.
   n >= min && n <= max && !Object.is(n, -0)
 
-/** @internal */
 export const number = (min: number, max: number): Schema.Schema<number> =>
   Schema.Number.pipe(Schema.filter(from(min, max), says(`must be a number from ${min} to ${max}`)))
 
@@ -30,26 +25,19 @@ const isIntegerFrom = (min: number, max: number) => {
   return (n: number) => Number.isInteger(n) && within(n)
 }
 
-/** @internal */
 export const integer = (min: number, max: number): Schema.Schema<number> =>
   Schema.Number.pipe(Schema.filter(isIntegerFrom(min, max), says(`must be an integer from ${min} to ${max}`)))
 
 const wellFormed = "must be text without lone surrogates"
 
-/** @internal */
 export const text: Schema.Schema<string> = Schema.String.pipe(
   Schema.filter((s) => s.isWellFormed(), says(wellFormed))
 )
 
-/** @internal */
 export const as = <A, I, K extends string>(schema: Schema.Schema<A, I>, wireName: K) =>
   Schema.propertySignature(schema).pipe(Schema.fromKey(wireName))
 
-/**
- * A key that may be missing or undefined. A bad value is told by the Schema's own message alone.
- *
- * @internal
- */
+/** A key that may be missing or undefined. A bad value is told by the Schema's own message alone. */
 export const optional = <A, I>(schema: Schema.Schema<A, I>) =>
   Schema.optionalWith(
     Schema.UndefinedOr(schema).annotations({
@@ -58,35 +46,23 @@ export const optional = <A, I>(schema: Schema.Schema<A, I>) =>
     { exact: true }
   )
 
-/** @internal */
 export const optionalAs = <A, I, K extends string>(schema: Schema.Schema<A, I>, wireName: K) =>
   optional(schema).pipe(Schema.fromKey(wireName))
 
-/**
- * An optional key whose value passes a test; its type is as the caller declares it.
- *
- * @internal
- */
+/** An optional key whose value passes a test; its type is as the caller declares it. */
 export const option = <A>(test: (value: unknown) => boolean, message = "") =>
   optional(Schema.declare((value): value is A => test(value)).annotations(says(message)))
 
-/**
- * An optional key that is checked where it is read.
- *
- * @internal
- */
+/** An optional key that is checked where it is read. */
 export const anything = <A>() => option<A>(constTrue)
 
 type Choice = string | boolean
 
-/** @internal */
 export const oneOf = <const Choices extends readonly [Choice, ...Array<Choice>]>(...choices: Choices) =>
   optional(Schema.Literal(...choices).annotations(says(`must be one of ${choices.join(", ")}`)))
 
-/** @internal */
 export const aFunction = <A>() => option<A>(isFunction, "must be a function")
 
-/** @internal */
 export const aSchedule = <A>() => option<A>(Schedule.isSchedule, "must be a Schedule")
 
 const inVocabulary = isIntegerFrom(0, 65529)
@@ -114,7 +90,6 @@ const checkPrompt = (input: unknown, _options: SchemaAST.ParseOptions, ast: Sche
   return ParseResult.fail(new ParseResult.Pointer(index, input, issue))
 }
 
-/** @internal */
 export const prompt: Schema.Schema<Prompt> = Schema.declare<Prompt, Prompt, []>([], {
   decode: () => checkPrompt,
   encode: () => checkPrompt

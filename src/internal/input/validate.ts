@@ -1,7 +1,5 @@
 /**
  * Single values that a caller gave: checked, or refused by type. A message states the rule and never the value.
- *
- * @internal
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -11,25 +9,18 @@ import { TaskId } from "../../Protocol.js"
 import { RWKVValidationError } from "../../RWKVError.js"
 import { idRule } from "./rules.js"
 
-/** @internal */
 export const invalid = (operation: string, path: string, message: string): RWKVValidationError =>
   new RWKVValidationError({ operation, source: "client", issues: [{ path, message }] })
 
-/**
- * Reads what may run code of others, and so may throw: getters, proxies, wiped secrets.
- *
- * @internal
- */
+/** Reads what may run code of others, and so may throw: getters, proxies, wiped secrets. */
 export const attempt = <A>(operation: string, path: string, read: () => A): Effect.Effect<A, RWKVValidationError> =>
   Effect.try({ try: read, catch: () => invalid(operation, path, "cannot be read") })
 
 const isTaskId = Schema.is(TaskId)
 
-/** @internal */
 export const taskId = (operation: string, id: unknown): Effect.Effect<TaskId, RWKVValidationError> =>
   isTaskId(id) ? Effect.succeed(id) : Effect.fail(invalid(operation, "taskId", idRule))
 
-/** @internal */
 export const duration = (
   operation: string,
   path: string,
@@ -42,7 +33,6 @@ export const duration = (
   return Effect.mapError(known, () => invalid(operation, path, "must be a duration"))
 }
 
-/** @internal */
 export const integer = (operation: string, path: string, input: unknown): Effect.Effect<number, RWKVValidationError> =>
   typeof input === "number" && Number.isSafeInteger(input)
     ? Effect.succeed(input)

@@ -1,8 +1,6 @@
 /**
  * What the services of one program remember together, because the server does not: which tasks this program stopped, which
  * tasks share a buffer since a fork, and the texts that a fork overwrites there.
- *
- * @internal
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -17,11 +15,7 @@ import type { TaskResult } from "../../Protocol.js"
 import type { StreamTruncatedError, TaskFailure } from "../../RWKVError.js"
 import * as Lifetime from "./lifetime.js"
 
-/**
- * The text of a run that only this program knows.
- *
- * @internal
- */
+/** The text of a run that only this program knows. */
 export interface Recording {
   readonly text: () => string
   /** Completes when there is more text, or the end. */
@@ -29,11 +23,7 @@ export interface Recording {
   readonly result: Deferred.Deferred<TaskResult, TaskFailure | StreamTruncatedError>
 }
 
-/**
- * Tasks that write to one buffer: a source and its forks.
- *
- * @internal
- */
+/** Tasks that write to one buffer: a source and its forks. */
 export interface Group {
   /** Enters a run; what it returns leaves again. */
   readonly enter: () => Run
@@ -43,14 +33,12 @@ export interface Group {
   readonly lock: Effect.Semaphore
 }
 
-/** @internal */
 export interface Run {
   /** Whether no other run of this program has written to the buffer since this one began. */
   readonly alone: () => boolean
   readonly leave: () => void
 }
 
-/** @internal */
 export const makeGroup = (): Group => {
   let active = 0
   let mixed = false
@@ -71,7 +59,6 @@ export const makeGroup = (): Group => {
   }
 }
 
-/** @internal */
 export interface Service {
   readonly lifetime: Lifetime.Lifetime
   readonly stopped: Remembered<true>
@@ -81,11 +68,7 @@ export interface Service {
   readonly begins: (id: string) => void
 }
 
-/**
- * The newest entries of a map: a program may run for months.
- *
- * @internal
- */
+/** The newest entries of a map: a program may run for months. */
 export interface Remembered<A> {
   readonly get: (id: string) => A | undefined
   readonly set: (id: string, value: A) => void
@@ -108,11 +91,7 @@ const remember = <A>(capacity: number): Remembered<A> => {
   }
 }
 
-/**
- * A recording of a run that has ended.
- *
- * @internal
- */
+/** A recording of a run that has ended. */
 export const recordingOf = (result: TaskResult): Effect.Effect<Recording> =>
   Effect.gen(function*() {
     const deferred = yield* Deferred.make<TaskResult, TaskFailure | StreamTruncatedError>()
@@ -120,7 +99,6 @@ export const recordingOf = (result: TaskResult): Effect.Effect<Recording> =>
     return { text: constant(result.text), more: constant(Effect.void), result: deferred }
   })
 
-/** @internal */
 export class Ledger extends Context.Tag("effect-rwkv/internal/Ledger")<Ledger, Service>() {}
 
 const layer: Layer.Layer<Ledger, never, RWKVHttpClient> = Layer.scoped(
@@ -151,11 +129,7 @@ const memoMapOf = (http: HttpService): Effect.Effect<Layer.MemoMap> =>
     return memoMap
   })
 
-/**
- * The one ledger of all services over this client, however their layers are composed.
- *
- * @internal
- */
+/** The one ledger of all services over this client, however their layers are composed. */
 export const of = (http: HttpService): Effect.Effect<Service, never, Scope.Scope> =>
   Effect.gen(function*() {
     const memoMap = yield* memoMapOf(http)

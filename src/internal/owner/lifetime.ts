@@ -1,7 +1,5 @@
 /**
  * What a service started on the server ends with it: no task is left running for nobody, however its owner goes.
- *
- * @internal
  */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -15,7 +13,6 @@ import type { TaskId } from "../../Protocol.js"
 import { RWKVConnectionError } from "../../RWKVError.js"
 import { closedBefore } from "../wire/request.js"
 
-/** @internal */
 export interface Farewell {
   readonly operation: string
   readonly taskId: TaskId
@@ -24,7 +21,6 @@ export interface Farewell {
   readonly within: Duration.DurationInput
 }
 
-/** @internal */
 export interface Lifetime {
   /**
    * Runs a create and, once it succeeded, `owned` in one uninterruptible step. If the caller is interrupted before the
@@ -49,11 +45,7 @@ export interface Lifetime {
   readonly usable: (operation: string, taskId?: string) => Effect.Effect<void, RWKVConnectionError>
 }
 
-/**
- * What is open when the service ends fails with this.
- *
- * @internal
- */
+/** What is open when the service ends fails with this. */
 export const clientClosed = (operation: string, taskId?: string) =>
   new RWKVConnectionError({
     operation,
@@ -76,7 +68,6 @@ const atMost = (effect: Effect.Effect<unknown>, limit: Duration.DurationInput): 
     Effect.timeoutTo({ duration: limit, onSuccess: () => true, onTimeout: () => false })
   )
 
-/** @internal */
 export const make = (http: HttpClient.Service): Effect.Effect<Lifetime, never, Scope.Scope> =>
   Effect.gen(function*() {
     const scope = yield* Scope.make()

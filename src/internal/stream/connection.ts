@@ -1,7 +1,5 @@
 /**
  * One connection of a stream: a fiber reads frames into a mailbox of two places, so a slow consumer slows the server.
- *
- * @internal
  */
 import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
@@ -19,7 +17,6 @@ import type { TaskFailure } from "../../RWKVError.js"
 import type { Frame } from "../wire/sse.js"
 import type { Signal } from "./signals.js"
 
-/** @internal */
 export interface Connection {
   /** Signals that came, at least one. What the client's middleware wrote to FiberRefs is the caller's then. */
   readonly take: Effect.Effect<ReadonlyArray<Signal>>
@@ -61,7 +58,6 @@ const lastOf = (cause: Cause.Cause<Option.Option<TaskFailure>>): Effect.Effect<S
 const inherit = (reader: Fiber.RuntimeFiber<unknown>) =>
   Effect.suspend(() => Effect.inheritFiberRefs(FiberRefs.delete(reader.getFiberRefs(), FiberRef.currentContext)))
 
-/** @internal */
 export const connect = (frames: Stream.Stream<Frame, TaskFailure>): Effect.Effect<Connection> =>
   Effect.gen(function*() {
     const scope = yield* Scope.make()

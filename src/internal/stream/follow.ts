@@ -1,7 +1,5 @@
 /**
  * Follows a task's text: carries out what the state machine asks for, and hands over what it tells.
- *
- * @internal
  */
 import * as Chunk from "effect/Chunk"
 import * as Deferred from "effect/Deferred"
@@ -25,7 +23,6 @@ import { textFrom } from "./tail.js"
 import type { Telling } from "./telling.js"
 import * as Watchdog from "./watchdog.js"
 
-/** @internal */
 export interface Subject {
   readonly operation: string
   readonly taskId: TaskId
@@ -38,7 +35,6 @@ export interface Subject {
   readonly fromToken: number
 }
 
-/** @internal */
 export interface Policy {
   readonly idleTimeout: Duration.Duration
   readonly stallTimeout: Duration.Duration
@@ -60,6 +56,46 @@ const deliver = <A>({ taskId }: Subject, telling: Telling<A>, told: Told): A | u
       return telling.text(told.text)
     case "Finished":
       return telling.finished(told.result)
+  }
+}
+
+/** The machine with its state, what it has told and nobody took, and how often it failed since the last new text. */
+const makeMind = <A>(subject: Subject, policy: Policy, telling: Telling<A>, watchdog: Watchdog.Watchdog) => {
+  const { fromToken, opened, operation, prefillTime, run, taskId } = subject
+  const { stallTimeout } = policy
+  const machine = Machine.step({ operation, taskId, fromToken, patient: policy.patient === true, stallTimeout })
+  let state: State = Machine.initial(run !== undefined && opened !== undefined, prefillTime !== undefined)
+  let command: Command = { _tag: "Listen" }
+  let line: Array<A> = []
+  let failures: Schedule.ScheduleDriver<unknown, FollowFailure> | undefined
+
+  const tell = (told: Told) => {
+    const element = deliver(subject, telling, told)
+    if (element !== undefined) line.push(element)
+    if (told._tag === "Text") failures = undefined
+  }
+  return {
+    tell,
+    command: () => command,
+    hear: (signal: Signal) => {
+      const step = machine(run === undefined ? state : { ...state, alone: run.alone() }, signal)
+      state = step.state
+      command = step.command
+      step.told.forEach(tell)
+      if (signal._tag === "Frames" && step.life !== "none") watchdog.heard(step.life === "progress")
+      else if (step.life === "progress") watchdog.moved()
+    },
+    /** Waits as the retry schedule says, which begins anew with new text. */
+    pause: ({ error, otherwise }: Extract<Command, { readonly _tag: "Retry" }>) =>
+      Effect.gen(function*() {
+        failures ??= yield* Schedule.driver(Polling.respectRetryAfter(policy.retry))
+        yield* Effect.mapError(failures.next(error), () => otherwise)
+      }),
+    take: () => {
+      const told = line
+      line = []
+      return told
+    }
   }
 }
 
@@ -97,7 +133,6 @@ const makeQuestions = (http: HttpClient.Service, subject: Subject, policy: Polic
   }
 }
 
-/** @internal */
 export const follow = <A>(
   http: HttpClient.Service,
   lifetime: Lifetime,
@@ -106,44 +141,23 @@ export const follow = <A>(
   telling: Telling<A>
 ): Effect.Effect<Pull<A>, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const { fromToken, opened, operation, prefillTime, run, taskId } = subject
+    const { fromToken, opened, operation, prefillTime, taskId } = subject
     const open = connect(http.stream(taskId, { fromToken, operation }))
     let connection = opened?.connection ?? (yield* open)
     const watchdog = yield* Watchdog.make(policy, (silent, late) => {
       connection.offer({ _tag: "Idle", silent, late })
     })
+    const mind = makeMind(subject, policy, telling, watchdog)
+    if (prefillTime !== undefined) mind.tell({ _tag: "Started", prefillTime })
     const questions = makeQuestions(http, subject, policy, watchdog)
-    const patient = policy.patient === true
-    const machine = Machine.step({ operation, taskId, fromToken, patient, stallTimeout: policy.stallTimeout })
-
-    let state: State = Machine.initial(run !== undefined && opened !== undefined, prefillTime !== undefined)
-    let command: Command = { _tag: "Listen" }
     let signals: ReadonlyArray<Signal> = opened?.signals ?? []
-    let line: Array<A> = []
-    /** Present after a failure, until there is new text again. */
-    let failures: Schedule.ScheduleDriver<unknown, FollowFailure> | undefined
     let left = false
     const closed = yield* Deferred.make<Signal>()
-
-    const tell = (told: Told) => {
-      const element = deliver(subject, telling, told)
-      if (element !== undefined) line.push(element)
-      if (told._tag === "Text") failures = undefined
-    }
-
-    const hear = (signal: Signal) => {
-      const step = machine(run === undefined ? state : { ...state, alone: run.alone() }, signal)
-      state = step.state
-      command = step.command
-      step.told.forEach(tell)
-      if (signal._tag === "Frames" && step.life !== "none") watchdog.heard(step.life === "progress")
-      else if (step.life === "progress") watchdog.moved()
-    }
 
     const leave = Effect.suspend(() => {
       if (left) return Effect.void
       left = true
-      return Effect.zipRight(connection.close, policy.farewell(command._tag === "End"))
+      return Effect.zipRight(connection.close, policy.farewell(mind.command()._tag === "End"))
     })
     const withdraw = lifetime.onClosing(Effect.zipRight(Deferred.succeed(closed, { _tag: "Closing" }), leave))
     yield* Effect.addFinalizer(() => {
@@ -152,17 +166,18 @@ export const follow = <A>(
     })
 
     const ask = (question: Effect.Effect<Signal>) =>
-      Effect.map(Effect.raceFirst(question, Deferred.await(closed)), hear)
+      Effect.map(Effect.raceFirst(question, Deferred.await(closed)), mind.hear)
 
     const listen = Effect.suspend(() => {
       const [next, ...later] = signals
-      if (next !== undefined) {
-        signals = later
-        return Effect.sync(() => hear(next))
+      if (next === undefined) {
+        return Effect.map(connection.take, (taken) => {
+          signals = taken
+        })
       }
-      return Effect.map(connection.take, (taken) => {
-        signals = taken
-      })
+      signals = later
+      mind.hear(next)
+      return Effect.void
     })
 
     const reconnect = Effect.uninterruptible(Effect.gen(function*() {
@@ -170,7 +185,7 @@ export const follow = <A>(
       connection = yield* open
       signals = []
       if (left) yield* connection.close
-      hear({ _tag: left ? "Closing" : "Connected" })
+      mind.hear({ _tag: left ? "Closing" : "Connected" })
     }))
 
     const perform = (command: Command): Effect.Effect<void, Option.Option<FollowFailure>> => {
@@ -180,12 +195,10 @@ export const follow = <A>(
         case "Reconnect":
           return reconnect
         case "Retry":
-          return Effect.gen(function*() {
-            failures ??= yield* Schedule.driver(Polling.respectRetryAfter(policy.retry))
-            const again = Effect.mapError(failures.next(command.error), () => Option.some(command.otherwise))
-            yield* Effect.raceFirst(again, Deferred.await(closed))
-            yield* reconnect
-          })
+          return Effect.zipRight(
+            Effect.raceFirst(Effect.mapError(mind.pause(command), Option.some), Deferred.await(closed)),
+            reconnect
+          )
         case "ReadResult":
           return ask(questions.result)
         case "ReadTail":
@@ -199,14 +212,12 @@ export const follow = <A>(
       }
     }
 
-    if (prefillTime !== undefined) tell({ _tag: "Started", prefillTime })
-
     const pull: Pull<A> = Effect.suspend(() => {
-      watchdog.waiting(line.length === 0)
-      if (line.length === 0) return Effect.zipRight(perform(command), pull)
-      const told = line
-      line = []
-      return Effect.succeed(Chunk.unsafeFromArray(told))
+      const told = mind.take()
+      watchdog.waiting(told.length === 0)
+      return told.length === 0
+        ? Effect.zipRight(perform(mind.command()), pull)
+        : Effect.succeed(Chunk.unsafeFromArray(told))
     })
     return pull
   })

@@ -1,8 +1,6 @@
 /**
  * From an operation to its stream of events: over which transport it starts, who owns the task, and what happens to it when
  * the stream is left.
- *
- * @internal
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -33,7 +31,6 @@ import type { Opening } from "./pull.js"
 import type { Signal } from "./signals.js"
 import type { Telling } from "./telling.js"
 
-/** @internal */
 export interface Launch {
   readonly operation: string
   readonly options: Effect.Effect<StreamOptions, RWKVValidationError>
@@ -88,7 +85,6 @@ const headOf = (
   })
 }
 
-/** @internal */
 export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVConfig.Service) => {
   const creates = retry.creates(config.retry)
 

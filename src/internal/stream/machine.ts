@@ -7,8 +7,6 @@
  *
  * Pure: a state and a signal give the next state, what to deliver, and one command. `follow` carries the commands out; the
  * table is in docs/architecture.md.
- *
- * @internal
  */
 import * as Duration from "effect/Duration"
 import type { TaskInfo, TaskResult } from "../../Protocol.js"
@@ -34,8 +32,6 @@ const fail = (error: FollowFailure): Command => ({ _tag: "Fail", error })
 /**
  * @param direct whether the first connection is the answer to the request itself, over a buffer that others may write to
  * @param started whether the consumer is told of the task already
- *
- * @internal
  */
 export const initial = (direct: boolean, started: boolean): State => ({
   delivered: "",
@@ -230,7 +226,6 @@ const onBroken = (subject: Subject, state: State, error: TaskFailure): Step => {
   return go(state, hopeless ? fail(otherwise) : readAnew(subject, state, retry(error, otherwise)))
 }
 
-/** @internal */
 export const step = (subject: Subject) => (state: State, signal: Signal): Step => {
   switch (signal._tag) {
     case "Frames":

@@ -1,8 +1,6 @@
 /**
  * The server's rules for tasks that exist, kept before it breaks them: it fails with a bare 500 where it should refuse, and
  * some of those failures destroy the text of the task they were asked about.
- *
- * @internal
  */
 import * as Effect from "effect/Effect"
 import type * as HttpClient from "../../HttpClient.js"
@@ -13,10 +11,8 @@ import * as retry from "../wire/retry.js"
 import { settled } from "./settle.js"
 import * as validate from "../input/validate.js"
 
-/** @internal */
 export const isTemplate = (id: string): boolean => id.startsWith("_")
 
-/** @internal */
 export interface Guards {
   /** Fails if the task still runs, or is a template that this server cannot use. */
   readonly ready: (
@@ -31,7 +27,6 @@ export interface Guards {
   readonly templateWorks: (operation: string, id: string) => Effect.Effect<void, TaskFailure | UnsupportedByServerError>
 }
 
-/** @internal */
 export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule: Polling.RetrySchedule): Guards => {
   const reads = retry.reads(schedule)
 

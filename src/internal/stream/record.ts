@@ -2,8 +2,6 @@
  * Runs whose text only their own stream tells. A fork writes to the buffer of its source, and so do its siblings (H15): what
  * `get_result` says of one of them may be the text of all. So a fiber of its own reads each such stream and keeps what it
  * tells; whoever wants the text, as it comes or at the end, reads the recording.
- *
- * @internal
  */
 import * as Chunk from "effect/Chunk"
 import * as Deferred from "effect/Deferred"
@@ -19,7 +17,6 @@ import type { Opening, Pull } from "./pull.js"
 import type { FollowFailure } from "./signals.js"
 import type { Telling } from "./telling.js"
 
-/** @internal */
 export interface Begun {
   readonly taskId: TaskId
   readonly prefillTime: TaskResult["prefillTime"]
@@ -56,8 +53,6 @@ const makeTape = () => {
  * program. A caller that leaves before leaves the run.
  *
  * @param groupOf the tasks that share the run's buffer, once it has begun
- *
- * @internal
  */
 export const record = <A, R>(
   ledger: Ledger.Service,
@@ -123,11 +118,7 @@ export const record = <A, R>(
     })
   )
 
-/**
- * A recording as it is pulled: what is known at once, the rest as it comes.
- *
- * @internal
- */
+/** A recording as it is pulled: what is known at once, the rest as it comes. */
 export const live = <A>(
   taskId: TaskId,
   prefillTime: TaskResult["prefillTime"],

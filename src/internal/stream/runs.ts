@@ -1,8 +1,6 @@
 /**
  * Streams of events by what begins them: a create, a continue, a fork, or nothing (a task that exists). `StreamService` and
  * `TaskService` use them under their own names, which errors and spans carry.
- *
- * @internal
  */
 import * as Chunk from "effect/Chunk"
 import * as Deferred from "effect/Deferred"
@@ -35,27 +33,19 @@ const encodeFork = encoder(Generation.ForkRequest)
 
 const RunsId: unique symbol = Symbol.for("effect-rwkv/Runs")
 
-/** @internal */
 export type Runs = ReturnType<typeof build>
 
 /**
  * What the services over one client share: `StreamService` makes it and carries it, `TaskService` takes it from there.
- *
- * @internal
  */
 export const make = (http: HttpService, config: RWKVConfig.Service): Effect.Effect<Runs, never, Scope.Scope> =>
   Effect.map(Ledger.of(http), (ledger) => build(http, config, ledger))
 
 const isCarrier = (streams: object): streams is { readonly [RunsId]: Runs } => hasProperty(streams, RunsId)
 
-/** @internal */
 export const carry = <A extends object>(streams: A, runs: Runs): A => Object.assign(streams, { [RunsId]: runs })
 
-/**
- * What a stream service carries; nothing if a program made it.
- *
- * @internal
- */
+/** What a stream service carries; nothing if a program made it. */
 export const carriedBy = (streams: object): Runs | undefined => isCarrier(streams) ? streams[RunsId] : undefined
 
 const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Service) => {

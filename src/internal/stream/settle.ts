@@ -1,7 +1,5 @@
 /**
  * Reading a text that is whole: the server calls a task finished a moment before it stores the last tokens.
- *
- * @internal
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -15,8 +13,6 @@ const isSettled = ({ finished, generationTime }: TaskResult) =>
 
 /**
  * Reads until the result is settled. Tasks without a time of their own (restored, prefill-only) cost these reads in vain.
- *
- * @internal
  */
 export const settled = <E>(
   read: Effect.Effect<TaskResult, E>,

@@ -1,17 +1,13 @@
 /**
  * The words of a stream's state machine: what it knows, what it hears, what it tells and what it asks for.
- *
- * @internal
  */
 import type * as Duration from "effect/Duration"
 import type { TaskId, TaskInfo, TaskResult } from "../../Protocol.js"
 import type { StreamTruncatedError, TaskFailure } from "../../RWKVError.js"
 import type { Frame } from "../wire/sse.js"
 
-/** @internal */
 export type FollowFailure = TaskFailure | StreamTruncatedError
 
-/** @internal */
 export interface Subject {
   readonly operation: string
   readonly taskId: TaskId
@@ -21,7 +17,6 @@ export interface Subject {
   readonly patient: boolean
 }
 
-/** @internal */
 export interface State {
   /** What the consumer has of the text. */
   readonly delivered: string
@@ -47,7 +42,6 @@ export interface State {
   readonly alone: boolean
 }
 
-/** @internal */
 export type Signal =
   | { readonly _tag: "Frames"; readonly frames: ReadonlyArray<Frame> }
   | { readonly _tag: "Ended" }
@@ -65,13 +59,11 @@ export type Signal =
   /** No answer within the stall timeout. `unread`: but signals that came meanwhile. */
   | { readonly _tag: "Unanswered"; readonly unread: boolean }
 
-/** @internal */
 export type Told =
   | { readonly _tag: "Started"; readonly prefillTime: Duration.Duration }
   | { readonly _tag: "Text"; readonly text: string }
   | { readonly _tag: "Finished"; readonly result: TaskResult }
 
-/** @internal */
 export type Command =
   | { readonly _tag: "Listen" }
   | { readonly _tag: "Reconnect" }
@@ -83,7 +75,6 @@ export type Command =
   | { readonly _tag: "Fail"; readonly error: FollowFailure }
   | { readonly _tag: "End" }
 
-/** @internal */
 export interface Step {
   readonly state: State
   readonly told: ReadonlyArray<Told>

@@ -1,7 +1,5 @@
 /**
  * The end of a finished text from a token on, which only the server can cut: where its tokens begin is not told.
- *
- * @internal
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -15,8 +13,6 @@ import { undecodable } from "../wire/sse.js"
 
 /**
  * A token inside a character stands for the whole character, of up to four. Undefined if none of them can be read.
- *
- * @internal
  */
 export const textFrom = (
   http: HttpClient.Service,

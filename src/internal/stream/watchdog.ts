@@ -3,14 +3,11 @@
  *
  * A completed sleep of the Clock is what counts as elapsed: the fiber lies down, and looks at what came meanwhile when it
  * wakes. Stamps of a clock would be moved by whoever sets the date, and stand still under a test's fake timers.
- *
- * @internal
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 
-/** @internal */
 export interface Watchdog {
   /** Whether the consumer waits for more: the time that it takes for itself is no silence. */
   readonly waiting: (waiting: boolean) => void
@@ -28,8 +25,6 @@ const naps = 8
 /**
  * @param onIdle called after each idle timeout without new text while the consumer waits. `silent`: no known text came
  * either. `late`: there was no progress for the stall timeout.
- *
- * @internal
  */
 export const make = (
   { idleTimeout, stallTimeout }: { readonly idleTimeout: Duration.Duration; readonly stallTimeout: Duration.Duration },

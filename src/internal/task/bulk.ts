@@ -1,7 +1,5 @@
 /**
  * Many runs, a bounded number at a time, in constant memory.
- *
- * @internal
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -29,7 +27,6 @@ const concurrencyOf = (given: unknown): Effect.Effect<number, RWKVValidationErro
 const isStream = <A, E, R>(input: Iterable<A> | Stream.Stream<A, E, R>): input is Stream.Stream<A, E, R> =>
   hasProperty(input, Stream.StreamTypeId)
 
-/** @internal */
 export const runAll = <E, R>(
   run: (operation: string, request: Request, options: WaitOptions) => Effect.Effect<TaskResult, WaitFailure>,
   requests: Iterable<Request> | Stream.Stream<Request, E, R>,

@@ -1,7 +1,5 @@
 /**
  * The verbs of `TaskService` and of the handles it returns.
- *
- * @internal
  */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -46,7 +44,6 @@ const limitedTo = <E>(
 
 const encodeContinue = encoder(Generation.ContinueRequest)
 
-/** @internal */
 export const make = (
   http: HttpClient.Service,
   config: RWKVConfig.Service,

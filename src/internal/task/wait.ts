@@ -1,7 +1,5 @@
 /**
  * Waiting for the end of a task, and stopping one until it has ended.
- *
- * @internal
  */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -13,7 +11,7 @@ import type { TaskId, TaskInfo, TaskResult } from "../../Protocol.js"
 import {
   isRWKVError,
   RWKVTimeoutError,
-  StreamTruncatedError,
+  type StreamTruncatedError,
   TaskCancelledError,
   type TaskFailure,
   type WaitFailure
@@ -40,7 +38,6 @@ const unwrap = (error: FollowFailure): WaitFailure => {
   }
 }
 
-/** @internal */
 export const make = (
   http: HttpClient.Service,
   ledger: Ledger.Service,

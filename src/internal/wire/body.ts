@@ -1,7 +1,5 @@
 /**
  * The body of an answer: as one text of bounded size, or as the frames of an event stream.
- *
- * @internal
  */
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
@@ -45,11 +43,7 @@ const bytesOf = (response: Answer): Stream.Stream<Uint8Array, HttpClientError.Re
 const isShort = ({ headers }: Answer, limit: number): boolean =>
   headers["content-encoding"] === undefined && Number(headers["content-length"] ?? Infinity) <= limit
 
-/**
- * A whole body as text. It fails with `tooLarge` when there are more bytes than the limit; the rest is not read.
- *
- * @internal
- */
+/** A whole body as text. It fails with `tooLarge` when there are more bytes than the limit; the rest is not read. */
 export const text = <E>(
   response: Answer,
   limit: number,
@@ -73,11 +67,7 @@ export const text = <E>(
       )
   })
 
-/**
- * The frames of an event stream, up to its end. What follows the end is left to the HTTP layer.
- *
- * @internal
- */
+/** The frames of an event stream, up to its end. What follows the end is left to the HTTP layer. */
 export const frames = <E>(
   response: Answer,
   makeDecoder: () => Decoder,

@@ -1,7 +1,5 @@
 /**
  * Where an answer is not what the protocol says.
- *
- * @internal
  */
 import type * as ParseResult from "effect/ParseResult"
 
@@ -10,8 +8,6 @@ const at = (path: string, message: string) => path === "" ? message : `${path}: 
 /**
  * Tells the path and what was expected there. What was found is left out: it may be a secret that a proxy repeats, or
  * nested too deeply to be printed.
- *
- * @internal
  */
 export const breach = (issue: ParseResult.ParseIssue, path = ""): string => {
   switch (issue._tag) {

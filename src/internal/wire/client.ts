@@ -1,8 +1,6 @@
 /**
  * The platform's client as requests to the server need it. What the program put around it stays: its context, its FiberRefs,
  * its spans and its middleware.
- *
- * @internal
  */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as Headers from "@effect/platform/Headers"
@@ -48,11 +46,7 @@ const withInit = (request: HttpClientRequest.HttpClientRequest): Effect.Effect<H
     request
   )
 
-/**
- * @param hidden names of headers that spans do not show, beside those that are never shown
- *
- * @internal
- */
+/** @param hidden names of headers that spans do not show, beside those that are never shown */
 export const make = (client: HttpClient.HttpClient, hidden: ReadonlyArray<string>): HttpClient.HttpClient =>
   client.pipe(
     HttpClient.mapRequestEffect(withInit),

@@ -1,7 +1,5 @@
 /**
  * Prompts may be private: what is said about a request is shown without the request's own texts.
- *
- * @internal
  */
 import { excerpt } from "../input/excerpt.js"
 
@@ -37,8 +35,6 @@ const shareIds = (short: string, ids: string): boolean =>
 
 /**
  * Makes excerpts for messages about a request. What repeats only a part of the request's texts is not shown at all.
- *
- * @internal
  */
 export const excerptWithout = (body: object): (text: string) => string => {
   const values: ReadonlyArray<unknown> = Object.values(body)

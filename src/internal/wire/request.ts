@@ -1,12 +1,10 @@
 /**
  * One request to the server: sent with the configuration's headers, bounded in time and size, never redirected elsewhere, and
  * failed by type.
- *
- * @internal
  */
 import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpClient from "@effect/platform/HttpClient"
-import * as HttpClientError from "@effect/platform/HttpClientError"
+import type * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as Effect from "effect/Effect"
@@ -30,11 +28,7 @@ import { fromTransport, type Subject } from "./transport.js"
 import { excerpt } from "../input/excerpt.js"
 import { type Frame, makeDecoder } from "./sse.js"
 
-/**
- * `refuse` turns an answer into a failure that only this call knows.
- *
- * @internal
- */
+/** `refuse` turns an answer into a failure that only this call knows. */
 export interface Call<E> extends Subject {
   readonly method: "GET" | "POST"
   readonly path: string
@@ -42,7 +36,6 @@ export interface Call<E> extends Subject {
   readonly refuse?: ((status: number, body: string) => E | undefined) | undefined
 }
 
-/** @internal */
 export interface Requests {
   /** The answer decoded by a Schema. */
   readonly json: <A, I, E = never>(call: Call<E>, schema: Schema.Schema<A, I>) => Effect.Effect<A, CallFailure | E>
@@ -80,11 +73,7 @@ const parse = <A, I>(call: Call<unknown>, schema: Schema.Schema<A, I>, body: str
   )
 }
 
-/**
- * What every call to a service that was closed fails with.
- *
- * @internal
- */
+/** What every call to a service that was closed fails with. */
 export const closedBefore = (operation: string, taskId?: string): RWKVConnectionError =>
   new RWKVConnectionError({
     operation,
@@ -94,7 +83,6 @@ export const closedBefore = (operation: string, taskId?: string): RWKVConnection
     retryable: false
   })
 
-/** @internal */
 export const make = (
   platformClient: HttpClient.HttpClient,
   config: RWKVConfig.Service,

@@ -1,7 +1,5 @@
 /**
  * Which failures may be repeated: of reads, whatever is transient; of what makes the server work, only what it never saw.
- *
- * @internal
  */
 import * as Effect from "effect/Effect"
 import * as Polling from "../../Polling.js"
@@ -22,26 +20,16 @@ const repeat =
       return Effect.retry(attempt, { schedule: Polling.respectRetryAfter(schedule), while: may })
     })
 
-/**
- * For reads. A request that took its whole time is not repeated: the caller has waited long enough.
- *
- * @internal
- */
+/** For reads. A request that took its whole time is not repeated: the caller has waited long enough. */
 export const reads = (schedule: Polling.RetrySchedule) =>
   repeat(schedule, (error) => error.isRetryable && error._tag !== "RWKVTimeoutError")
 
-/**
- * For polls of a longer wait, which has a limit of its own.
- *
- * @internal
- */
+/** For polls of a longer wait, which has a limit of its own. */
 export const polls = (schedule: Polling.RetrySchedule) => repeat(schedule, (error) => error.isRetryable)
 
 /**
  * For requests that make the server work: it has no way to recognise a repetition, and would do the work twice. A 503
  * without `Retry-After` may come from a proxy that lost the server's answer.
- *
- * @internal
  */
 export const creates = (schedule: Polling.RetrySchedule) =>
   repeat(schedule, (error) =>

@@ -1,7 +1,5 @@
 /**
  * From the bytes of a stream to its frames: one synchronous step for each chunk of bytes, however they are cut.
- *
- * @internal
  */
 import * as Option from "effect/Option"
 import { createParser } from "eventsource-parser"
@@ -10,8 +8,6 @@ import { isRecord, parse } from "../input/json.js"
 /**
  * What a stream says. `Unreadable` stands where text was lost on the way, `Failed` where the server told of a failure,
  * `TooLarge` where reading stopped at the limit.
- *
- * @internal
  */
 export type Frame =
   | { readonly _tag: "Head"; readonly taskId: string; readonly prefillTime: number }
@@ -21,11 +17,7 @@ export type Frame =
   | { readonly _tag: "Failed"; readonly description: string }
   | { readonly _tag: "TooLarge" }
 
-/**
- * What the server sends for a stretch of tokens that it cannot decode (H10).
- *
- * @internal
- */
+/** What the server sends for a stretch of tokens that it cannot decode (H10). */
 export const undecodable = "\uFFFD"
 
 const done: Frame = { _tag: "Done" }
@@ -57,7 +49,6 @@ const frameOf = (payload: string, say: (text: string) => string): Frame => {
   return { _tag: "Failed", description: typeof told === "string" ? say(told) : "no explanation" }
 }
 
-/** @internal */
 export interface Decoder {
   /** The frames that these bytes complete. Nothing comes after `Done` or `TooLarge`. */
   readonly push: (bytes: Uint8Array) => ReadonlyArray<Frame>
@@ -72,8 +63,6 @@ const overhead = 8
 /**
  * @param maxFrameSize the most UTF-16 units of one event's data
  * @param say makes an excerpt of what the server says
- *
- * @internal
  */
 export const makeDecoder = (maxFrameSize: number, say: (text: string) => string): Decoder => {
   const utf8 = new TextDecoder("utf-8", { fatal: true })

@@ -1,7 +1,5 @@
 /**
  * What a status other than 2xx means.
- *
- * @internal
  */
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as Clock from "effect/Clock"
@@ -22,13 +20,11 @@ const detailOf = (body: string): unknown => {
   return isRecord(json) ? json["detail"] : undefined
 }
 
-/** @internal */
 export const detail = (body: string): string | undefined => {
   const said = detailOf(body)
   return typeof said === "string" ? said : undefined
 }
 
-/** @internal */
 export const isTaskMissing = (status: number, body: string): boolean =>
   status === 404 && detail(body) === "Task not found"
 
@@ -68,7 +64,6 @@ const retryAfterOf = (headers: Readonly<Record<string, string | undefined>>, now
 
 type Refusal = RWKVValidationError | RWKVServerError | RWKVStatusError
 
-/** @internal */
 export const fromStatus = (
   subject: Subject,
   { headers, status }: HttpClientResponse.HttpClientResponse,

@@ -1,18 +1,12 @@
 /**
  * What the network did to a request, as an error.
- *
- * @internal
  */
 import type * as HttpClientError from "@effect/platform/HttpClientError"
 import * as Duration from "effect/Duration"
 import { RWKVConnectionError, RWKVTimeoutError } from "../../RWKVError.js"
 import { isRecord } from "../input/json.js"
 
-/**
- * What an error is about.
- *
- * @internal
- */
+/** What an error is about. */
 export interface Subject {
   readonly operation: string
   readonly taskId?: string | undefined
@@ -52,7 +46,6 @@ const isUnsent = (chain: ReadonlyArray<Link>, code: string): boolean => {
 /** The codes that another attempt would meet again: no such host, not HTTP, a bad certificate. */
 const lasting = /^(ENOTFOUND|EPROTO|HPE_|ERR_SSL|ERR_TLS|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|UND_ERR_INVALID_ARG)/
 
-/** @internal */
 export const fromTransport =
   (subject: Subject, host: string) =>
   (error: HttpClientError.HttpClientError): RWKVConnectionError | RWKVTimeoutError => {
