@@ -16,8 +16,9 @@ import * as Effect from "effect/Effect"
 import * as Inspectable from "effect/Inspectable"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import type { Reply, SocketError } from "./reply.js"
-import { join } from "./task.js"
+import { join } from "../model/text.js"
+import type { Bytes, Reply } from "./reply.js"
+import type { SocketError } from "./socket.js"
 
 const decoder = new TextDecoder()
 
@@ -35,14 +36,14 @@ class EmulatedResponse extends Inspectable.Class implements HttpClientResponse.H
   constructor(
     request: HttpClientRequest.HttpClientRequest,
     reply: Reply,
-    body: Stream.Stream<Uint8Array, SocketError>,
+    stream: Stream.Stream<Uint8Array, SocketError>,
     bytes: Effect.Effect<Uint8Array, SocketError>
   ) {
     super()
     this.request = request
     this.status = reply.status
     this.headers = Headers.fromInput(reply.headers)
-    this.stream = Stream.mapError(body, (cause) => this.unreadable(cause))
+    this.stream = Stream.mapError(stream, (cause) => this.unreadable(cause))
     this.bytes = Effect.mapError(bytes, (cause) => this.unreadable(cause))
   }
 
@@ -95,9 +96,12 @@ class EmulatedResponse extends Inspectable.Class implements HttpClientResponse.H
 export const make = (
   request: HttpClientRequest.HttpClientRequest,
   reply: Reply,
-  body: Stream.Stream<Uint8Array, SocketError>
-): Effect.Effect<HttpClientResponse.HttpClientResponse> =>
-  Effect.map(
-    Effect.cached(Effect.map(Stream.runCollect(body), (chunks) => join(Chunk.toReadonlyArray(chunks)))),
-    (bytes) => new EmulatedResponse(request, reply, body, bytes)
-  )
+  body: Uint8Array | Bytes
+): Effect.Effect<HttpClientResponse.HttpClientResponse> => {
+  if (body instanceof Uint8Array) {
+    const stream = body.length === 0 ? Stream.empty : Stream.make(body)
+    return Effect.succeed(new EmulatedResponse(request, reply, stream, Effect.succeed(body)))
+  }
+  const whole = Effect.map(Stream.runCollect(body), (chunks) => join(Chunk.toReadonlyArray(chunks)))
+  return Effect.map(Effect.cached(whole), (bytes) => new EmulatedResponse(request, reply, body, bytes))
+}

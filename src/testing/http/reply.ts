@@ -5,35 +5,22 @@
  */
 import * as Data from "effect/Data"
 import * as Stream from "effect/Stream"
-
-/**
- * A connection that broke, with the `code` of Node's socket errors (`"ECONNREFUSED"`, `"ECONNRESET"`). It is the
- * `cause` of the platform's error, as with a real HTTP client.
- *
- * @since 0.1.0
- * @category errors
- */
-export class SocketError extends Data.TaggedError("SocketError")<{
-  readonly code: string
-  readonly message: string
-}> {}
+import { encode } from "../model/text.js"
+import type { SocketError } from "./socket.js"
 
 /** @internal */
-export const reset = new SocketError({ code: "ECONNRESET", message: "read ECONNRESET" })
-
-/** @internal */
-export const refused = new SocketError({ code: "ECONNREFUSED", message: "connect ECONNREFUSED 127.0.0.1:8000" })
+export type Bytes = Stream.Stream<Uint8Array, SocketError>
 
 /** @internal */
 export interface Reply {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
-  readonly body: Uint8Array | Stream.Stream<Uint8Array, SocketError>
+  readonly body: Uint8Array | Bytes
+  /** Ends a streamed body by a failure. A body without it knows no other end than its own. */
+  readonly cut?: ((cause: SocketError) => void) | undefined
   /** The server closes the socket behind this answer without announcing it. */
   readonly closes?: boolean
 }
-
-const encoder = new TextEncoder()
 
 /** @internal */
 export const fixed = (
@@ -41,7 +28,7 @@ export const fixed = (
   headers: Readonly<Record<string, string>>,
   body: string | Uint8Array
 ): Reply => {
-  const bytes = typeof body === "string" ? encoder.encode(body) : body
+  const bytes = typeof body === "string" ? encode(body) : body
   return { status, headers: { "content-length": String(bytes.length), ...headers }, body: bytes }
 }
 
@@ -59,7 +46,7 @@ export const crash: Reply = {
 }
 
 /** @internal */
-export const events = (body: Stream.Stream<Uint8Array, SocketError>): Reply => ({
+export const events = (body: Bytes, cut: (cause: SocketError) => void): Reply => ({
   status: 200,
   headers: {
     "cache-control": "no-cache",
@@ -67,11 +54,12 @@ export const events = (body: Stream.Stream<Uint8Array, SocketError>): Reply => (
     "x-accel-buffering": "no",
     "content-type": "text/event-stream; charset=utf-8"
   },
-  body
+  body,
+  cut
 })
 
 /** @internal */
-export const bodyStream = (self: Reply): Stream.Stream<Uint8Array, SocketError> =>
+export const bodyStream = (self: Reply): Bytes =>
   self.body instanceof Uint8Array ? (self.body.length === 0 ? Stream.empty : Stream.make(self.body)) : self.body
 
 /**

@@ -7,8 +7,10 @@ import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import { decodeLossy } from "../model/text.js"
 import * as Reply from "./reply.js"
-import type { RecordedRequest } from "./routes.js"
+import type { RecordedRequest } from "./request.js"
+import { refused, reset, type SocketError } from "./socket.js"
 
 /**
  * What goes wrong. Body faults count bytes of the decoded body, not of HTTP chunks.
@@ -44,7 +46,7 @@ export type FaultKind = Data.TaggedEnum<{
   Respond: {
     readonly status: number
     readonly headers: Readonly<Record<string, string>>
-    readonly body: string | Uint8Array | Stream.Stream<Uint8Array, Reply.SocketError>
+    readonly body: string | Uint8Array | Stream.Stream<Uint8Array, SocketError>
   }
   Cut: { readonly afterBytes: number; readonly clean: boolean }
   Stall: { readonly afterBytes: number }
@@ -97,11 +99,13 @@ export const isHit = (fault: Fault, request: RecordedRequest): boolean => {
     (when === undefined || when(request))
 }
 
-type Body = Stream.Stream<Uint8Array, Reply.SocketError>
+type Body = Reply.Bytes
 
+/** A changed body may be silent while the original is not, so it cannot be cut from within. */
 const withBody = (reply: Reply.Reply, body: (body: Body) => Body): Reply.Reply => ({
   ...reply,
-  body: body(Reply.bodyStream(reply))
+  body: body(Reply.bodyStream(reply)),
+  cut: undefined
 })
 
 /** The first `size` bytes, then whatever follows instead of the rest. */
@@ -109,6 +113,7 @@ const takeBytes = (body: Body, size: number, then: Body): Body =>
   Stream.suspend(() => {
     let left = size
     return body.pipe(
+      Stream.rechunk(1),
       Stream.map((chunk) => {
         const part = chunk.subarray(0, left)
         left -= part.length
@@ -126,12 +131,10 @@ const pieces = (chunk: Uint8Array, size: number): ReadonlyArray<Uint8Array> =>
     (_, index) => chunk.subarray(index * Math.max(1, size), (index + 1) * Math.max(1, size))
   )
 
-const decoder = new TextDecoder()
-
 const dropFrame = (body: Body, index: number): Body =>
   Stream.suspend(() => {
     let seen = 0
-    return Stream.filter(body, (chunk) => !decoder.decode(chunk).startsWith("data: {\"data\"") || seen++ !== index)
+    return Stream.filter(body, (chunk) => !decodeLossy(chunk).startsWith("data: {\"data\"") || seen++ !== index)
   })
 
 const statusReply = (
@@ -148,11 +151,11 @@ const statusReply = (
 /** @internal */
 export const apply = (
   kind: FaultKind,
-  run: Effect.Effect<Reply.Reply, Reply.SocketError>
-): Effect.Effect<Reply.Reply, Reply.SocketError> =>
+  run: Effect.Effect<Reply.Reply, SocketError>
+): Effect.Effect<Reply.Reply, SocketError> =>
   FaultKind.$match(kind, {
-    Refuse: () => Effect.fail(Reply.refused),
-    Reset: ({ executed }) => Effect.zipRight(Effect.when(run, () => executed), Effect.fail(Reply.reset)),
+    Refuse: () => Effect.fail(refused),
+    Reset: ({ executed }) => Effect.zipRight(Effect.when(run, () => executed), Effect.fail(reset)),
     Delay: ({ duration, executed }) =>
       executed === true ? Effect.zipLeft(run, Effect.sleep(duration)) : Effect.delay(run, duration),
     Hang: ({ executed }) => Effect.zipRight(Effect.when(run, () => executed), Effect.never),
@@ -167,7 +170,7 @@ export const apply = (
       ),
     Cut: ({ afterBytes, clean }) =>
       Effect.map(run, (reply) =>
-        withBody(reply, (body) => takeBytes(body, afterBytes, clean ? Stream.empty : Stream.fail(Reply.reset)))),
+        withBody(reply, (body) => takeBytes(body, afterBytes, clean ? Stream.empty : Stream.fail(reset)))),
     Stall: ({ afterBytes }) =>
       Effect.map(run, (reply) =>
         withBody(reply, (body) => takeBytes(body, afterBytes, Stream.never))),

@@ -1,12 +1,11 @@
 /**
- * Tasks as the server holds them in memory, and the text of their tokens.
+ * Tasks as the server holds them in memory.
  *
  * @since 0.1.0
  */
-import * as Either from "effect/Either"
-import type * as Queue from "effect/Queue"
-import type { Sampling } from "./model.js"
-import type * as Session from "./session.js"
+import type * as Effect from "effect/Effect"
+import type { Sampling } from "../model/model.js"
+import type * as Session from "../model/session.js"
 
 /** @internal */
 export type Status = 0 | 1 | 2 | 3
@@ -30,12 +29,21 @@ export type Signal =
   | { readonly _tag: "End" }
 
 /**
- * The callbacks of one POST stream. Until the stream registers its queue, signals are lost.
+ * The callbacks of one POST stream. Signals that come before the stream has registered are lost (H1).
  *
  * @internal
  */
 export interface Hub {
-  queue: Queue.Enqueue<Signal> | undefined
+  registered: boolean
+  readonly signals: Array<Signal>
+  readonly wake: Effect.Latch
+}
+
+/** @internal */
+export const notify = (hub: Hub | undefined, signal: Signal): void => {
+  if (hub === undefined || !hub.registered) return
+  hub.signals.push(signal)
+  hub.wake.unsafeOpen()
 }
 
 /**
@@ -60,6 +68,8 @@ export interface Task {
   status: Status
   /** Shared by all forks of a task on the current server. */
   readonly buffer: Array<Uint8Array>
+  /** Opened at every change of the buffer or the status; shared by those who share the buffer. */
+  readonly watchers: Set<Effect.Latch>
   parameters: Parameters
   session: Session.Session
   /** False = no model handle: nothing can be decoded or read. */
@@ -83,6 +93,7 @@ export const copy = (
   ownId: changes.ownId ?? self.ownId,
   status: self.status,
   buffer: changes.buffer ?? self.buffer,
+  watchers: changes.buffer === undefined ? self.watchers : new Set(),
   parameters: self.parameters,
   session: self.session,
   handle: changes.handle ?? self.handle,
@@ -95,47 +106,11 @@ export const copy = (
   poison: self.poison
 })
 
-const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
-const lossy = new TextDecoder("utf-8", { ignoreBOM: true })
-
-/** @internal */
-export const join = (tokens: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const bytes = new Uint8Array(tokens.reduce((size, token) => size + token.length, 0))
-  let at = 0
-  for (const token of tokens) {
-    bytes.set(token, at)
-    at += token.length
-  }
-  return bytes
-}
-
 /**
- * The server's decoding: one bad byte anywhere turns the whole text into a single U+FFFD.
+ * Tells the watchers that the buffer or the status is another.
  *
  * @internal
  */
-export const decode = (tokens: ReadonlyArray<Uint8Array>): string =>
-  Either.getOrElse(Either.try(() => strict.decode(join(tokens))), () => "\ufffd")
-
-/** @internal */
-export const decodeLossy = (tokens: ReadonlyArray<Uint8Array>): string => lossy.decode(join(tokens))
-
-/** Bytes at the end that begin a character without finishing it. */
-const openTail = (bytes: Uint8Array): number => {
-  for (let back = 1; back <= Math.min(3, bytes.length); back++) {
-    const byte = bytes[bytes.length - back] ?? 0
-    if (byte >= 0xc0) return back < (byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2) ? back : 0
-    if (byte < 0x80) return 0
-  }
-  return 0
-}
-
-/**
- * Decoding as documented: an unfinished character at the end is held back.
- *
- * @internal
- */
-export const decodeWhole = (bytes: Uint8Array): { readonly text: string; readonly rest: Uint8Array } => {
-  const end = bytes.length - openTail(bytes)
-  return { text: lossy.decode(bytes.subarray(0, end)), rest: bytes.slice(end) }
+export const touch = (task: Task): void => {
+  for (const watcher of task.watchers) watcher.unsafeOpen()
 }

@@ -1,20 +1,11 @@
 /**
- * Python's `json.loads` as far as its answers differ from `JSON.parse`: literals keep their spelling (`5.0` is no
- * integer), NaN and Infinity are numbers, and errors carry Python's wording and offset (counted in code points).
+ * Python's `json.loads` as far as its answers differ from `JSON.parse`: literals keep their spelling, NaN and Infinity
+ * are numbers, and errors carry Python's wording and offset (counted in code points).
  *
  * @since 0.1.0
  */
 import * as Either from "effect/Either"
-
-/** @internal */
-export type Json =
-  | { readonly _tag: "Null" }
-  | { readonly _tag: "Bool"; readonly value: boolean }
-  | { readonly _tag: "Int"; readonly raw: string }
-  | { readonly _tag: "Float"; readonly value: number }
-  | { readonly _tag: "String"; readonly value: string }
-  | { readonly _tag: "List"; readonly items: ReadonlyArray<Json> }
-  | { readonly _tag: "Dict"; readonly entries: ReadonlyMap<string, Json> }
+import type { Json } from "./json.js"
 
 /** @internal */
 export interface JsonError {
@@ -138,55 +129,62 @@ class Parser {
     }
   }
 
-  list(depth: number): Json | undefined {
-    const items: Array<Json> = []
+  /** What stands between an opening and a closing bracket, with commas between; false after a failure. */
+  items(close: string, item: () => boolean): boolean {
     this.index++
     this.blanks()
-    if (this.text[this.index] === "]") {
+    if (this.text[this.index] === close) {
       this.index++
-      return { _tag: "List", items }
+      return true
     }
-    while (true) {
-      const item = this.value(depth + 1)
-      if (item === undefined) return undefined
-      items.push(item)
+    while (item()) {
       this.blanks()
       const next = this.text[this.index]
-      if (next !== "," && next !== "]") return this.fail("Expecting ',' delimiter", this.index)
+      if (next !== "," && next !== close) {
+        this.fail("Expecting ',' delimiter", this.index)
+        return false
+      }
       this.index++
-      if (next === "]") return { _tag: "List", items }
+      if (next === close) return true
       this.blanks()
     }
+    return false
+  }
+
+  list(depth: number): Json | undefined {
+    const items: Array<Json> = []
+    const whole = this.items("]", () => {
+      const item = this.value(depth + 1)
+      if (item !== undefined) items.push(item)
+      return item !== undefined
+    })
+    return whole ? { _tag: "List", items } : undefined
   }
 
   dict(depth: number): Json | undefined {
     const entries = new Map<string, Json>()
+    const whole = this.items("}", () => {
+      const key = this.key()
+      const value = key === undefined ? undefined : this.value(depth + 1)
+      if (key === undefined || value === undefined) return false
+      entries.set(key, value)
+      return true
+    })
+    return whole ? { _tag: "Dict", entries } : undefined
+  }
+
+  /** Up to the value: the colon is read too. */
+  key(): string | undefined {
+    if (this.text[this.index] !== "\"") {
+      return this.fail("Expecting property name enclosed in double quotes", this.index)
+    }
+    const key = this.string()
+    if (key === undefined) return undefined
+    this.blanks()
+    if (this.text[this.index] !== ":") return this.fail("Expecting ':' delimiter", this.index)
     this.index++
     this.blanks()
-    if (this.text[this.index] === "}") {
-      this.index++
-      return { _tag: "Dict", entries }
-    }
-    while (true) {
-      if (this.text[this.index] !== "\"") {
-        return this.fail("Expecting property name enclosed in double quotes", this.index)
-      }
-      const key = this.string()
-      if (key === undefined) return undefined
-      this.blanks()
-      if (this.text[this.index] !== ":") return this.fail("Expecting ':' delimiter", this.index)
-      this.index++
-      this.blanks()
-      const value = this.value(depth + 1)
-      if (value === undefined) return undefined
-      entries.set(key, value)
-      this.blanks()
-      const next = this.text[this.index]
-      if (next !== "," && next !== "}") return this.fail("Expecting ',' delimiter", this.index)
-      this.index++
-      if (next === "}") return { _tag: "Dict", entries }
-      this.blanks()
-    }
+    return key
   }
 }
 
@@ -202,68 +200,3 @@ export const parse = (text: string): Either.Either<Json, JsonError> => {
   if (parser.index < text.length) parser.fail("Extra data", parser.index)
   return parser.error === undefined ? Either.right(value) : Either.left(parser.error)
 }
-
-/**
- * Python's `repr` of a float: always a fraction or an exponent.
- *
- * @internal
- */
-export const float = (value: number): string => {
-  if (value === 0) return Object.is(value, -0) ? "-0.0" : "0.0"
-  const [mantissa = "0", exponentText = "0"] = value.toExponential().split("e")
-  const exponent = Number(exponentText)
-  if (exponent < -4 || exponent >= 16) {
-    const sign = exponent < 0 ? "-" : "+"
-    return `${mantissa}e${sign}${String(Math.abs(exponent)).padStart(2, "0")}`
-  }
-  const digits = mantissa.replace("-", "").replace(".", "")
-  const minus = value < 0 ? "-" : ""
-  if (exponent < 0) return `${minus}0.${"0".repeat(-exponent - 1)}${digits}`
-  const whole = digits.slice(0, exponent + 1).padEnd(exponent + 1, "0")
-  return `${minus}${whole}.${digits.slice(exponent + 1) || "0"}`
-}
-
-/**
- * Compact `json.dumps(ensure_ascii=False, allow_nan=False)`; undefined where Python would raise.
- *
- * @internal
- */
-export const print = (value: Json): string | undefined => {
-  switch (value._tag) {
-    case "Null":
-      return "null"
-    case "Bool":
-      return String(value.value)
-    case "Int":
-      return value.raw
-    case "Float":
-      return Number.isFinite(value.value) ? float(value.value) : undefined
-    case "String":
-      return value.value.isWellFormed() ? JSON.stringify(value.value) : undefined
-    case "List":
-      return printAll("[", value.items.map((item) => print(item)), "]")
-    case "Dict":
-      return printAll(
-        "{",
-        Array.from(value.entries, ([key, item]) => {
-          const text = print(item)
-          return text === undefined || !key.isWellFormed() ? undefined : `${JSON.stringify(key)}:${text}`
-        }),
-        "}"
-      )
-  }
-}
-
-const printAll = (open: string, parts: ReadonlyArray<string | undefined>, close: string): string | undefined =>
-  parts.includes(undefined) ? undefined : `${open}${parts.join(",")}${close}`
-
-/**
- * A JSON string as `json.dumps` writes it by default: everything beyond ASCII escaped by UTF-16 unit.
- *
- * @internal
- */
-export const ascii = (text: string): string =>
-  JSON.stringify(text).replace(
-    /[\u007f-\uffff]/g,
-    (unit) => unit === "\u007f" ? unit : `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`
-  )

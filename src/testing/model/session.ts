@@ -6,6 +6,7 @@
  */
 import * as Model from "./model.js"
 import type { CompiledScript } from "./script.js"
+import { byteToken } from "./text.js"
 
 /** @internal */
 export interface Session {
@@ -51,7 +52,7 @@ export interface Plan {
 const step = (self: Session, sampling: Model.Sampling): Uint8Array | undefined => {
   if (self.script === undefined) {
     const id = Model.sample(self.model, sampling)
-    return id === 0 ? undefined : Uint8Array.of(id - 1)
+    return id === 0 ? undefined : byteToken(id - 1)
   }
   if (self.at >= self.script.tokens.length && self.script.loop) self.at = 0
   const token = self.script.tokens[self.at]

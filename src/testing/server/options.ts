@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
-import type { PromptRequest, Script } from "./script.js"
+import type { Script } from "../model/script.js"
 
 /**
  * Which server to be: `"current"` behaves like today's RWKV-Server, bugs included; `"documented"` keeps the promises
@@ -14,6 +14,25 @@ import type { PromptRequest, Script } from "./script.js"
  * @category models
  */
 export type Profile = "current" | "documented"
+
+/**
+ * What `Options.reply` is told about a prompt the server has just read.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PromptRequest {
+  /** Which endpoint brought the prompt. */
+  readonly endpoint: "tmp" | "create" | "fim" | "continue" | "fork"
+  /** The task that read it (for a fork, the new one). */
+  readonly taskId: string
+  /** The prompt as text; of a prompt sent as ids, those that stand for bytes (1..256). */
+  readonly text: string
+  /** The ids, if the prompt was sent as ids. */
+  readonly tokens?: ReadonlyArray<number> | undefined
+  /** The `max_tokens` of the run that begins. */
+  readonly maxTokens: number
+}
 
 /**
  * How the emulated server behaves. Every key is optional.
@@ -31,13 +50,16 @@ export interface Options {
    * undefined leaves the answer to the toy model. Called once for every prompt read.
    */
   readonly reply?: ((request: PromptRequest) => Script | string | undefined) | undefined
-  /** Time of a full pulse; one that ends early takes its share. Default 50 milliseconds. */
+  /**
+   * Time of a full pulse; one that ends early takes its share. Default 50 milliseconds. With 0 a run takes no time: all
+   * ends by itself under a TestClock that nobody moves, and who asks for a task's status or result finds it finished.
+   */
   readonly pulse?: Duration.DurationInput | undefined
   /** Tokens of a full pulse, and so of a full frame. Default 32. */
   readonly tokensPerPulse?: number | undefined
   /** Time an idle scheduler needs to see new work (the real one: up to 0.5 s). Default 0. */
   readonly idleDelay?: Duration.DurationInput | undefined
-  /** How often a GET stream looks for new tokens. Default 100 milliseconds. */
+  /** How often a GET stream looks for new tokens; 0 = it learns of them at once. Default 100 ms; with `pulse: 0`, 0. */
   readonly pollInterval?: Duration.DurationInput | undefined
   /** Tasks that run at once; the others wait. Default 256. */
   readonly maxBatchSize?: number | undefined
@@ -68,6 +90,8 @@ export interface Settings {
   readonly defaultMaxTokens: number
   readonly stopMisses: (taskId: string) => boolean
   readonly lateTokens: number
+  /** Runs take no time of the Clock. */
+  readonly instant: boolean
 }
 
 /**
@@ -75,18 +99,24 @@ export interface Settings {
  *
  * @internal
  */
-export const settings = (options: Options): Settings => ({
-  profile: options.profile ?? "current",
-  seed: options.seed ?? 0,
-  reply: options.reply ?? (() => undefined),
-  pulse: Duration.toMillis(options.pulse ?? 50),
-  tokensPerPulse: options.tokensPerPulse ?? 32,
-  idleDelay: Duration.toMillis(options.idleDelay ?? 0),
-  pollInterval: Duration.toMillis(options.pollInterval ?? 100),
-  maxBatchSize: options.maxBatchSize ?? 256,
-  cacheCapacity: options.cacheCapacity ?? 256,
-  prefillPerToken: Duration.toMillis(options.prefillPerToken ?? 0),
-  defaultMaxTokens: options.defaultMaxTokens ?? 4096,
-  stopMisses: options.stopMisses ?? (() => false),
-  lateTokens: options.profile === "documented" ? 0 : Duration.toMillis(options.lateTokens ?? 0)
-})
+export const settings = (options: Options): Settings => {
+  const pulse = Duration.toMillis(options.pulse ?? 50)
+  const idleDelay = Duration.toMillis(options.idleDelay ?? 0)
+  const lateTokens = options.profile === "documented" ? 0 : Duration.toMillis(options.lateTokens ?? 0)
+  return {
+    profile: options.profile ?? "current",
+    seed: options.seed ?? 0,
+    reply: options.reply ?? (() => undefined),
+    pulse,
+    tokensPerPulse: options.tokensPerPulse ?? 32,
+    idleDelay,
+    pollInterval: Duration.toMillis(options.pollInterval ?? (pulse === 0 ? 0 : 100)),
+    maxBatchSize: options.maxBatchSize ?? 256,
+    cacheCapacity: options.cacheCapacity ?? 256,
+    prefillPerToken: Duration.toMillis(options.prefillPerToken ?? 0),
+    defaultMaxTokens: options.defaultMaxTokens ?? 4096,
+    stopMisses: options.stopMisses ?? (() => false),
+    lateTokens,
+    instant: pulse === 0 && idleDelay === 0 && lateTokens === 0
+  }
+}
