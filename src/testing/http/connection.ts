@@ -19,7 +19,7 @@ export interface Source {
   /** Before each look. */
   readonly turn: Effect.Effect<void>
   /** Between two looks of which the first found nothing. */
-  readonly wait: Effect.Effect<void>
+  readonly wait: Effect.Effect<unknown>
   /** Where to have the latch opened while the stream is read. */
   readonly watches?: Set<Effect.Latch>
   /** The events since the last look. */

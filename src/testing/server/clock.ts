@@ -23,12 +23,20 @@ export const seconds: Effect.Effect<number> = Effect.map(
 export const between = (from: number, to: number): number => Math.round((to - from) * 1e9) / 1e9
 
 /**
- * Sleeps until the time is over or somebody opens the latch, whichever comes first.
+ * Sleeps until the time is over or somebody opens the latch, whichever comes first; true if it was the time. Who has
+ * slept must not ask the Clock again: a rest of a rounded fraction would be slept for ever.
  *
  * @internal
  */
-export const sleepUnless = (latch: Effect.Latch, millis: number): Effect.Effect<void> =>
-  Effect.flatMap(
-    Effect.fork(Effect.zipRight(Effect.sleep(millis), latch.open)),
-    (timer) => Effect.ensuring(latch.await, timer.interruptAsFork(timer.id()))
-  )
+export const sleepUnless = (latch: Effect.Latch, millis: number): Effect.Effect<boolean> =>
+  Effect.suspend(() => {
+    let over = false
+    const end = Effect.sync(() => {
+      over = true
+      latch.unsafeOpen()
+    })
+    return Effect.flatMap(
+      Effect.fork(Effect.zipRight(Effect.sleep(millis), end)),
+      (timer) => Effect.map(Effect.ensuring(latch.await, timer.interruptAsFork(timer.id())), () => over)
+    )
+  })

@@ -144,7 +144,7 @@ export class Scheduler {
       this.changed.unsafeClose()
       const rest = this.batch.end() - now
       if (rest <= 0 || epoch !== this.epoch) return Effect.void
-      return Effect.flatMap(sleepUnless(this.changed, rest), () => this.untilEnd(epoch))
+      return Effect.flatMap(sleepUnless(this.changed, rest), (over) => over ? Effect.void : this.untilEnd(epoch))
     })
   }
 

@@ -17,6 +17,16 @@ describe("scheduler", () => {
       expect(yield* result(emulator, id)).toMatchObject({ finished: true, gen_time: 0.125, speed: 640 })
     }))
 
+  it.scoped("pulses end whose steps are no whole number of milliseconds", () =>
+    Effect.gen(function*() {
+      for (const tokensPerPulse of [3, 7, 11, 13]) {
+        const emulator = yield* start({ tokensPerPulse })
+        const id = yield* create(emulator, 0, 80)
+        yield* tick(5000)
+        expect((yield* status(emulator, id)).status).toBe(3)
+      }
+    }))
+
   it.scoped("an idle scheduler wakes up after idleDelay", () =>
     Effect.gen(function*() {
       const emulator = yield* start({ idleDelay: "500 millis" })
