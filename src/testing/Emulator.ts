@@ -11,17 +11,17 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpServer from "@effect/platform/HttpServer"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
-import * as Faults from "./faults.js"
-import * as Machine from "./machine.js"
-import type { Options, Profile } from "./options.js"
-import type { RecordedRequest } from "./routes.js"
-import * as Routes from "./routes.js"
-import { decodeLossy, READY, RUNNING, type Status, type Task } from "./task.js"
-import * as Transport from "./transport.js"
+import * as App from "./http/app.js"
+import * as Client from "./http/client.js"
+import { Exchange } from "./http/exchange.js"
+import type { Fault } from "./http/faults.js"
+import type { RecordedRequest } from "./http/request.js"
+import { decodeLossy, join } from "./model/text.js"
+import * as Machine from "./server/machine.js"
+import type { Options, Profile } from "./server/options.js"
+import { READY, RUNNING, type Status, type Task } from "./server/task.js"
 
 export {
   /**
@@ -34,7 +34,7 @@ export {
    * @category constructors
    */
   FaultKind
-} from "./faults.js"
+} from "./http/faults.js"
 
 export type {
   /**
@@ -46,8 +46,13 @@ export type {
    * @since 0.1.0
    * @category models
    */
-  Profile
-} from "./options.js"
+  Profile,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  PromptRequest
+} from "./server/options.js"
 
 export {
   /**
@@ -55,7 +60,7 @@ export {
    * @category errors
    */
   SocketError
-} from "./reply.js"
+} from "./http/socket.js"
 
 export type {
   /**
@@ -63,23 +68,19 @@ export type {
    * @category models
    */
   RecordedRequest
-} from "./routes.js"
+} from "./http/request.js"
 
 export type {
   /**
    * @since 0.1.0
    * @category models
    */
-  PromptRequest,
-  /**
-   * @since 0.1.0
-   * @category models
-   */
   Script
-} from "./script.js"
+} from "./model/script.js"
 
 /**
- * A task as the server holds it. Its `text` is decoded character by character, so that a cut one does not hide the rest.
+ * A task as the server holds it. Its `text` is decoded character by character, so that a cut one does not hide the
+ * rest.
  *
  * @since 0.1.0
  * @category models
@@ -118,7 +119,7 @@ export interface Service {
   /** Streamed response bodies being read right now. */
   readonly openStreams: Effect.Effect<number>
   /** Queues a fault for the next requests that match. */
-  readonly inject: (fault: Faults.Fault) => Effect.Effect<void>
+  readonly inject: (fault: Fault) => Effect.Effect<void>
   readonly clearFaults: Effect.Effect<void>
   /**
    * Ends the server and starts it again. Open streams are cut and memory is lost; `"graceful"` first stops all tasks
@@ -140,7 +141,7 @@ const snapshots = (machine: Machine.Machine): ReadonlyArray<TaskSnapshot> => {
     taskId,
     status: task.status,
     generated: task.buffer.length,
-    text: decodeLossy(task.buffer),
+    text: decodeLossy(join(task.buffer)),
     cached
   })
   const cached = Array.from(machine.store.cache, ([taskId, task]) => snapshot(taskId, task, true))
@@ -170,53 +171,24 @@ const snapshots = (machine: Machine.Machine): ReadonlyArray<TaskSnapshot> => {
 export const make = (options: Options = {}): Effect.Effect<Service, never, Scope.Scope> =>
   Effect.gen(function*() {
     const machine = yield* Machine.make(options)
-    const scope = yield* Effect.scope
-    const requests: Array<RecordedRequest> = []
-    let faults: ReadonlyArray<{ readonly fault: Faults.Fault; readonly times: number }> = []
-    let open = 0
-
-    const takeFault = (request: RecordedRequest): Faults.FaultKind | undefined => {
-      const hit = faults.find(({ fault }) => Faults.isHit(fault, request))
-      faults = faults
-        .map((queued) => queued === hit ? { fault: queued.fault, times: queued.times - 1 } : queued)
-        .filter(({ times }) => times > 0)
-      return hit?.fault.kind
-    }
-
-    const exchange: Transport.Exchange = (request) =>
-      Effect.suspend(() => {
-        const kind = takeFault(request)
-        if (kind?._tag !== "Refuse") requests.push(request)
-        // A server does not notice that its client has left while it reads a prompt: the task is made all the same.
-        const run = Effect.flatMap(Effect.forkIn(Routes.handle(machine, request), scope), Fiber.join)
-        return kind === undefined ? run : Faults.apply(kind, run)
-      })
-
-    const count: Transport.Count = (body) =>
-      Stream.acquireRelease(Effect.sync(() => open++), () => Effect.sync(() => open--)).pipe(
-        Stream.flatMap(() => body)
-      )
-
+    const exchange = new Exchange(machine)
     return {
       profile: machine.settings.profile,
-      httpApp: Transport.makeApp(exchange, count),
-      httpClient: Transport.makeClient(exchange, count),
-      requests: Effect.sync(() => requests.slice()),
+      httpApp: App.make(exchange),
+      httpClient: Client.make(exchange),
+      requests: Effect.sync(() => exchange.requests.slice()),
       clearRequests: Effect.sync(() => {
-        requests.length = 0
+        exchange.requests = []
       }),
       tasks: Effect.sync(() => snapshots(machine)),
       running: Effect.sync(() =>
         Array.from(machine.scheduler.listed())
           .filter((task) => task.status === READY || task.status === RUNNING).length
       ),
-      openStreams: Effect.sync(() => open),
-      inject: (fault) =>
-        Effect.sync(() => {
-          faults = [...faults, { fault, times: fault.times ?? 1 }]
-        }),
+      openStreams: Effect.sync(() => exchange.open),
+      inject: (fault) => Effect.sync(() => exchange.inject(fault)),
       clearFaults: Effect.sync(() => {
-        faults = []
+        exchange.faults = []
       }),
       restart: machine.restart
     }

@@ -1,6 +1,6 @@
 import { HttpClientRequest, type HttpClientResponse } from "@effect/platform"
 import { Effect, Fiber, type Scope, Stream, TestClock } from "effect"
-import type { Emulator } from "effect-rwkv/testing"
+import { Emulator } from "effect-rwkv/testing"
 
 export const origin = "http://localhost:8000"
 
@@ -21,6 +21,8 @@ const scripts: Readonly<Record<number, Emulator.Script>> = {
 
 export const standIn = (request: Emulator.PromptRequest): Emulator.Script | undefined =>
   scripts[request.endpoint === "fim" ? 0 : (request.tokens?.[0] ?? 0) - 60000]
+
+export const start = (options: Emulator.Options = {}) => Emulator.make({ reply: standIn, ...options })
 
 export interface Call {
   readonly method: "GET" | "POST"
@@ -66,6 +68,22 @@ export interface Answer {
 export const json = <E>(response: Effect.Effect<HttpClientResponse.HttpClientResponse, E>) =>
   Effect.flatMap(response, (response) => Effect.map(response.json, (body) => body as Answer))
 
+/** The body of a request that is answered by the script of this number. */
+export const prompt = (script: number, max_tokens: number) => ({ prompt: [60000 + script, 50], max_tokens })
+
+/** Creates it, and returns its id. */
+export const create = (emulator: Emulator.Service, script: number, max_tokens: number, kind = "create") =>
+  Effect.map(json(post(emulator, `/v1/tasks/${kind}`, prompt(script, max_tokens))), (body): string => body.task_id)
+
+export const result = (emulator: Emulator.Service, id: string) => json(get(emulator, `/v1/tasks/${id}/get_result`))
+export const status = (emulator: Emulator.Service, id: string) => json(get(emulator, `/v1/tasks/${id}/status`))
+export const act = (emulator: Emulator.Service, id: string, action: string, body: unknown = {}) =>
+  post(emulator, `/v1/tasks/${id}/${action}`, body)
+export const codeOf = <E, R>(response: Effect.Effect<{ readonly status: number }, E, R>) =>
+  Effect.map(response, (response) => response.status)
+
+export const done = "data: [DONE]\n\n"
+
 /** Collects frames in the background; the array grows while the clock moves. */
 export const frames = <E>(
   response: Effect.Effect<HttpClientResponse.HttpClientResponse, E>
@@ -89,5 +107,17 @@ export const isOpen = (frames: Frames<unknown>) => Effect.map(Fiber.poll(frames.
 
 export const data = (chunks: ReadonlyArray<string>): ReadonlyArray<string> =>
   chunks.filter((chunk) => chunk.startsWith("data: {\"data\"")).map((chunk) => JSON.parse(chunk.slice(6)).data)
+
+interface Issue {
+  readonly type: string
+  readonly loc: ReadonlyArray<string | number>
+}
+
+/** What is wrong with a request: the items of a 422, or else the body as it is. */
+export const issues = (emulator: Emulator.Service, body: string, path = "/v1/tasks/tmp") =>
+  Effect.map(
+    Effect.flatMap(send(emulator, { method: "POST", path, body }), (response) => response.text),
+    (text): ReadonlyArray<Issue | string> => text.startsWith("{\"detail\":[") ? JSON.parse(text).detail : [text]
+  )
 
 export const tick = (millis: number) => TestClock.adjust(millis)

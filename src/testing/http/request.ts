@@ -1,0 +1,21 @@
+/**
+ * Requests as the server sees them.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * A request as it reached the server.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RecordedRequest {
+  readonly method: string
+  /** Path and query, percent-encoding kept. */
+  readonly path: string
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string>>
+  /** The body as text; `""` if there was none. */
+  readonly body: string
+}

@@ -1,0 +1,158 @@
+/** F104: at `pulse: 0` nothing waits. No test here moves the TestClock, unless it says so. */
+import { HttpClient } from "@effect/platform"
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Exit, Layer, Scope, Stream } from "effect"
+import { RWKV, StreamService, TaskService } from "effect-rwkv"
+import { Emulator } from "effect-rwkv/testing"
+import { act, create, data, done, frames, get, isOpen, origin, post, prompt, start, status, tick } from "./utils.js"
+
+const text = "0123456789".repeat(10)
+
+const live = (options: Emulator.Options = {}) =>
+  Layer.provideMerge(RWKV.layer(), Emulator.layer({ reply: () => text, pulse: 0, ...options }))
+
+const request = { prompt: "Hello", maxTokens: 200 }
+
+/** A test that would wait for the clock hangs: this is how long it may. */
+const limit = 10_000
+
+/** Lets all fibers do what they can without time. */
+const idle = tick(0)
+
+describe("the SDK on an emulator without time", () => {
+  for (const by of ["subscription", "polling"] as const) {
+    it.effect(`run by ${by} ends by itself`, () =>
+      Effect.gen(function*() {
+        expect((yield* TaskService.run(request, { by })).text).toBe(text)
+      }).pipe(Effect.provide(live())), limit)
+
+    it.effect(`wait by ${by} ends by itself`, () =>
+      Effect.gen(function*() {
+        const task = yield* TaskService.create(request)
+        expect((yield* task.wait({ by })).text).toBe(text)
+      }).pipe(Effect.provide(live())), limit)
+  }
+
+  for (const transport of ["subscribe", "direct"] as const) {
+    it.effect(`a stream by ${transport} ends by itself`, () =>
+      Effect.gen(function*() {
+        expect(yield* Stream.mkString(StreamService.create(request, { transport }))).toBe(text)
+      }).pipe(Effect.provide(live())), limit)
+  }
+
+  it.effect(
+    "so do a long answer of the toy model and a batch that is larger than the server's",
+    () =>
+      Effect.gen(function*() {
+        const runs = Array.from({ length: 20 }, () => TaskService.run({ prompt: "The ", maxTokens: 2000 }))
+        const results = yield* Effect.all(runs, { concurrency: "unbounded" })
+        expect(results.every(({ text }) => text.length > 0)).toBe(true)
+      }).pipe(Effect.provide(live({ reply: undefined, maxBatchSize: 3 }))),
+    limit
+  )
+})
+
+describe("a GET stream", () => {
+  it.scoped("tells of tokens and of the end at once", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start({ pulse: 0, pollInterval: 0, idleDelay: 20 })
+      const id = yield* create(emulator, 0, 64)
+      const stream = yield* frames(get(emulator, `/v1/tasks/${id}/stream`))
+      yield* idle
+      expect(stream.chunks).toEqual([])
+      yield* tick(20)
+      expect(data(stream.chunks).join("")).toHaveLength(64)
+      expect(stream.chunks.at(-1)).toBe(done)
+    }), limit)
+
+  it.scoped("tells a stop of a task that never ran", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start({ pollInterval: 0, maxBatchSize: 1 })
+      yield* create(emulator, 0, 4000)
+      const id = yield* create(emulator, 0, 5)
+      const stream = yield* frames(get(emulator, `/v1/tasks/${id}/stream`))
+      yield* idle
+      yield* act(emulator, id, "stop")
+      yield* idle
+      expect(stream.chunks).toEqual([done])
+    }), limit)
+
+  it.scoped("hears what a fork writes into the buffer that both share (H15)", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start({ pulse: 0, idleDelay: 20, maxBatchSize: 1 })
+      const id = yield* create(emulator, 0, 5)
+      yield* tick(20)
+      yield* act(emulator, id, "fork", prompt(1, 5))
+      const stream = yield* frames(get(emulator, `/v1/tasks/${id}/stream?pos=4`))
+      yield* tick(20)
+      expect(stream.chunks.at(-1)).toBe(done)
+    }), limit)
+
+  it.scoped("keeps to a pollInterval that is given", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start({ pulse: 0, pollInterval: 50, idleDelay: 20 })
+      const id = yield* create(emulator, 0, 64)
+      const stream = yield* frames(get(emulator, `/v1/tasks/${id}/stream`))
+      yield* tick(49)
+      expect(stream.chunks).toEqual([])
+      yield* tick(1)
+      expect(stream.chunks.at(-1)).toBe(done)
+    }), limit)
+
+  it.scoped("waits for ever where the server does (H25), and a restart cuts it", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start({ pulse: 0 })
+      yield* post(emulator, "/v1/tasks/tmp", { prompt: [50, -1] })
+      const id = yield* create(emulator, 1, 5)
+      expect((yield* status(emulator, id)).status).toBe(1)
+      const stream = yield* frames(get(emulator, `/v1/tasks/${id}/stream`))
+      yield* idle
+      expect([yield* isOpen(stream), yield* emulator.openStreams]).toEqual([true, 1])
+      yield* emulator.restart("kill")
+      expect(yield* Effect.flip(stream.fiber)).toMatchObject({ reason: "Decode", cause: { code: "ECONNRESET" } })
+      expect(yield* emulator.openStreams).toBe(0)
+    }), limit)
+
+  it.scoped("is cut when the scope of its client closes, while it is read and before", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start({ maxBatchSize: 1, pollInterval: 0 })
+      yield* create(emulator, 0, 4000)
+      const id = yield* create(emulator, 0, 5)
+      const scope = yield* Scope.make()
+      const client = HttpClient.withScope(emulator.httpClient)
+      const open = Scope.extend(client.get(`${origin}/v1/tasks/${id}/stream`), scope)
+      const [read, unread] = [yield* open, yield* open]
+      const stream = yield* frames(Effect.succeed(read))
+      yield* idle
+      yield* Scope.close(scope, Exit.void)
+      expect(yield* Effect.flip(stream.fiber)).toMatchObject({ cause: { code: "ABORT_ERR" } })
+      expect((yield* Effect.flip(unread.text)).cause).toMatchObject({ code: "ABORT_ERR" })
+      expect(yield* emulator.openStreams).toBe(0)
+    }), limit)
+})
+
+describe("who asks", () => {
+  it.scoped("finds a run finished", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start({ pulse: 0 })
+      const id = yield* create(emulator, 0, 4000)
+      expect(yield* status(emulator, id)).toMatchObject({ status: 3, generated_buf: 4000 })
+    }), limit)
+
+  it.scoped("does not wait for an idleDelay that is given", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start({ pulse: 0, idleDelay: 20 })
+      const id = yield* create(emulator, 0, 64)
+      expect((yield* status(emulator, id)).status).toBe(1)
+      yield* tick(20)
+      expect((yield* status(emulator, id)).status).toBe(3)
+    }), limit)
+
+  it.scoped("can stop a run that has just been made", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start({ pulse: 0 })
+      const id = yield* create(emulator, 0, 40_000)
+      yield* act(emulator, id, "stop")
+      expect((yield* status(emulator, id)).generated_buf).toBeLessThan(40_000)
+    }), limit)
+})
