@@ -49,9 +49,12 @@ export const waitSchedule: WaitSchedule = /*#__PURE__*/ Schedule.jittered(
   )
 )
 
+/** `Duration.times` of what `Schedule.elapsed` tells refuses fractions before effect 3.22.4. */
+const scaled = (duration: Duration.Duration, factor: number) => Duration.millis(Duration.toMillis(duration) * factor)
+
 /** The least pause between two looks, 2 % of the time so far, for a task that stands still just before its end. */
 const soonest = (elapsed: Duration.Duration) =>
-  Duration.clamp(Duration.times(elapsed, 0.02), { minimum: "20 millis", maximum: "250 millis" })
+  Duration.clamp(scaled(elapsed, 0.02), { minimum: "20 millis", maximum: "250 millis" })
 
 /**
  * {@link waitSchedule} for a task that generates at most so many tokens. It looks again sooner if, at the speed so far,
@@ -72,7 +75,7 @@ export const waitScheduleFor = (maxTokens: number): WaitSchedule =>
     Schedule.intersect(Schedule.elapsed),
     Schedule.modifyDelay(([{ generatedTokens, status }, elapsed], delay) => {
       if (status !== "Running" || generatedTokens <= 0) return delay
-      const left = Duration.times(elapsed, Math.max(0, maxTokens / generatedTokens - 1))
+      const left = scaled(elapsed, Math.max(0, maxTokens / generatedTokens - 1))
       return Duration.min(delay, Duration.max(left, soonest(elapsed)))
     })
   )

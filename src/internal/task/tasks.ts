@@ -231,7 +231,7 @@ export const make = (
       // The server names the ancestor of a fork or a template here.
       (taskId) => Effect.map(reads(http.status(taskId, { operation })), (info) => ({ ...info, taskId }))
     )
-    return Effect.withSpan(read, operation)
+    return Effect.withSpan(read, operation, { captureStackTrace: false })
   }
 
   const fork = (id: string, request: Generation.ForkRequest): Effect.Effect<Task, BranchFailure> =>

@@ -167,10 +167,16 @@ export const make = (
 
   const bounded = <A, E, R>(call: Call<unknown>, effect: Effect.Effect<A, E, R>) =>
     Effect.suspend((): Effect.Effect<A, E | RWKVConnectionError | RWKVTimeoutError, R> =>
-      closed() ? Effect.fail(closedBefore(call.operation, call.taskId)) : Effect.timeoutFail(effect, {
-        duration: config.requestTimeout,
-        onTimeout: () => new RWKVTimeoutError({ ...about(call), kind: "request", limit: config.requestTimeout })
-      })
+      closed()
+        ? Effect.fail(closedBefore(call.operation, call.taskId))
+        : Effect.flatten(Effect.timeoutFail(
+          // As an exit, for what a middleware wrote to FiberRefs is the caller's even when its request failed.
+          Effect.exit(effect),
+          {
+            duration: config.requestTimeout,
+            onTimeout: () => new RWKVTimeoutError({ ...about(call), kind: "request", limit: config.requestTimeout })
+          }
+        ))
     )
 
   const answer = <A, E>(call: Call<E>, use: (body: string) => Effect.Effect<A, CallFailure>) =>
