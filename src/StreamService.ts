@@ -99,10 +99,29 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Scope.Sc
   ) => pulled(open(...args))
 
   return Runs.carry<Service>({
-    create: streamed(created("StreamService.create", "delete", texts, http.create, http.createStream)),
-    createEvents: streamed(created("StreamService.createEvents", "keep", events, http.create, http.createStream)),
-    fim: streamed(created("StreamService.fim", "delete", texts, http.fim, http.fimStream)),
-    fimEvents: streamed(created("StreamService.fimEvents", "keep", events, http.fim, http.fimStream)),
+    create: streamed(
+      created(
+        { operation: "StreamService.create", cleanup: "delete", create: http.create, stream: http.createStream },
+        texts
+      )
+    ),
+    createEvents: streamed(
+      created({
+        operation: "StreamService.createEvents",
+        cleanup: "keep",
+        create: http.create,
+        stream: http.createStream
+      }, events)
+    ),
+    fim: streamed(
+      created({ operation: "StreamService.fim", cleanup: "delete", create: http.fim, stream: http.fimStream }, texts)
+    ),
+    fimEvents: streamed(
+      created(
+        { operation: "StreamService.fimEvents", cleanup: "keep", create: http.fim, stream: http.fimStream },
+        events
+      )
+    ),
     subscribe: streamed(subscribed("StreamService.subscribe", texts)),
     subscribeEvents: streamed(subscribed("StreamService.subscribeEvents", events)),
     continue: streamed(continued("StreamService.continue", texts)),

@@ -42,7 +42,7 @@ export interface Launch {
   /** Whether the run makes its task: then nobody else can want what was abandoned. */
   readonly fresh: boolean
   /** Hears of the task as soon as the server has named it. */
-  readonly begun?: (taskId: TaskId) => void
+  readonly begun?: ((taskId: TaskId) => void) | undefined
   /** Whether the run has been handed over, and goes on when its stream is left. */
   readonly detached?: () => boolean
 }

@@ -13,7 +13,7 @@ import * as validate from "../input/validate.js"
 
 export const isTemplate = (id: string): boolean => id.startsWith("_")
 
-export interface Guards {
+export interface Preconditions {
   /** Fails if the task still runs, or is a template that this server cannot use. */
   readonly ready: (
     operation: string,
@@ -27,7 +27,11 @@ export interface Guards {
   readonly templateWorks: (operation: string, id: string) => Effect.Effect<void, TaskFailure | UnsupportedByServerError>
 }
 
-export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule: Polling.RetrySchedule): Guards => {
+export const make = (
+  http: HttpClient.Service,
+  ledger: Ledger.Service,
+  schedule: Polling.RetrySchedule
+): Preconditions => {
   const reads = retry.reads(schedule)
 
   const busy = (operation: string, id: string) =>
@@ -36,7 +40,7 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule:
         ? Effect.void
         : Effect.fail(new TaskBusyError({ operation, taskId: id, status: info.status })))
 
-  const templateWorks: Guards["templateWorks"] = (operation, id) =>
+  const templateWorks: Preconditions["templateWorks"] = (operation, id) =>
     http.result(id, { operation }).pipe(
       Effect.mapError((error) =>
         error._tag === "RWKVServerError" && error.status === 500

@@ -5,6 +5,7 @@
  */
 import * as Chunk from "effect/Chunk"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
@@ -54,13 +55,13 @@ const makeTape = () => {
  *
  * @param groupOf the tasks that share the run's buffer, once it has begun
  */
-export const record = <A, R>(
+export const record = (
   ledger: Ledger.Service,
   operation: string,
   groupOf: () => Ledger.Group | undefined,
-  opening: Opening<StreamEvent>,
-  owned: (begun: Begun) => Effect.Effect<A, never, R>
-): Effect.Effect<A, BranchFailure, R> =>
+  opening: Opening<StreamEvent>
+) =>
+<A, R>(owned: (begun: Begun) => Effect.Effect<A, never, R>): Effect.Effect<A, BranchFailure, R> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
       yield* restore(ledger.lifetime.usable(operation))
@@ -150,3 +151,20 @@ export const live = <A>(
     }
   })
 }
+
+/** What is recorded, as a subscription: leaving it early may stop the task, and ends no recording. */
+export const listenTo = <A>(
+  { lifetime }: Ledger.Service,
+  operation: string,
+  taskId: TaskId,
+  recording: Ledger.Recording,
+  stops: boolean,
+  telling: Telling<A>
+): Opening<A> =>
+  Effect.as(
+    Effect.addFinalizer(() =>
+      Effect.flatMap(Deferred.isDone(recording.result), (done) =>
+        lifetime.release({ operation, taskId, stop: stops && !done, delete: false, within: "2 seconds" }))
+    ),
+    live(taskId, Duration.zero, recording, telling)
+  )

@@ -1,43 +1,35 @@
 /**
- * Streams of events by what begins them: a create, a continue, a fork, or nothing (a task that exists). `StreamService` and
- * `TaskService` use them under their own names, which errors and spans carry.
+ * From what starts a run to what is pulled, under the names of `StreamService` and `TaskService`, which errors and spans
+ * carry. Runs that share a buffer are recorded (H15); all others are followed as they are.
  */
 import * as Chunk from "effect/Chunk"
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
 import type * as Scope from "effect/Scope"
-import type * as Stream from "effect/Stream"
-import * as Generation from "../../Generation.js"
-import type { CallOptions, Frame, Service as HttpService } from "../../HttpClient.js"
-import type { StreamEvent, TaskId, TaskResult } from "../../Protocol.js"
+import type * as Generation from "../../Generation.js"
+import type { Service as HttpService } from "../../HttpClient.js"
+import type { TaskId, TaskResult } from "../../Protocol.js"
 import type * as RWKVConfig from "../../RWKVConfig.js"
-import type { BranchFailure, CallFailure } from "../../RWKVError.js"
 import type { StreamOptions, SubscribeOptions } from "../../Task.js"
-import * as Guards from "./preconditions.js"
-import * as Launch from "./launch.js"
-import * as Ledger from "../owner/ledger.js"
 import * as Options from "../input/options.js"
-import type { Opening, Pull } from "./pull.js"
-import { live, record } from "./record.js"
-import type { FollowFailure } from "./signals.js"
-import * as retry from "../wire/retry.js"
-import { ends, events, type Telling } from "./telling.js"
-import { encoder, withDefaults } from "../input/request.js"
 import * as validate from "../input/validate.js"
-
-const encodeContinue = encoder(Generation.ContinueRequest)
-const encodeFork = encoder(Generation.ForkRequest)
+import * as Ledger from "../owner/ledger.js"
+import * as retry from "../wire/retry.js"
+import * as Launcher from "./launch.js"
+import * as Preconditions from "./preconditions.js"
+import type { Opening, Pull } from "./pull.js"
+import { listenTo, live, record } from "./record.js"
+import type { FollowFailure } from "./signals.js"
+import * as Starts from "./starts.js"
+import { ends, events, type Telling } from "./telling.js"
 
 const RunsId: unique symbol = Symbol.for("effect-rwkv/Runs")
 
 export type Runs = ReturnType<typeof build>
 
-/**
- * What the services over one client share: `StreamService` makes it and carries it, `TaskService` takes it from there.
- */
+/** What the services over one client share: `StreamService` makes it and carries it, `TaskService` takes it from there. */
 export const make = (http: HttpService, config: RWKVConfig.Service): Effect.Effect<Runs, never, Scope.Scope> =>
   Effect.map(Ledger.of(http), (ledger) => build(http, config, ledger))
 
@@ -48,185 +40,48 @@ export const carry = <A extends object>(streams: A, runs: Runs): A => Object.ass
 /** What a stream service carries; nothing if a program made it. */
 export const carriedBy = (streams: object): Runs | undefined => isCarrier(streams) ? streams[RunsId] : undefined
 
+/** A run that tells only its end, followed to it. */
+const last = (pull: Pull<TaskResult>): Effect.Effect<TaskResult, FollowFailure> =>
+  Effect.matchEffect(pull, {
+    onFailure: Option.match({ onNone: () => Effect.dieMessage("a run that told no end"), onSome: Effect.fail }),
+    onSuccess: (told) => Option.match(Chunk.head(told), { onNone: () => last(pull), onSome: Effect.succeed })
+  })
+
 const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Service) => {
-  const guards = Guards.make(http, ledger, config.retry)
-  const { launch, listen } = Launch.make(http, ledger.lifetime, config)
+  const preconditions = Preconditions.make(http, ledger, config.retry)
+  const { continuing, forking } = Starts.make(http, ledger, preconditions)
+  const { launch, listen } = Launcher.make(http, ledger.lifetime, config)
   const reads = retry.reads(config.retry)
 
-  const explain = (id: string) => (error: BranchFailure): Effect.Effect<never, BranchFailure> =>
-    error._tag === "RWKVServerError" ? guards.explain(error, id) : Effect.fail(error)
+  const recorded = (id: string, start: Launcher.Launch) =>
+    record(ledger, start.operation, () => ledger.sharing.get(id), launch(start, events))
 
-  const created = <A extends object, B>(
-    operation: string,
-    cleanup: "delete" | "keep",
-    telling: Telling<B>,
-    create: (request: A, options: CallOptions) => Effect.Effect<TaskResult, CallFailure>,
-    stream: (request: A, options: CallOptions) => Stream.Stream<Frame, CallFailure>
-  ) =>
-  (request: A, options?: StreamOptions): Opening<B> => {
-    const complete = Effect.suspend(() => withDefaults(operation, config.defaults, request))
-    return launch({
-      operation,
-      options: Effect.map(Options.ofStream(operation, options), (chosen) => ({ cleanup, ...chosen })),
-      before: Effect.succeed(undefined),
-      create: Effect.flatMap(complete, (request) => create(request, { operation })),
-      stream: Effect.map(complete, (request) => stream(request, { operation })),
-      explain: Effect.fail,
-      fresh: true
-    }, telling)
-  }
+  /** A run that is left when its stream is. */
+  const attached = <A>(id: string, start: Launcher.Launch, telling: Telling<A>): Opening<A> =>
+    recorded(id, start)(({ leave, prefillTime, recording, taskId }) =>
+      Effect.as(Effect.addFinalizer(() => leave), live(taskId, prefillTime, recording, telling))
+    )
 
-  const continuing = <A>(
-    operation: string,
-    id: string,
-    request: Generation.ContinueRequest,
-    options: StreamOptions | undefined,
-    group: Ledger.Group | undefined,
-    telling: Telling<A>,
-    detached?: () => boolean
-  ): Opening<A> =>
-    launch({
-      operation,
-      options: Effect.map(Options.ofStream(operation, options), (chosen) => ({
-        cleanup: "keep",
-        transport: group === undefined ? "subscribe" : "direct",
-        ...chosen
-      })),
-      before: encodeContinue(operation, request).pipe(
-        Effect.zipRight(guards.ready(operation, id)),
-        Effect.as(group)
-      ),
-      create: http.continue(id, request, { operation }),
-      stream: Effect.sync(() => http.continueStream(id, request, { operation })),
-      explain: explain(id),
-      fresh: false,
-      ...(group === undefined ? { begun: ledger.begins } : {}),
-      ...(detached === undefined ? {} : { detached })
-    }, telling)
-
-  /** The tasks that share a buffer with this one, from its first fork on. */
-  const groupOf = (id: string) => {
-    const group = ledger.sharing.get(id) ?? Ledger.makeGroup()
-    ledger.sharing.set(id, group)
-    return group
-  }
-
-  const forking = (
-    operation: string,
-    id: string,
-    request: Generation.ForkRequest,
-    options: StreamOptions | undefined,
-    detached?: () => boolean
-  ) =>
-    launch({
-      operation,
-      options: Effect.map(
-        Options.ofStream(operation, options),
-        (chosen) => ({ cleanup: "keep", transport: "direct", ...chosen })
-      ),
-      before: encodeFork(operation, request).pipe(
-        Effect.zipRight(guards.ready(operation, id)),
-        Effect.flatMap(() => {
-          // Known before the source is read: another fork of it may begin meanwhile.
-          const group = groupOf(id)
-          return Effect.as(guards.preserve(operation, id, group), group)
-        })
-      ),
-      create: http.fork(id, request, { operation }),
-      stream: Effect.sync(() => http.forkStream(id, request, { operation })),
-      explain: explain(id),
-      fresh: true,
-      ...(detached === undefined ? {} : { detached })
-    }, events)
-
-  type Events = Opening<StreamEvent>
-
-  /** A run that is recorded and goes on without its caller once it has begun. */
-  const handedOver = (operation: string, id: string, opening: (detached: () => boolean) => Events) =>
+  /** A run that goes on without its caller once it has begun. */
+  const detached = (id: string, start: Launcher.Launch) =>
     Effect.suspend(() => {
       let handed = false
-      return record(
-        ledger,
-        operation,
-        () => ledger.sharing.get(id),
-        opening(() => handed),
-        (begun) =>
-          Effect.sync(() => {
-            handed = true
-            return begun
-          })
+      return recorded(id, { ...start, detached: () => handed })((begun) =>
+        Effect.sync(() => {
+          handed = true
+          return begun
+        })
       )
     })
 
-  /** A run that is recorded and left when its stream is. */
-  const recorded = <A>(
+  const subscribed = <A>(
     operation: string,
+    telling: Telling<A>,
     id: string,
-    opening: Events,
-    telling: Telling<A>
-  ): Opening<A> =>
-    record(ledger, operation, () => ledger.sharing.get(id), opening, (begun) =>
-      Effect.as(
-        Effect.addFinalizer(() => begun.leave),
-        live(begun.taskId, begun.prefillTime, begun.recording, telling)
-      ))
-
-  const continued = <A>(operation: string, telling: Telling<A>) =>
-  (
-    id: string,
-    request: Generation.ContinueRequest,
-    options?: StreamOptions
-  ): Opening<A> =>
-    Effect.suspend(() => {
-      const group = ledger.sharing.get(id)
-      return group === undefined
-        ? continuing(operation, id, request, options, group, telling)
-        : recorded(operation, id, continuing(operation, id, request, options, group, events), telling)
-    })
-
-  const forked = <A>(operation: string, telling: Telling<A>) =>
-  (
-    id: string,
-    request: Generation.ForkRequest,
-    options?: StreamOptions
-  ): Opening<A> => recorded(operation, id, forking(operation, id, request, options), telling)
-
-  const fork = (operation: string, id: string, request: Generation.ForkRequest) =>
-    handedOver(operation, id, (detached) => forking(operation, id, request, undefined, detached))
-
-  /** Continues a task that shares its buffer. */
-  const continueSharing = (operation: string, id: string, request: Generation.ContinueRequest) =>
-    handedOver(
-      operation,
-      id,
-      (detached) => continuing(operation, id, request, undefined, ledger.sharing.get(id), events, detached)
-    )
-
-  /** What is recorded, as a subscription: leaving it early may stop the task, and ends no recording. */
-  const listenTo = <A>(
-    operation: string,
-    taskId: TaskId,
-    recording: Ledger.Recording,
-    stops: boolean,
-    telling: Telling<A>
-  ): Opening<A> =>
-    Effect.as(
-      Effect.addFinalizer(() =>
-        Effect.flatMap(
-          Deferred.isDone(recording.result),
-          (done) =>
-            ledger.lifetime.release({ operation, taskId, stop: stops && !done, delete: false, within: "2 seconds" })
-        )
-      ),
-      live(taskId, Duration.zero, recording, telling)
-    )
-
-  const subscribed = <A>(operation: string, telling: Telling<A>) =>
-  (
-    id: string,
-    options?: SubscribeOptions
+    options: SubscribeOptions | undefined
   ): Opening<A> =>
     Effect.gen(function*() {
+      yield* ledger.lifetime.usable(operation)
       const taskId = yield* validate.taskId(operation, id)
       const chosen = yield* Options.ofSubscribe(operation, options)
       const from = yield* validate.integer(
@@ -236,7 +91,7 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
       )
       const recording = ledger.recordings.get(taskId)
       if (recording !== undefined && from === 0) {
-        return yield* listenTo(operation, taskId, recording, chosen.onInterrupt === "stop", telling)
+        return yield* listenTo(ledger, operation, taskId, recording, chosen.onInterrupt === "stop", telling)
       }
       const fromToken = from >= 0
         ? from
@@ -244,21 +99,44 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
       return yield* listen({ operation, options: chosen, taskId, fromToken }, telling)
     }).pipe(Effect.withSpanScoped(operation))
 
-  /** The end of a task, by listening to its stream. However long it waits for its turn, it is waited for. */
-  const ended = (operation: string, taskId: TaskId): Effect.Effect<TaskResult, FollowFailure> =>
-    Effect.suspend(() => {
-      const recording = ledger.recordings.get(taskId)
-      if (recording !== undefined) return Deferred.await(recording.result)
-      const options = { idleTimeout: "5 seconds", patient: true } as const
-      return Effect.scoped(Effect.flatMap(listen({ operation, options, taskId, fromToken: 0 }, ends), last))
-    })
-
-  return { continueSharing, continued, created, ended, fork, forked, guards, ledger, subscribed }
+  return {
+    ledger,
+    preconditions,
+    created: <A extends object, B>(creation: Starts.Creation<A>, telling: Telling<B>) =>
+    (
+      request: A,
+      options?: StreamOptions
+    ): Opening<B> => launch(Starts.creating(creation, config.defaults, request, options), telling),
+    continued: <A>(operation: string, telling: Telling<A>) =>
+    (
+      id: string,
+      request: Generation.ContinueRequest,
+      options?: StreamOptions
+    ): Opening<A> =>
+      Effect.suspend(() => {
+        const start = continuing(operation, id, request, options)
+        return ledger.sharing.get(id) === undefined ? launch(start, telling) : attached(id, start, telling)
+      }),
+    forked: <A>(operation: string, telling: Telling<A>) =>
+    (
+      id: string,
+      request: Generation.ForkRequest,
+      options?: StreamOptions
+    ): Opening<A> => attached(id, forking(operation, id, request, options), telling),
+    subscribed: <A>(operation: string, telling: Telling<A>) => (id: string, options?: SubscribeOptions): Opening<A> =>
+      subscribed(operation, telling, id, options),
+    fork: (operation: string, id: string, request: Generation.ForkRequest) =>
+      detached(id, forking(operation, id, request)),
+    /** Continues a task that shares its buffer. */
+    continueSharing: (operation: string, id: string, request: Generation.ContinueRequest) =>
+      detached(id, continuing(operation, id, request)),
+    /** The end of a task, by listening to its stream. However long it waits for its turn, it is waited for. */
+    ended: (operation: string, taskId: TaskId): Effect.Effect<TaskResult, FollowFailure> =>
+      Effect.suspend(() => {
+        const recording = ledger.recordings.get(taskId)
+        if (recording !== undefined) return Deferred.await(recording.result)
+        const options = { idleTimeout: "5 seconds", patient: true } as const
+        return Effect.scoped(Effect.flatMap(listen({ operation, options, taskId, fromToken: 0 }, ends), last))
+      })
+  }
 }
-
-/** What a run is told as that tells only its end. */
-const last = (pull: Pull<TaskResult>): Effect.Effect<TaskResult, FollowFailure> =>
-  Effect.matchEffect(pull, {
-    onFailure: Option.match({ onNone: () => Effect.dieMessage("a run that told no end"), onSome: Effect.fail }),
-    onSuccess: (told) => Option.match(Chunk.head(told), { onNone: () => last(pull), onSome: Effect.succeed })
-  })

@@ -23,7 +23,7 @@ import {
 import type * as StreamService from "../../StreamService.js"
 import type { BulkOptions, DeleteOptions, StopOptions, Task, WaitOptions } from "../../Task.js"
 import { runAll } from "./bulk.js"
-import * as Guards from "../stream/preconditions.js"
+import { isTemplate } from "../stream/preconditions.js"
 import * as Options from "../input/options.js"
 import type { Begun } from "../stream/record.js"
 import * as retry from "../wire/retry.js"
@@ -50,7 +50,7 @@ export const make = (
   streams: StreamService.Service,
   runs: Runs.Runs
 ) => {
-  const { guards, ledger } = runs
+  const { ledger, preconditions } = runs
   const waiting = Wait.make(http, ledger, config.retry, runs.ended)
   const creates = retry.creates(config.retry)
   const reads = retry.reads(config.retry)
@@ -149,7 +149,7 @@ export const make = (
 
   /** Templates answer 500 where the server cannot use them. */
   const refused = (operation: string, id: string, error: TaskFailure) =>
-    error._tag === "RWKVServerError" && error.status === 500 && Guards.isTemplate(id)
+    error._tag === "RWKVServerError" && error.status === 500 && isTemplate(id)
       ? new UnsupportedByServerError({ operation, taskId: id, feature: "templates" })
       : error
 
@@ -157,7 +157,7 @@ export const make = (
     const operation = "TaskService.delete"
     const taskId = yield* validate.taskId(operation, id)
     const force = (yield* Options.ofDelete(operation, options)).force === true
-    if (Guards.isTemplate(taskId) && !force) return yield* new TemplateProtectedError({ operation, taskId })
+    if (isTemplate(taskId) && !force) return yield* new TemplateProtectedError({ operation, taskId })
     let repeated = false
     yield* http.delete(taskId, { operation, force }).pipe(
       // The answer to an earlier attempt was lost, and this one finds that it was carried out.
@@ -187,11 +187,11 @@ export const make = (
       ledger.sharing.get(id) !== undefined
         ? branched(operation, runs.continueSharing(operation, id, request))
         : encodeContinue(operation, request).pipe(
-          Effect.zipRight(guards.ready(operation, id)),
+          Effect.zipRight(preconditions.ready(operation, id)),
           Effect.zipRight(owned(
             operation,
             http.continue(id, request, { operation }).pipe(
-              Effect.catchTag("RWKVServerError", (error) => guards.explain(error, id)),
+              Effect.catchTag("RWKVServerError", (error) => preconditions.explain(error, id)),
               Effect.tap(({ taskId }) => Effect.sync(() => ledger.begins(taskId)))
             ),
             // The task was there before: what is abandoned is the run.
@@ -204,7 +204,7 @@ export const make = (
   const asTemplate = Effect.fn("TaskService.asTemplate")(function*(id: string) {
     const operation = "TaskService.asTemplate"
     const taskId = yield* validate.taskId(operation, id)
-    if (Guards.isTemplate(taskId)) return yield* new AlreadyTemplateError({ operation, taskId })
+    if (isTemplate(taskId)) return yield* new AlreadyTemplateError({ operation, taskId })
     const forget = (template: TaskResult) =>
       ledger.lifetime.release({
         operation,
@@ -217,7 +217,7 @@ export const make = (
       operation,
       Effect.tap(
         http.asTemplate(taskId, { operation }),
-        (template) => Effect.onError(guards.templateWorks(operation, template.taskId), () => forget(template))
+        (template) => Effect.onError(preconditions.templateWorks(operation, template.taskId), () => forget(template))
       ),
       (template) => Effect.succeed(handle(template.taskId, template.prefillTime)),
       forget

@@ -1,0 +1,104 @@
+/**
+ * The ways a run starts: a create or FIM, a continue, a fork. Each says what has to hold before, what is sent over either
+ * transport, and what happens to the task at the end.
+ */
+import * as Effect from "effect/Effect"
+import type * as Stream from "effect/Stream"
+import * as Generation from "../../Generation.js"
+import type { CallOptions, Frame, Service as HttpService } from "../../HttpClient.js"
+import type { TaskResult } from "../../Protocol.js"
+import type { BranchFailure, CallFailure } from "../../RWKVError.js"
+import type { StreamOptions } from "../../Task.js"
+import * as Options from "../input/options.js"
+import { encoder, withDefaults } from "../input/request.js"
+import * as Ledger from "../owner/ledger.js"
+import type { Launch } from "./launch.js"
+import type { Preconditions } from "./preconditions.js"
+
+const encodeContinue = encoder(Generation.ContinueRequest)
+const encodeFork = encoder(Generation.ForkRequest)
+
+const chosen = (operation: string, options: StreamOptions | undefined, usual: StreamOptions) =>
+  Effect.map(Options.ofStream(operation, options), (chosen): StreamOptions => ({ ...usual, ...chosen }))
+
+/** What makes a task, which is a create or a FIM. */
+export interface Creation<A> {
+  readonly operation: string
+  readonly cleanup: "delete" | "keep"
+  readonly create: (request: A, options: CallOptions) => Effect.Effect<TaskResult, CallFailure>
+  readonly stream: (request: A, options: CallOptions) => Stream.Stream<Frame, CallFailure>
+}
+
+export const creating = <A extends object>(
+  { cleanup, create, operation, stream }: Creation<A>,
+  defaults: Generation.GenerationOptions,
+  request: A,
+  options: StreamOptions | undefined
+): Launch => {
+  const complete = Effect.suspend(() => withDefaults(operation, defaults, request))
+  return {
+    operation,
+    options: chosen(operation, options, { cleanup }),
+    before: Effect.succeed(undefined),
+    create: Effect.flatMap(complete, (request) => create(request, { operation })),
+    stream: Effect.map(complete, (request) => stream(request, { operation })),
+    explain: Effect.fail,
+    fresh: true
+  }
+}
+
+export const make = (http: HttpService, ledger: Ledger.Service, preconditions: Preconditions) => {
+  const explain = (id: string) => (error: BranchFailure): Effect.Effect<never, BranchFailure> =>
+    error._tag === "RWKVServerError" ? preconditions.explain(error, id) : Effect.fail(error)
+
+  /** The tasks that share a buffer with this one, from its first fork on (H15). */
+  const groupOf = (id: string) => {
+    const group = ledger.sharing.get(id) ?? Ledger.makeGroup()
+    ledger.sharing.set(id, group)
+    return group
+  }
+
+  return {
+    /** A task that shares its buffer is read from the answer itself. */
+    continuing: (
+      operation: string,
+      id: string,
+      request: Generation.ContinueRequest,
+      options?: StreamOptions
+    ): Launch => {
+      const group = ledger.sharing.get(id)
+      return {
+        operation,
+        options: chosen(operation, options, {
+          cleanup: "keep",
+          transport: group === undefined ? "subscribe" : "direct"
+        }),
+        before: encodeContinue(operation, request).pipe(
+          Effect.zipRight(preconditions.ready(operation, id)),
+          Effect.as(group)
+        ),
+        create: http.continue(id, request, { operation }),
+        stream: Effect.sync(() => http.continueStream(id, request, { operation })),
+        explain: explain(id),
+        fresh: false,
+        begun: group === undefined ? ledger.begins : undefined
+      }
+    },
+    forking: (operation: string, id: string, request: Generation.ForkRequest, options?: StreamOptions): Launch => ({
+      operation,
+      options: chosen(operation, options, { cleanup: "keep", transport: "direct" }),
+      before: encodeFork(operation, request).pipe(
+        Effect.zipRight(preconditions.ready(operation, id)),
+        Effect.flatMap(() => {
+          // Known before the source is read: another fork of it may begin meanwhile.
+          const group = groupOf(id)
+          return Effect.as(preconditions.preserve(operation, id, group), group)
+        })
+      ),
+      create: http.fork(id, request, { operation }),
+      stream: Effect.sync(() => http.forkStream(id, request, { operation })),
+      explain: explain(id),
+      fresh: true
+    })
+  }
+}
