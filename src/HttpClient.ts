@@ -14,6 +14,7 @@ import type * as Stream from "effect/Stream"
 import * as Generation from "./Generation.js"
 import { encoder } from "./internal/input/request.js"
 import { detail, isTaskMissing } from "./internal/wire/status.js"
+import type { Call } from "./internal/wire/exchange.js"
 import * as Requests from "./internal/wire/request.js"
 import type * as Sse from "./internal/wire/sse.js"
 import * as validate from "./internal/input/validate.js"
@@ -144,7 +145,7 @@ const encodeFork = encoder(Generation.ForkRequest)
 const serviceOf = (requests: Requests.Requests): Service => {
   const operationOf = (name: string, options: CallOptions | undefined) => options?.operation ?? `HttpClient.${name}`
 
-  const post = (operation: string, path: string, body: object): Requests.Call<never> => ({
+  const post = (operation: string, path: string, body: object): Call<never> => ({
     operation,
     method: "POST",
     path: `/v1/tasks/${path}`,
@@ -162,7 +163,7 @@ const serviceOf = (requests: Requests.Requests): Service => {
       readonly refuse?: (status: number, body: string, taskId: Protocol.TaskId) => E | undefined
     } = {}
   ) =>
-    Effect.map(validate.taskId(operation, id), (taskId): Requests.Call<TaskNotFoundError | E> => ({
+    Effect.map(validate.taskId(operation, id), (taskId): Call<TaskNotFoundError | E> => ({
       operation,
       taskId,
       method,
@@ -211,7 +212,7 @@ const serviceOf = (requests: Requests.Requests): Service => {
     )
 
   const json = <A, I, E>(
-    call: Effect.Effect<Requests.Call<E>, CallFailure>,
+    call: Effect.Effect<Call<E>, CallFailure>,
     schema: Parameters<typeof requests.json<A, I, E>>[1]
   ) => Effect.flatMap(call, (call) => requests.json(call, schema))
 

@@ -3,6 +3,14 @@
  */
 import { excerpt } from "../input/excerpt.js"
 
+/** Header values as a server may echo them, the longest first, for one may contain another. */
+export const echoesOf = (headers: Readonly<Record<string, string>>): ReadonlyArray<string> =>
+  Object.values(headers)
+    .flatMap((value) => [value, value.replace(/^\w+ /, "")])
+    .flatMap((value) => [value, JSON.stringify(value).slice(1, -1)])
+    .filter((value) => value.length > 3)
+    .sort((a, b) => b.length - a.length)
+
 /** How much of an answer is searched for prompts: more than an excerpt shows, and little enough to be fast. */
 const searched = 4096
 

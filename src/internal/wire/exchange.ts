@@ -1,0 +1,111 @@
+/**
+ * From a call to its answer: sent, followed to where the same server says it has moved, and failed by type if it is refused.
+ */
+import * as HttpBody from "@effect/platform/HttpBody"
+import type * as HttpClient from "@effect/platform/HttpClient"
+import type * as HttpClientError from "@effect/platform/HttpClientError"
+import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import type * as RWKVConfig from "../../RWKVConfig.js"
+import { type CallFailure, RWKVDecodeError } from "../../RWKVError.js"
+import { excerpt } from "../input/excerpt.js"
+import { invalid } from "../input/validate.js"
+import * as Body from "./body.js"
+import { echoesOf, excerptWithout } from "./redaction.js"
+import { fromStatus } from "./status.js"
+import { fromTransport, type Subject } from "./transport.js"
+
+/** `refuse` turns an answer into a failure that only this call knows. */
+export interface Call<E> extends Subject {
+  readonly method: "GET" | "POST"
+  readonly path: string
+  readonly body?: object | undefined
+  readonly refuse?: ((status: number, body: string) => E | undefined) | undefined
+}
+
+export type Answer = HttpClientResponse.HttpClientResponse
+
+type Client<R> = HttpClient.HttpClient.With<HttpClientError.HttpClientError, R>
+
+export const about = ({ operation, taskId }: Subject) => ({ operation, taskId })
+
+/** Where a redirect leads that repeats the request as it is on the same server: a slash at the end of a path. */
+const movedTo = (origin: string, { headers, request, status }: Answer): string | undefined => {
+  if (status !== 307 && status !== 308) return undefined
+  const location = headers["location"]
+  if (location === undefined || !URL.canParse(location, request.url)) return undefined
+  const url = new URL(location, request.url)
+  return url.origin === origin ? url.href : undefined
+}
+
+export const make = (config: RWKVConfig.Service) => {
+  const headers = Redacted.value(config.headers)
+  const secrets = echoesOf(headers)
+  const { host, origin } = new URL(config.baseUrl)
+
+  const broken = (call: Call<unknown>) => fromTransport(call, host)
+
+  /** How to say what is said about a call: without the secrets of the configuration, and the texts of the call. */
+  const sayOf = (call: Call<unknown>) => {
+    const say = call.body === undefined ? excerpt : excerptWithout(call.body)
+    return (text: string) => say(secrets.reduce((text, secret) => text.replaceAll(secret, "<redacted>"), text))
+  }
+
+  const readBody = (call: Call<unknown>, response: Answer) =>
+    Effect.mapError(
+      Body.text(
+        response,
+        config.maxResponseSize,
+        () => new RWKVDecodeError({ ...about(call), description: `larger than ${config.maxResponseSize} bytes` })
+      ),
+      (error) => error._tag === "RWKVDecodeError" ? error : broken(call)(error)
+    )
+
+  const refuse = <E>(call: Call<E>, response: Answer): Effect.Effect<never, CallFailure | E> =>
+    readBody(call, response).pipe(
+      // The status says enough when the explanation is too long to be read.
+      Effect.catchTag("RWKVDecodeError", () => Effect.succeed("")),
+      Effect.flatMap((body): Effect.Effect<never, CallFailure | E> => {
+        const own = call.refuse?.(response.status, body)
+        return own === undefined ? fromStatus(about(call), response, body, sayOf(call)) : Effect.fail(own)
+      })
+    )
+
+  const execute = <E, R>(
+    call: Call<E>,
+    client: Client<R>,
+    request: HttpClientRequest.HttpClientRequest,
+    moved = false
+  ): Effect.Effect<Answer, CallFailure | E, R> =>
+    client.execute(request).pipe(
+      // A client that was changed to fail for statuses has an answer all the same.
+      Effect.catchAll((error) =>
+        error._tag === "ResponseError" && error.reason === "StatusCode"
+          ? Effect.succeed(error.response)
+          : Effect.fail(broken(call)(error))
+      ),
+      Effect.flatMap((response): Effect.Effect<Answer, CallFailure | E, R> => {
+        if (response.status >= 200 && response.status < 300) return Effect.succeed(response)
+        const url = moved ? undefined : movedTo(origin, response)
+        if (url === undefined) return refuse(call, response)
+        const again = execute(call, client, HttpClientRequest.setUrl(request, url), true)
+        return Effect.zipRight(readBody(call, response), again)
+      })
+    )
+
+  const send = <E, R>(
+    call: Call<E>,
+    client: Client<R>,
+    accept: string
+  ): Effect.Effect<Answer, CallFailure | E, R> => {
+    const request = HttpClientRequest.make(call.method)(config.baseUrl + call.path, { headers: { accept, ...headers } })
+    return call.body === undefined ? execute(call, client, request) : Effect.matchEffect(HttpBody.json(call.body), {
+      onFailure: () => Effect.fail(invalid(call.operation, "", "is too large to be sent")),
+      onSuccess: (body) => execute(call, client, HttpClientRequest.setBody(request, body))
+    })
+  }
+
+  return { broken, readBody, sayOf, send }
+}
