@@ -127,7 +127,7 @@ export const make = (
         created,
         ({ maxTokens, taskId }) => waiting.end(operation, taskId, options, maxTokens)
       )
-      return waiting.limited(operation, undefined, "wait", limit, Effect.scoped(ended))
+      return Wait.limited(Effect.scoped(ended), { operation, kind: "wait" }, limit)
     }).pipe(Effect.withSpan(operation))
 
   const result = Effect.fn("TaskService.result")(function*(id: string) {

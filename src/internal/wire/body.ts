@@ -8,6 +8,7 @@ import * as Channel from "effect/Channel"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import { hasProperty } from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import type { Decoder, Frame } from "./sse.js"
 
@@ -28,20 +29,28 @@ const brokenBody = (response: Answer, cause: Cause.Cause<unknown>) =>
       })
     )
 
-/** Some runtimes have no stream of a body, only its whole text; where there is no body that is empty. */
+const hasNoContent = ({ status }: Answer) => status === 204 || status === 205
+
+/** Some runtimes have no stream of a body, only its whole text. */
 const bytesOf = (response: Answer): Stream.Stream<Uint8Array, HttpClientError.ResponseError> =>
   Stream.catchAllCause(response.stream, (cause) =>
     Either.match(Cause.failureOrCause(cause), {
       onLeft: (error) =>
         error.reason === "EmptyBody"
-          ? Stream.fromEffect(Effect.map(response.text, (text) => utf8.encode(text)))
+          ? hasNoContent(response)
+            ? Stream.empty
+            : Stream.fromEffect(Effect.map(response.text, (text) => utf8.encode(text)))
           : Stream.fail(error),
       onRight: (defect) => brokenBody(response, defect)
     }))
 
-/** Whether the platform may read the whole body: the HTTP layer holds the server to the length that it announced. */
+/**
+ * Whether the platform may read the whole body: the HTTP layer holds the server to the length that it announced, and some
+ * runtimes have nothing else.
+ */
 const isShort = ({ headers }: Answer, limit: number): boolean =>
-  headers["content-encoding"] === undefined && Number(headers["content-length"] ?? Infinity) <= limit
+  headers["content-encoding"] === undefined && Number(headers["content-length"] ?? Infinity) <= limit ||
+  !hasProperty(globalThis.Response?.prototype, "body")
 
 /** A whole body as text. It fails with `tooLarge` when there are more bytes than the limit; the rest is not read. */
 export const text = <E>(
