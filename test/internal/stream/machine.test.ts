@@ -174,6 +174,15 @@ rows("silence", [
   ["and the task is finished (H1)", asked(true, true), status("Finished", 9), "", "ReadResult", {
     witnessed: false
   }, "progress"],
+  ["and the task is finished, at a later look", asked(true, true, 9), status("Finished", 9), "", "ReadResult", {}],
+  [
+    "and the task is finished: the witness has not told all",
+    asked(true, false, 9, after("abc", direct)),
+    status("Finished", 9),
+    "",
+    "ReadResult",
+    { witnessed: false }
+  ],
   ["the task moved, and this connection tells nothing", asked(true, false, 5), status("Running", 6), "", "Reconnect", {
     tokens: 6
   }, "progress"],

@@ -129,7 +129,7 @@ export const makeServer = (world: World, { pick }: Choices, subject: Subject) =>
   const failure = () => broken(Arr.unsafeGet([reset, reset, slow, gone], pick(4)))
 
   const signal = (): Signal => {
-    if (deaf) return pick(4) === 1 ? ended : silence()
+    if (deaf) return pick(8) === 1 ? ended : silence()
     switch (pick(24)) {
       case 1:
         return silence()
@@ -150,7 +150,7 @@ export const makeServer = (world: World, { pick }: Choices, subject: Subject) =>
     own = false
     read = 0
     begun = false
-    deaf = pick(8) === 1
+    deaf = pick(5) === 1
     return connected
   }
 
