@@ -116,7 +116,6 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
   const launch = <A>(run: Launch, telling: Telling<A>): Opening<A> => {
     const { operation } = run
     return Effect.gen(function*() {
-      yield* lifetime.usable(operation)
       const options = yield* run.options
       const chosen = yield* settings(operation, options)
       const stays = () => options.onInterrupt === "detach" || run.detached?.() === true
