@@ -96,7 +96,7 @@ export const make = (
     return (text: string) => say(secrets.reduce((text, secret) => text.replaceAll(secret, "<redacted>"), text))
   }
   const { host, origin } = new URL(config.baseUrl)
-  const client = Client.make(config.transformClient(platformClient), Object.keys(headers))
+  const client = Client.make(config.transformClient(Client.underneath(platformClient)), Object.keys(headers))
   const scopedClient = HttpClient.withScope(client)
 
   const broken = (call: Call<unknown>) => fromTransport(call, host)
