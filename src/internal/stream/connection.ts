@@ -6,14 +6,12 @@ import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
-import * as FiberRef from "effect/FiberRef"
-import * as FiberRefs from "effect/FiberRefs"
 import * as Mailbox from "effect/Mailbox"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { TaskFailure } from "../../RWKVError.js"
+import { inherit } from "../wire/limit.js"
 import type { Frame } from "../wire/sse.js"
 import type { Signal } from "./signals.js"
 
@@ -54,10 +52,6 @@ const lastOf = (cause: Cause.Cause<Option.Option<TaskFailure>>): Effect.Effect<S
     onRight: Effect.failCause
   })
 
-/** The reader goes on in a context of its own, so only what it wrote elsewhere is handed back. */
-const inherit = (reader: Fiber.RuntimeFiber<unknown>) =>
-  Effect.suspend(() => Effect.inheritFiberRefs(FiberRefs.delete(reader.getFiberRefs(), FiberRef.currentContext)))
-
 export const connect = (frames: Stream.Stream<Frame, TaskFailure>): Effect.Effect<Connection> =>
   Effect.gen(function*() {
     const scope = yield* Scope.make()
@@ -70,18 +64,23 @@ export const connect = (frames: Stream.Stream<Frame, TaskFailure>): Effect.Effec
       Effect.interruptible,
       Effect.forkIn(scope)
     )
-    let first = true
+    let inherited = false
+    const handBack = Effect.suspend(() => {
+      if (inherited) return Effect.void
+      inherited = true
+      return inherit(reader)
+    })
     return {
-      take: Effect.flatMap(signals.takeAll, ([taken]) => {
-        const all = Chunk.isEmpty(taken) ? closing : Chunk.toReadonlyArray(taken)
-        if (!first) return Effect.succeed(all)
-        first = false
-        return Effect.as(inherit(reader), all)
+      take: Effect.suspend(() => {
+        const taking = inherited
+          ? signals.takeAll
+          : Effect.onExit(signals.takeAll, (exit) => Exit.isInterrupted(exit) ? Effect.void : handBack)
+        return Effect.map(taking, ([taken]) => Chunk.isEmpty(taken) ? closing : Chunk.toReadonlyArray(taken))
       }),
       offer: (signal) => {
         signals.unsafeOffer(signal)
       },
       unread: () => Option.exists(signals.unsafeSize(), (size) => size > 0),
-      close: Effect.zipRight(signals.shutdown, Scope.close(scope, Exit.void))
+      close: signals.shutdown.pipe(Effect.zipRight(Scope.close(scope, Exit.void)), Effect.zipRight(handBack))
     }
   })

@@ -19,6 +19,7 @@ import {
 import type { StopOptions, WaitOptions } from "../../Task.js"
 import type * as Ledger from "../owner/ledger.js"
 import * as Options from "../input/options.js"
+import { within } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
 import { settled } from "../stream/settle.js"
 import type { FollowFailure } from "../stream/signals.js"
@@ -54,12 +55,7 @@ export const make = (
     limit: Duration.Duration,
     effect: Effect.Effect<A, E>
   ): Effect.Effect<A, E | RWKVTimeoutError> =>
-    Duration.isFinite(limit)
-      ? Effect.timeoutFail(effect, {
-        duration: limit,
-        onTimeout: () => new RWKVTimeoutError({ operation, taskId, kind, limit })
-      })
-      : effect
+    within(effect, { duration: limit, onTimeout: () => new RWKVTimeoutError({ operation, taskId, kind, limit }) })
 
   /** The whole text of a task that the server calls finished. */
   const whole = (operation: string, taskId: TaskId): Effect.Effect<TaskResult, TaskFailure | StreamTruncatedError> =>
@@ -138,8 +134,8 @@ export const make = (
   const stop = (operation: string, id: string, options?: StopOptions): Effect.Effect<TaskInfo, TaskFailure> =>
     Effect.gen(function*() {
       const taskId = yield* validate.taskId(operation, id)
-      const { within } = yield* Options.ofStop(operation, options)
-      const limit = yield* validate.duration(operation, "within", within, "5 seconds")
+      const given = yield* Options.ofStop(operation, options)
+      const limit = yield* validate.duration(operation, "within", given.within, "5 seconds")
       const look = Effect.map(polls(http.status(taskId, { operation })), (info) => ({ ...info, taskId }))
       const ask = reads(http.stop(taskId, { operation }))
       const ended = Effect.gen(function*() {

@@ -22,6 +22,7 @@ import * as validate from "../input/validate.js"
 import * as Body from "./body.js"
 import * as Client from "./client.js"
 import { breach } from "./breach.js"
+import { within } from "./limit.js"
 import { excerptWithout } from "./redaction.js"
 import { fromStatus } from "./status.js"
 import { fromTransport, type Subject } from "./transport.js"
@@ -167,7 +168,7 @@ export const make = (
 
   const bounded = <A, E, R>(call: Call<unknown>, effect: Effect.Effect<A, E, R>) =>
     Effect.suspend((): Effect.Effect<A, E | RWKVConnectionError | RWKVTimeoutError, R> =>
-      closed() ? Effect.fail(closedBefore(call.operation, call.taskId)) : Effect.timeoutFail(effect, {
+      closed() ? Effect.fail(closedBefore(call.operation, call.taskId)) : within(effect, {
         duration: config.requestTimeout,
         onTimeout: () => new RWKVTimeoutError({ ...about(call), kind: "request", limit: config.requestTimeout })
       })
