@@ -73,18 +73,16 @@ export const make = (
     onProgress: (info: TaskInfo) => Effect.Effect<void>
   ): Effect.Effect<void, TaskFailure> =>
     Effect.gen(function*() {
-      const driver = yield* Schedule.driver(look)
-      const begun = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
+      const driver = yield* Schedule.driver(Schedule.reduce(Schedule.delays(look), Duration.zero, Duration.sum))
       while (true) {
         const info = { ...(yield* polls(http.status(taskId, { operation }))), taskId }
         yield* onProgress(info)
         if (info.status === "Finished") return
-        yield* driver.next(info).pipe(Effect.catchAll(() =>
-          Effect.flatMap(Effect.clockWith((clock) => clock.currentTimeMillis), (now) =>
-            Effect.fail(
-              new RWKVTimeoutError({ operation, taskId, kind: "wait", limit: Duration.millis(now - begun) })
-            ))
-        ))
+        yield* Effect.catchAll(driver.next(info), () =>
+          Effect.flatMap(
+            Effect.orElseSucceed(driver.last, () => Duration.zero),
+            (limit) => new RWKVTimeoutError({ operation, taskId, kind: "wait", limit })
+          ))
       }
     })
 
