@@ -13,6 +13,7 @@ import type * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
 import * as Generation from "./Generation.js"
 import { encoder } from "./internal/input/request.js"
+import * as Gate from "./internal/owner/gate.js"
 import { detail, isTaskMissing } from "./internal/wire/status.js"
 import type { Call } from "./internal/wire/exchange.js"
 import * as Requests from "./internal/wire/request.js"
@@ -309,14 +310,8 @@ export const layer: Layer.Layer<RWKVHttpClient, never, RWKVConfig | PlatformHttp
   Layer.scoped(
     RWKVHttpClient,
     Effect.gen(function*() {
-      let closed = false
-      yield* Effect.addFinalizer(() =>
-        Effect.sync(() => {
-          closed = true
-        })
-      )
       const platform = yield* PlatformHttpClient.HttpClient
-      return serviceOf(Requests.make(platform, yield* RWKVConfig, () => closed))
+      return serviceOf(Requests.make(platform, yield* RWKVConfig, yield* Gate.closed))
     })
   )
 )

@@ -4,7 +4,10 @@
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
+import * as ScheduleDecision from "effect/ScheduleDecision"
+import * as ScheduleInterval from "effect/ScheduleInterval"
 import type { TaskInfo } from "./Protocol.js"
 import type { RWKVError } from "./RWKVError.js"
 
@@ -56,6 +59,19 @@ const scaled = (duration: Duration.Duration, factor: number) => Duration.millis(
 const soonest = (elapsed: Duration.Duration) =>
   Duration.clamp(scaled(elapsed, 0.02), { minimum: "20 millis", maximum: "250 millis" })
 
+/** The time so far, which does not shrink when somebody sets the wall clock back. */
+const elapsed: Schedule.Schedule<Duration.Duration> = /*#__PURE__*/ Schedule.makeWithState(
+  { last: Infinity, total: 0 },
+  (now, _, { last, total }) => {
+    const sum = total + Math.max(0, now - last)
+    return Effect.succeed([
+      { last: now, total: sum },
+      Duration.millis(sum),
+      ScheduleDecision.continueWith(ScheduleInterval.after(now))
+    ])
+  }
+)
+
 /**
  * {@link waitSchedule} for a task that generates at most so many tokens. It looks again sooner if, at the speed so far,
  * the last token should be there by then.
@@ -72,7 +88,7 @@ const soonest = (elapsed: Duration.Duration) =>
  */
 export const waitScheduleFor = (maxTokens: number): WaitSchedule =>
   Schedule.passthrough(waitSchedule).pipe(
-    Schedule.intersect(Schedule.elapsed),
+    Schedule.intersect(elapsed),
     Schedule.modifyDelay(([{ generatedTokens, status }, elapsed], delay) => {
       if (status !== "Running" || generatedTokens <= 0) return delay
       const left = scaled(elapsed, Math.max(0, maxTokens / generatedTokens - 1))

@@ -13,6 +13,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Generation from "./Generation.js"
 import { RWKVHttpClient } from "./HttpClient.js"
+import * as Gate from "./internal/owner/gate.js"
 import { type Opening, pulled } from "./internal/stream/pull.js"
 import * as Runs from "./internal/stream/runs.js"
 import { events, texts } from "./internal/stream/telling.js"
@@ -93,46 +94,45 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Scope.Sc
   const http = yield* RWKVHttpClient
   const runs = yield* Runs.make(http, yield* RWKVConfig)
   const { continued, created, forked, subscribed } = runs
-  const streamed = <Args extends ReadonlyArray<unknown>, A>(open: (...args: Args) => Opening<A>) =>
-  (
-    ...args: Args
-  ) => pulled(open(...args))
+  const gate = yield* Gate.of(runs.ledger)
+  /** A verb under its name, refused once the service was closed. */
+  const streamed = <Args extends ReadonlyArray<unknown>, A>(
+    operation: string,
+    opened: (operation: string) => (...args: Args) => Opening<A>
+  ) => {
+    const open = opened(operation)
+    return (...args: Args) => pulled(Effect.zipRight(gate(operation, args[0]), open(...args)))
+  }
 
   return Runs.carry<Service>({
     create: streamed(
-      created(
-        { operation: "StreamService.create", cleanup: "delete", create: http.create, stream: http.createStream },
-        texts
-      )
+      "StreamService.create",
+      (name) => created({ operation: name, cleanup: "delete", create: http.create, stream: http.createStream }, texts)
     ),
     createEvents: streamed(
-      created({
-        operation: "StreamService.createEvents",
-        cleanup: "keep",
-        create: http.create,
-        stream: http.createStream
-      }, events)
+      "StreamService.createEvents",
+      (name) => created({ operation: name, cleanup: "keep", create: http.create, stream: http.createStream }, events)
     ),
     fim: streamed(
-      created({ operation: "StreamService.fim", cleanup: "delete", create: http.fim, stream: http.fimStream }, texts)
+      "StreamService.fim",
+      (name) => created({ operation: name, cleanup: "delete", create: http.fim, stream: http.fimStream }, texts)
     ),
     fimEvents: streamed(
-      created(
-        { operation: "StreamService.fimEvents", cleanup: "keep", create: http.fim, stream: http.fimStream },
-        events
-      )
+      "StreamService.fimEvents",
+      (name) => created({ operation: name, cleanup: "keep", create: http.fim, stream: http.fimStream }, events)
     ),
-    subscribe: streamed(subscribed("StreamService.subscribe", texts)),
-    subscribeEvents: streamed(subscribed("StreamService.subscribeEvents", events)),
-    continue: streamed(continued("StreamService.continue", texts)),
-    continueEvents: streamed(continued("StreamService.continueEvents", events)),
-    fork: streamed(forked("StreamService.fork", texts)),
-    forkEvents: streamed(forked("StreamService.forkEvents", events))
+    subscribe: streamed("StreamService.subscribe", (name) => subscribed(name, texts)),
+    subscribeEvents: streamed("StreamService.subscribeEvents", (name) => subscribed(name, events)),
+    continue: streamed("StreamService.continue", (name) => continued(name, texts)),
+    continueEvents: streamed("StreamService.continueEvents", (name) => continued(name, events)),
+    fork: streamed("StreamService.fork", (name) => forked(name, texts)),
+    forkEvents: streamed("StreamService.forkEvents", (name) => forked(name, events))
   }, runs)
 })
 
 /**
- * The streams, over the endpoints that are provided. When the layer is closed, open streams fail by type.
+ * The streams, over the endpoints that are provided. When the layer is closed, open streams fail by type; after that
+ * every stream fails with `RWKVConnectionError`, and nothing is sent.
  *
  * @example
  * ```ts

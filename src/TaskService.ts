@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import type * as Generation from "./Generation.js"
 import { RWKVHttpClient } from "./HttpClient.js"
+import * as Gate from "./internal/owner/gate.js"
 import * as Runs from "./internal/stream/runs.js"
 import * as Tasks from "./internal/task/tasks.js"
 import type * as Protocol from "./Protocol.js"
@@ -87,7 +88,7 @@ export interface Service {
 export class TaskService extends Context.Tag("effect-rwkv/TaskService")<TaskService, Service>() {}
 
 /**
- * The verbs of tasks, over the endpoints and streams that are provided.
+ * The verbs of tasks, over the endpoints and streams that are provided. Once the layer is closed they fail unsent.
  *
  * @since 0.1.0
  * @category layers
@@ -96,10 +97,9 @@ export const layer: Layer.Layer<TaskService, never, RWKVHttpClient | RWKVConfig 
   Layer.scoped(
     TaskService,
     Effect.gen(function*() {
-      const http = yield* RWKVHttpClient
-      const config = yield* RWKVConfig
-      const streams = yield* StreamService
-      return Tasks.make(http, config, streams, Runs.carriedBy(streams) ?? (yield* Runs.make(http, config)))
+      const [http, config, streams] = yield* Effect.all([RWKVHttpClient, RWKVConfig, StreamService])
+      const runs = Runs.carriedBy(streams) ?? (yield* Runs.make(http, config))
+      return Tasks.make(http, config, streams, runs, yield* Gate.of(runs.ledger))
     })
   )
 )

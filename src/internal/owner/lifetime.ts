@@ -11,6 +11,7 @@ import * as Scope from "effect/Scope"
 import type * as HttpClient from "../../HttpClient.js"
 import type { TaskId } from "../../Protocol.js"
 import { RWKVConnectionError } from "../../RWKVError.js"
+import { inherit } from "../wire/limit.js"
 import { closedBefore } from "../wire/request.js"
 
 export interface Farewell {
@@ -156,7 +157,7 @@ const makeAcquire = (
       })
       return yield* restore(Deferred.await(answer)).pipe(
         Effect.onInterrupt(() => Effect.flatMap(leave, (early) => early ? Effect.void : abandon)),
-        Effect.zipLeft(Fiber.inheritAll(creator)),
+        Effect.ensuring(inherit(creator)),
         // The end of the service comes before what is owned by nobody yet.
         Effect.flatMap((created): Effect.Effect<B, E2 | RWKVConnectionError, R2> =>
           isClosing() ? Effect.zipRight(abandoned(created), clientClosed(operation)) : owned(created)

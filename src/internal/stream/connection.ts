@@ -6,14 +6,12 @@ import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
-import * as FiberRef from "effect/FiberRef"
-import * as FiberRefs from "effect/FiberRefs"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { TaskFailure } from "../../RWKVError.js"
 import { openingOf } from "../wire/frames.js"
+import { inherit } from "../wire/limit.js"
 import type { Frame } from "../wire/sse.js"
 import type { Signal } from "./signals.js"
 
@@ -57,10 +55,6 @@ const lastOf = (cause: Cause.Cause<Option.Option<TaskFailure>>): Effect.Effect<S
     }),
     onRight: Effect.failCause
   })
-
-/** The reader goes on in a context of its own, so only what it wrote elsewhere is handed back. */
-const inherit = (reader: Fiber.RuntimeFiber<unknown>) =>
-  Effect.suspend(() => Effect.inheritFiberRefs(FiberRefs.delete(reader.getFiberRefs(), FiberRef.currentContext)))
 
 /** Signals that wait to be taken before the reader waits too. */
 const places = 2
@@ -129,15 +123,18 @@ export const connect = (frames: Stream.Stream<Frame, TaskFailure>): Effect.Effec
       Effect.interruptible,
       Effect.forkIn(scope)
     )
-    let first = true
+    let inherited = false
+    const handBack = Effect.suspend(() => {
+      if (inherited) return Effect.void
+      inherited = true
+      return inherit(reader)
+    })
     return {
       offer,
       unread,
-      take: Effect.suspend(() => {
-        if (!first) return take
-        first = false
-        return Effect.ensuring(take, inherit(reader))
-      }),
-      close: Effect.zipRight(end, Scope.close(scope, Exit.void))
+      take: Effect.suspend(() =>
+        inherited ? take : Effect.onExit(take, (exit) => Exit.isInterrupted(exit) ? Effect.void : handBack)
+      ),
+      close: end.pipe(Effect.zipRight(Scope.close(scope, Exit.void)), Effect.zipRight(handBack))
     }
   })

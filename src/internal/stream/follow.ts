@@ -14,6 +14,7 @@ import type { TaskId } from "../../Protocol.js"
 import type { TaskFailure } from "../../RWKVError.js"
 import type { Run } from "../owner/ledger.js"
 import type { Lifetime } from "../owner/lifetime.js"
+import { within } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
 import { connect, type Connection } from "./connection.js"
 import * as Machine from "./machine.js"
@@ -112,16 +113,15 @@ const makeQuestions = (http: HttpClient.Service, subject: Subject, policy: Polic
     tail: (whole: string) =>
       answer(textFrom(http, subject, policy, whole, fromToken), (text) => ({ _tag: "Tail", text })),
     status: (isUnread: () => boolean) =>
-      reads(http.status(taskId, { operation })).pipe(
-        Effect.match({
+      within(
+        Effect.match(reads(http.status(taskId, { operation })), {
           onFailure: (error): Signal => ({ _tag: "Unasked", error }),
           onSuccess: (info): Signal => ({ _tag: "Status", info })
         }),
-        Effect.timeoutTo({
+        {
           duration: Math.max(shortestQuestion, watchdog.left()),
-          onSuccess: (signal) => signal,
-          onTimeout: (): Signal => ({ _tag: "Unanswered", unread: isUnread() })
-        })
+          onTimeout: () => Effect.sync((): Signal => ({ _tag: "Unanswered", unread: isUnread() }))
+        }
       )
   }
 }

@@ -23,6 +23,7 @@ import type { FollowOptions, StreamOptions } from "../../Task.js"
 import * as validate from "../input/validate.js"
 import type * as Ledger from "../owner/ledger.js"
 import type { Lifetime } from "../owner/lifetime.js"
+import { within } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
 import type { Frame } from "../wire/sse.js"
 import { connect, type Connection } from "./connection.js"
@@ -102,12 +103,10 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
   const openDirect = (operation: string, stream: Stream.Stream<Frame, TaskFailure>) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(connect(stream), (connection) =>
-        connection.take.pipe(
-          Effect.timeoutFail({
-            duration: config.requestTimeout,
-            onTimeout: () => new RWKVTimeoutError({ operation, kind: "request", limit: config.requestTimeout })
-          }),
-          restore,
+        restore(within(connection.take, {
+          duration: config.requestTimeout,
+          onTimeout: () => new RWKVTimeoutError({ operation, kind: "request", limit: config.requestTimeout })
+        })).pipe(
           Effect.flatMap((signals) => headOf(operation, connection, signals)),
           Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : connection.close)
         ))
@@ -116,7 +115,6 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
   const launch = <A>(run: Launch, telling: Telling<A>): Opening<A> => {
     const { operation } = run
     return Effect.gen(function*() {
-      yield* lifetime.usable(operation)
       const options = yield* run.options
       const chosen = yield* settings(operation, options)
       const stays = () => options.onInterrupt === "detach" || run.detached?.() === true

@@ -14,6 +14,7 @@ import type { StreamEvent, TaskId, TaskResult } from "../../Protocol.js"
 import { type BranchFailure, StreamTruncatedError } from "../../RWKVError.js"
 import type * as Ledger from "../owner/ledger.js"
 import { clientClosed } from "../owner/lifetime.js"
+import { inherit } from "../wire/limit.js"
 import type { Opening, Pull } from "./pull.js"
 import type { FollowFailure } from "./signals.js"
 import type { Telling } from "./telling.js"
@@ -114,7 +115,10 @@ export const record = (
       // A fiber that the end of the service interrupts at once tells nothing.
       const silent = Effect.zipRight(Fiber.await(fiber), Effect.suspend(() => Effect.fail(clientClosed(operation))))
       const named = Effect.raceFirst(Deferred.await(begun), silent)
-      const { prefillTime, taskId } = yield* Effect.onInterrupt(restore(named), () => leave)
+      const { prefillTime, taskId } = yield* restore(named).pipe(
+        Effect.onInterrupt(() => leave),
+        Effect.ensuring(inherit(fiber))
+      )
       return yield* owned({ taskId, prefillTime, recording: tape.recording, leave })
     })
   )

@@ -8,6 +8,7 @@ import type * as HttpClient from "../../HttpClient.js"
 import type * as Polling from "../../Polling.js"
 import type { TaskId } from "../../Protocol.js"
 import { RWKVConnectionError, RWKVTimeoutError, type TaskFailure } from "../../RWKVError.js"
+import { within } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
 import { undecodable } from "../wire/sse.js"
 
@@ -25,29 +26,32 @@ export const textFrom = (
   fromToken: number
 ): Effect.Effect<string | undefined, TaskFailure> => {
   const textAt = (token: number) =>
-    Effect.gen(function*() {
-      let room = whole.length + undecodable.length
-      const stream = Stream.takeUntil(http.stream(taskId, { fromToken: token, operation }), (frame) => {
-        if (frame._tag === "Data") room -= frame.text.length
-        return room < 0
-      })
-      const frames = Array.from(yield* Stream.runCollect(stream))
-      const text = frames.map((frame) => frame._tag === "Data" ? frame.text : "").join("")
-      const sound = frames.at(-1)?._tag === "Done" && (text === undecodable || whole.endsWith(text)) &&
-        frames.every(({ _tag }) => _tag === "Head" || _tag === "Data" || _tag === "Done")
-      if (sound && text !== "") return text
-      if (sound && (yield* http.status(taskId, { operation })).generatedTokens <= token) return text
-      return yield* new RWKVConnectionError({
-        operation,
-        taskId,
-        description: "the stream did not arrive whole",
-        requestSent: true,
-        retryable: true
-      })
-    }).pipe(Effect.timeoutFail({
-      duration: stallTimeout,
-      onTimeout: () => new RWKVTimeoutError({ operation, taskId, kind: "stalled", limit: stallTimeout })
-    }))
+    within(
+      Effect.gen(function*() {
+        let room = whole.length + undecodable.length
+        const stream = Stream.takeUntil(http.stream(taskId, { fromToken: token, operation }), (frame) => {
+          if (frame._tag === "Data") room -= frame.text.length
+          return room < 0
+        })
+        const frames = Array.from(yield* Stream.runCollect(stream))
+        const text = frames.map((frame) => frame._tag === "Data" ? frame.text : "").join("")
+        const sound = frames.at(-1)?._tag === "Done" && (text === undecodable || whole.endsWith(text)) &&
+          frames.every(({ _tag }) => _tag === "Head" || _tag === "Data" || _tag === "Done")
+        if (sound && text !== "") return text
+        if (sound && (yield* http.status(taskId, { operation })).generatedTokens <= token) return text
+        return yield* new RWKVConnectionError({
+          operation,
+          taskId,
+          description: "the stream did not arrive whole",
+          requestSent: true,
+          retryable: true
+        })
+      }),
+      {
+        duration: stallTimeout,
+        onTimeout: () => new RWKVTimeoutError({ operation, taskId, kind: "stalled", limit: stallTimeout })
+      }
+    )
   return Effect.gen(function*() {
     for (let token = fromToken; token >= Math.max(0, fromToken - 3); token--) {
       const text = yield* retry.reads(schedule)(textAt(token))

@@ -14,7 +14,7 @@ import * as validate from "../input/validate.js"
 
 type Request = CreateRequest | FimRequest
 
-const operation = "TaskService.runAll"
+export const operation = "TaskService.runAll"
 
 const concurrencyOf = (given: unknown): Effect.Effect<number, RWKVValidationError> =>
   given === undefined
@@ -28,7 +28,7 @@ const isStream = <A, E, R>(input: Iterable<A> | Stream.Stream<A, E, R>): input i
   hasProperty(input, Stream.StreamTypeId)
 
 export const runAll = <E, R>(
-  run: (operation: string, request: Request, options: WaitOptions) => Effect.Effect<TaskResult, WaitFailure>,
+  run: (request: Request, options: WaitOptions) => Effect.Effect<TaskResult, WaitFailure>,
   requests: Iterable<Request> | Stream.Stream<Request, E, R>,
   options: BulkOptions | undefined
 ): Stream.Stream<BulkResult, E | WaitFailure, R> =>
@@ -45,7 +45,7 @@ export const runAll = <E, R>(
       Stream.mapEffect(
         ([request, index]) =>
           Effect.tap(
-            Effect.map(Effect.either(run(operation, request, wait)), (result): BulkResult => ({ index, result })),
+            Effect.map(Effect.either(run(request, wait)), (result): BulkResult => ({ index, result })),
             ({ result }) => {
               done++
               if (Either.isLeft(result)) failed++

@@ -6,7 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
-import type * as Stream from "effect/Stream"
+import * as Stream from "effect/Stream"
 import * as Generation from "../../Generation.js"
 import type * as HttpClient from "../../HttpClient.js"
 import type { TaskId, TaskResult } from "../../Protocol.js"
@@ -14,16 +14,19 @@ import type * as RWKVConfig from "../../RWKVConfig.js"
 import {
   AlreadyTemplateError,
   type BranchFailure,
+  type RWKVConnectionError,
   type RWKVError,
   type TaskFailure,
   TemplateProtectedError,
   UnsupportedByServerError,
   type WaitFailure
 } from "../../RWKVError.js"
-import type { BulkOptions, DeleteOptions, StopOptions, SubscribeOptions, Task, WaitOptions } from "../../Task.js"
-import { runAll } from "./bulk.js"
+import type * as StreamService from "../../StreamService.js"
+import type { BulkOptions, DeleteOptions, Task, WaitOptions } from "../../Task.js"
+import * as Bulk from "./bulk.js"
 import { isTemplate } from "../stream/preconditions.js"
 import * as Options from "../input/options.js"
+import type { Gate } from "../owner/gate.js"
 import type { Begun } from "../stream/record.js"
 import * as retry from "../wire/retry.js"
 import type * as Runs from "../stream/runs.js"
@@ -36,12 +39,6 @@ interface Created extends TaskResult {
   readonly maxTokens?: number | undefined
 }
 
-/** What handles need of the service that streams. */
-interface Streams {
-  readonly subscribe: (id: string, options?: SubscribeOptions) => ReturnType<Task["stream"]>
-  readonly subscribeEvents: (id: string, options?: SubscribeOptions) => ReturnType<Task["streamEvents"]>
-}
-
 const limitedTo = <E>(
   request: Generation.GenerationOptions,
   create: Effect.Effect<TaskResult, E>
@@ -52,13 +49,29 @@ const encodeContinue = encoder(Generation.ContinueRequest)
 export const make = (
   http: HttpClient.Service,
   config: RWKVConfig.Service,
-  streams: Streams,
-  runs: Runs.Runs
+  streams: StreamService.Service,
+  runs: Runs.Runs,
+  gate: Gate
 ) => {
   const { ledger, preconditions } = runs
   const waiting = Wait.make(http, ledger, config.retry, runs.ended)
   const creates = retry.creates(config.retry)
   const reads = retry.reads(config.retry)
+
+  /** A verb under its name: refused once the service was closed, otherwise a span of that name. */
+  const verb = <Args extends ReadonlyArray<unknown>, A, E>(
+    operation: string,
+    perform: (operation: string, ...args: Args) => Effect.Effect<A, E>
+  ) =>
+  (...args: Args): Effect.Effect<A, E | RWKVConnectionError> =>
+    gate(operation, args[0]).pipe(
+      Effect.zipRight(Effect.suspend(() => perform(operation, ...args))),
+      Effect.withSpan(operation)
+    )
+
+  /** The same for a stream, which brings its own spans. */
+  const streamed = <A, E, R>(operation: string, about: unknown, stream: () => Stream.Stream<A, E, R>) =>
+    Stream.unwrap(Effect.map(gate(operation, about), stream))
 
   const abandon = (operation: string, keep = false) => ({ taskId }: TaskResult) =>
     ledger.lifetime.release({
@@ -102,7 +115,7 @@ export const make = (
       create,
       ({ maxTokens, prefillTime, taskId }) => Effect.succeed(handle(taskId, prefillTime, maxTokens)),
       abandoned
-    )).pipe(Effect.withSpan(operation))
+    ))
 
   const run = (
     operation: string,
@@ -133,24 +146,26 @@ export const make = (
         ({ maxTokens, taskId }) => waiting.end(operation, taskId, options, maxTokens)
       )
       return Wait.limited(Effect.scoped(ended), { operation, kind: "wait" }, limit)
-    }).pipe(Effect.withSpan(operation))
+    })
 
-  const result = Effect.fn("TaskService.result")(function*(id: string) {
-    const operation = "TaskService.result"
-    const recording = ledger.recordings.get(id)
-    if (recording !== undefined) {
-      const sofar = Option.isNone(yield* Deferred.poll(recording.result))
-        ? yield* reads(http.result(id, { operation }))
-        : undefined
-      if (sofar?.finished === false) return { ...sofar, text: recording.text(), undecodedTail: false }
-      // The server is done: so is the recording, or it is about to be.
-      const known = yield* Effect.option(Deferred.await(recording.result))
-      if (Option.isSome(known)) return known.value
-      const ended = sofar ?? (yield* reads(http.result(id, { operation })))
-      return { ...ended, text: recording.text(), undecodedTail: true }
-    }
-    return yield* reads(Effect.mapError(http.result(id, { operation }), (error) => refused(operation, id, error)))
-  })
+  const result = verb(
+    "TaskService.result",
+    Effect.fnUntraced(function*(operation, id: string) {
+      const recording = ledger.recordings.get(id)
+      if (recording !== undefined) {
+        const sofar = Option.isNone(yield* Deferred.poll(recording.result))
+          ? yield* reads(http.result(id, { operation }))
+          : undefined
+        if (sofar?.finished === false) return { ...sofar, text: recording.text(), undecodedTail: false }
+        // The server is done: so is the recording, or it is about to be.
+        const known = yield* Effect.option(Deferred.await(recording.result))
+        if (Option.isSome(known)) return known.value
+        const ended = sofar ?? (yield* reads(http.result(id, { operation })))
+        return { ...ended, text: recording.text(), undecodedTail: true }
+      }
+      return yield* reads(Effect.mapError(http.result(id, { operation }), (error) => refused(operation, id, error)))
+    })
+  )
 
   /** Templates answer 500 where the server cannot use them. */
   const refused = (operation: string, id: string, error: TaskFailure) =>
@@ -158,39 +173,35 @@ export const make = (
       ? new UnsupportedByServerError({ operation, taskId: id, feature: "templates" })
       : error
 
-  const deleteTask = Effect.fn("TaskService.delete")(function*(id: string, options?: DeleteOptions) {
-    const operation = "TaskService.delete"
-    const taskId = yield* validate.taskId(operation, id)
-    const force = (yield* Options.ofDelete(operation, options)).force === true
-    if (isTemplate(taskId) && !force) return yield* new TemplateProtectedError({ operation, taskId })
-    let repeated = false
-    yield* http.delete(taskId, { operation, force }).pipe(
-      // The answer to an earlier attempt was lost, and this one finds that it was carried out.
-      Effect.catchTag("TaskNotFoundError", (error) => repeated ? Effect.void : Effect.fail(error)),
-      Effect.tapError((error) =>
-        Effect.sync(() => {
-          repeated = repeated || error._tag !== "RWKVConnectionError" || error.requestSent
-        })
-      ),
-      reads
-    )
-    ledger.begins(taskId)
-  })
+  const deleteTask = verb(
+    "TaskService.delete",
+    Effect.fnUntraced(function*(operation, id: string, options?: DeleteOptions) {
+      const taskId = yield* validate.taskId(operation, id)
+      const force = (yield* Options.ofDelete(operation, options)).force === true
+      if (isTemplate(taskId) && !force) return yield* new TemplateProtectedError({ operation, taskId })
+      let repeated = false
+      yield* http.delete(taskId, { operation, force }).pipe(
+        // The answer to an earlier attempt was lost, and this one finds that it was carried out.
+        Effect.catchTag("TaskNotFoundError", (error) => repeated ? Effect.void : Effect.fail(error)),
+        Effect.tapError((error) =>
+          Effect.sync(() => {
+            repeated = repeated || error._tag !== "RWKVConnectionError" || error.requestSent
+          })
+        ),
+        reads
+      )
+      ledger.begins(taskId)
+    })
+  )
 
-  const branched = (
-    operation: string,
-    begun: Effect.Effect<Begun, BranchFailure>
-  ): Effect.Effect<Task, BranchFailure> =>
-    begun.pipe(
-      Effect.map(({ prefillTime, taskId }) => handle(taskId, prefillTime)),
-      Effect.withSpan(operation)
-    )
+  const branched = (begun: Effect.Effect<Begun, BranchFailure>): Effect.Effect<Task, BranchFailure> =>
+    Effect.map(begun, ({ prefillTime, taskId }) => handle(taskId, prefillTime))
 
-  const continueTask = (id: string, request: Generation.ContinueRequest): Effect.Effect<Task, BranchFailure> => {
-    const operation = "TaskService.continue"
-    return Effect.suspend(() =>
+  const continueTask = verb(
+    "TaskService.continue",
+    (operation, id: string, request: Generation.ContinueRequest): Effect.Effect<Task, BranchFailure> =>
       ledger.sharing.get(id) !== undefined
-        ? branched(operation, runs.continueSharing(operation, id, request))
+        ? branched(runs.continueSharing(operation, id, request))
         : encodeContinue(operation, request).pipe(
           Effect.zipRight(preconditions.ready(operation, id)),
           Effect.zipRight(owned(
@@ -203,51 +214,48 @@ export const make = (
             abandon(operation, true)
           ))
         )
-    )
-  }
+  )
 
-  const asTemplate = Effect.fn("TaskService.asTemplate")(function*(id: string) {
-    const operation = "TaskService.asTemplate"
-    const taskId = yield* validate.taskId(operation, id)
-    if (isTemplate(taskId)) return yield* new AlreadyTemplateError({ operation, taskId })
-    const forget = (template: TaskResult) =>
-      ledger.lifetime.release({
+  const asTemplate = verb(
+    "TaskService.asTemplate",
+    Effect.fnUntraced(function*(operation, id: string) {
+      const taskId = yield* validate.taskId(operation, id)
+      if (isTemplate(taskId)) return yield* new AlreadyTemplateError({ operation, taskId })
+      const forget = (template: TaskResult) =>
+        ledger.lifetime.release({
+          operation,
+          taskId: template.taskId,
+          stop: false,
+          delete: true,
+          within: "2 seconds"
+        })
+      return yield* creates(ledger.lifetime.acquire(
         operation,
-        taskId: template.taskId,
-        stop: false,
-        delete: true,
-        within: "2 seconds"
-      })
-    return yield* creates(ledger.lifetime.acquire(
-      operation,
-      Effect.tap(
-        http.asTemplate(taskId, { operation }),
-        (template) => Effect.onError(preconditions.templateWorks(operation, template.taskId), () => forget(template))
-      ),
-      (template) => Effect.succeed(handle(template.taskId, template.prefillTime)),
-      forget
-    ))
-  })
+        Effect.tap(
+          http.asTemplate(taskId, { operation }),
+          (template) => Effect.onError(preconditions.templateWorks(operation, template.taskId), () => forget(template))
+        ),
+        (template) => Effect.succeed(handle(template.taskId, template.prefillTime)),
+        forget
+      ))
+    })
+  )
 
-  const status = (id: string) => {
-    const operation = "TaskService.status"
-    const read = Effect.flatMap(
+  const status = verb("TaskService.status", (operation, id: string) =>
+    Effect.flatMap(
       validate.taskId(operation, id),
       // The server names the ancestor of a fork or a template here.
       (taskId) => Effect.map(reads(http.status(taskId, { operation })), (info) => ({ ...info, taskId }))
-    )
-    return Effect.withSpan(read, operation, { captureStackTrace: false })
-  }
+    ))
 
-  const fork = (id: string, request: Generation.ForkRequest): Effect.Effect<Task, BranchFailure> =>
-    branched("TaskService.fork", runs.fork("TaskService.fork", id, request))
-
-  const wait = (id: string, options?: WaitOptions, maxTokens?: number) =>
-    Effect.withSpan(waiting.wait("TaskService.wait", id, options, maxTokens), "TaskService.wait")
-
-  const stop = Effect.fn("TaskService.stop")((id: string, options?: StopOptions) =>
-    waiting.stop("TaskService.stop", id, options)
+  const fork = verb(
+    "TaskService.fork",
+    (operation, id: string, request: Generation.ForkRequest) => branched(runs.fork(operation, id, request))
   )
+
+  const wait = verb("TaskService.wait", waiting.wait)
+
+  const stop = verb("TaskService.stop", waiting.stop)
 
   const handle = (id: TaskId, prefillTime: Duration.Duration, maxTokens?: number): Task => ({
     id,
@@ -260,19 +268,28 @@ export const make = (
     continue: (request) => continueTask(id, request),
     fork: (request) => fork(id, request),
     asTemplate: asTemplate(id),
-    stream: (options) => streams.subscribe(id, options),
-    streamEvents: (options) => streams.subscribeEvents(id, options)
+    stream: (options) => streamed("StreamService.subscribe", id, () => streams.subscribe(id, options)),
+    streamEvents: (options) => streamed("StreamService.subscribeEvents", id, () => streams.subscribeEvents(id, options))
   })
 
   return {
-    create: (request: Generation.CreateRequest) => owned("TaskService.create", create("TaskService.create", request)),
-    createTemporary: (request: Generation.CreateRequest) =>
-      owned("TaskService.createTemporary", create("TaskService.createTemporary", request, "temporary")),
-    createPersistent: (request: Generation.CreateRequest) =>
-      owned("TaskService.createPersistent", create("TaskService.createPersistent", request, "persistent")),
-    fim: (request: Generation.FimRequest) => owned("TaskService.fim", fim("TaskService.fim", request)),
-    run: (request: Generation.CreateRequest | Generation.FimRequest, options?: WaitOptions) =>
-      run("TaskService.run", request, options),
+    create: verb(
+      "TaskService.create",
+      (operation, request: Generation.CreateRequest) => owned(operation, create(operation, request))
+    ),
+    createTemporary: verb(
+      "TaskService.createTemporary",
+      (operation, request: Generation.CreateRequest) => owned(operation, create(operation, request, "temporary"))
+    ),
+    createPersistent: verb(
+      "TaskService.createPersistent",
+      (operation, request: Generation.CreateRequest) => owned(operation, create(operation, request, "persistent"))
+    ),
+    fim: verb(
+      "TaskService.fim",
+      (operation, request: Generation.FimRequest) => owned(operation, fim(operation, request))
+    ),
+    run: verb("TaskService.run", run),
     runAll: <E, R>(
       requests:
         | Iterable<Generation.CreateRequest | Generation.FimRequest>
@@ -282,7 +299,8 @@ export const make = (
           R
         >,
       options?: BulkOptions
-    ) => runAll(run, requests, options),
+    ) => streamed(Bulk.operation, undefined, () => Bulk.runAll(verb(Bulk.operation, run), requests, options)),
+    // It asks the server nothing.
     task: (id: string) =>
       Effect.map(validate.taskId("TaskService.task", id), (taskId) => handle(taskId, Duration.zero)),
     wait,
@@ -293,7 +311,7 @@ export const make = (
     continue: continueTask,
     fork,
     asTemplate,
-    list: reads(http.list({ operation: "TaskService.list" })),
-    models: reads(http.models({ operation: "TaskService.models" }))
+    list: verb("TaskService.list", (operation) => reads(http.list({ operation })))(),
+    models: verb("TaskService.models", (operation) => reads(http.models({ operation })))()
   }
 }

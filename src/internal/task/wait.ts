@@ -1,7 +1,6 @@
 /**
  * Waiting for the end of a task, and stopping one until it has ended.
  */
-import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -23,6 +22,7 @@ import * as validate from "../input/validate.js"
 import type * as Ledger from "../owner/ledger.js"
 import { settled } from "../stream/settle.js"
 import type { FollowFailure } from "../stream/signals.js"
+import { within } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
 
 /** Whoever waits for the end wants to know what prevented it, and not that a stream was cut by it. */
@@ -39,18 +39,12 @@ const unwrap = (error: FollowFailure): WaitFailure => {
   }
 }
 
-/** A limit that holds in finalizers too, where nothing but a limit can end an effect. */
 export const limited = <A, E>(
   effect: Effect.Effect<A, E>,
   expired: { readonly operation: string; readonly taskId?: TaskId; readonly kind: "wait" | "stop" },
   limit: Duration.Duration
 ): Effect.Effect<A, E | RWKVTimeoutError> =>
-  Duration.isFinite(limit)
-    ? Effect.timeoutFail(Effect.interruptible(effect), {
-      duration: limit,
-      onTimeout: () => new RWKVTimeoutError({ ...expired, limit })
-    })
-    : effect
+  within(effect, { duration: limit, onTimeout: () => new RWKVTimeoutError({ ...expired, limit }) })
 
 const isFinished = ({ status }: TaskInfo) => status === "Finished"
 
@@ -92,12 +86,14 @@ export const make = (
     schedule: Polling.WaitSchedule,
     onProgress: (info: TaskInfo) => Effect.Effect<void>
   ): Effect.Effect<void, TaskFailure> =>
-    Effect.gen(function*() {
-      const begun = yield* Clock.currentTimeMillis
-      const info = yield* looking(Effect.tap(look(operation, taskId), onProgress), schedule)
-      if (isFinished(info)) return
-      const limit = Duration.millis((yield* Clock.currentTimeMillis) - begun)
-      return yield* new RWKVTimeoutError({ operation, taskId, kind: "wait", limit })
+    Effect.suspend(() => {
+      let limit = Duration.zero
+      const counted = Schedule.modifyDelay(schedule, (_, delay) => {
+        limit = Duration.sum(limit, delay)
+        return delay
+      })
+      return Effect.flatMap(looking(Effect.tap(look(operation, taskId), onProgress), counted), (info) =>
+        isFinished(info) ? Effect.void : new RWKVTimeoutError({ operation, taskId, kind: "wait", limit }))
     })
 
   const limitOf = (operation: string, options: WaitOptions | undefined) =>
@@ -147,8 +143,8 @@ export const make = (
   const stop = (operation: string, id: string, options?: StopOptions): Effect.Effect<TaskInfo, TaskFailure> =>
     Effect.gen(function*() {
       const taskId = yield* validate.taskId(operation, id)
-      const { within } = yield* Options.ofStop(operation, options)
-      const limit = yield* validate.duration(operation, "within", within, "5 seconds")
+      const given = yield* Options.ofStop(operation, options)
+      const limit = yield* validate.duration(operation, "within", given.within, "5 seconds")
       const state = look(operation, taskId)
       const ask = reads(http.stop(taskId, { operation }))
       const forget = Effect.sync(() => ledger.stopped.delete(taskId))

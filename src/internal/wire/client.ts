@@ -31,10 +31,7 @@ const initOf = (
   redirect: "manual"
 })
 
-/**
- * A layer of the platform keeps the context it was built in, and shows it to nothing but the step from request to answer. So
- * the init is added there, to the context of the running fiber; the caller gets its own back.
- */
+/** Adds to the context of the running fiber. */
 const withInit = (request: HttpClientRequest.HttpClientRequest): Effect.Effect<HttpClientRequest.HttpClientRequest> =>
   Effect.as(
     FiberRef.update(FiberRef.currentContext, (context) =>
@@ -46,16 +43,28 @@ const withInit = (request: HttpClientRequest.HttpClientRequest): Effect.Effect<H
     request
   )
 
+/**
+ * A layer of the platform keeps the context it was built in, and shows it to nothing but its own step from request to answer.
+ * So the init is added there, under all middleware, and the caller gets its own context back.
+ */
+export const underneath = (client: HttpClient.HttpClient): HttpClient.HttpClient => {
+  const { execute } = HttpClient.mapRequestEffect(client, withInit)
+  return HttpClient.makeWith(
+    (request: Effect.Effect<HttpClientRequest.HttpClientRequest>) =>
+      Effect.flatMap(
+        request,
+        (request) => Effect.mapInputContext(execute(request), (context: Context.Context<never>) => context)
+      ),
+    Effect.succeed
+  )
+}
+
 /** @param hidden names of headers that spans do not show, beside those that are never shown */
 export const make = (client: HttpClient.HttpClient, hidden: ReadonlyArray<string>): HttpClient.HttpClient =>
   client.pipe(
-    HttpClient.mapRequestEffect(withInit),
     // Tracing headers are not asked for: they leave the trust of the program, and force browsers into preflights.
     HttpClient.withTracerPropagation(false),
     HttpClient.transformResponse((answer) =>
-      answer.pipe(
-        Effect.locallyWith(Headers.currentRedactedNames, (names) => [...names, unshown, ...hidden]),
-        Effect.mapInputContext((context: Context.Context<never>) => context)
-      )
+      Effect.locallyWith(answer, Headers.currentRedactedNames, (names) => [...names, unshown, ...hidden])
     )
   )

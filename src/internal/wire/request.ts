@@ -17,6 +17,7 @@ import { breach } from "./breach.js"
 import * as Client from "./client.js"
 import { about, type Call, make as makeExchange } from "./exchange.js"
 import { toStream } from "./frames.js"
+import { within } from "./limit.js"
 import { type Frame, makeDecoder } from "./sse.js"
 
 export interface Requests {
@@ -55,23 +56,20 @@ export const make = (
   closed: () => boolean
 ): Requests => {
   const { broken, readBody, sayOf, send } = makeExchange(config)
-  const client = Client.make(config.transformClient(platformClient), Object.keys(Redacted.value(config.headers)))
+  const client = Client.make(
+    config.transformClient(Client.underneath(platformClient)),
+    Object.keys(Redacted.value(config.headers))
+  )
   const scopedClient = HttpClient.withScope(client)
 
   const bounded = <A, E, R>(call: Call<unknown>, effect: Effect.Effect<A, E, R>) =>
     Effect.suspend((): Effect.Effect<A, E | RWKVConnectionError | RWKVTimeoutError, R> => {
       if (closed()) return Effect.fail(closedBefore(call.operation, call.taskId))
       const limit = config.requestTimeout
-      return Effect.exit(effect).pipe(
-        // A finalizer's request has a limit too: in a region that cannot be interrupted nothing else could end it.
-        Effect.interruptible,
-        Effect.timeoutFail({
-          duration: limit,
-          onTimeout: () => new RWKVTimeoutError({ ...about(call), kind: "request", limit })
-        }),
-        // What a middleware wrote to FiberRefs is the caller's even where its request failed: that came as an exit.
-        Effect.flatten
-      )
+      return within(effect, {
+        duration: limit,
+        onTimeout: () => new RWKVTimeoutError({ ...about(call), kind: "request", limit })
+      })
     })
 
   const answer = <A, E>(call: Call<E>, use: (body: string) => Effect.Effect<A, CallFailure>) =>
