@@ -13,8 +13,8 @@ import type * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
 import * as Generation from "./Generation.js"
 import { encoder } from "./internal/input/request.js"
-import * as Gate from "./internal/owner/gate.js"
 import { detail, isTaskMissing } from "./internal/wire/status.js"
+import { closed } from "./internal/wire/closed.js"
 import type { Call } from "./internal/wire/exchange.js"
 import * as Requests from "./internal/wire/request.js"
 import type * as Sse from "./internal/wire/sse.js"
@@ -311,7 +311,7 @@ export const layer: Layer.Layer<RWKVHttpClient, never, RWKVConfig | PlatformHttp
     RWKVHttpClient,
     Effect.gen(function*() {
       const platform = yield* PlatformHttpClient.HttpClient
-      return serviceOf(Requests.make(platform, yield* RWKVConfig, yield* Gate.closed))
+      return serviceOf(Requests.make(platform, yield* RWKVConfig, yield* closed))
     })
   )
 )

@@ -6,22 +6,13 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { TaskId } from "../../Protocol.js"
 import type { RWKVConnectionError } from "../../RWKVError.js"
-import { closedBefore } from "../wire/request.js"
+import { closed, closedBefore } from "../wire/closed.js"
 import type * as Ledger from "./ledger.js"
 
 /** Refuses what is asked for after the end, so that nothing is sent; `about` is told of if it is the id of a task. */
 export type Gate = (operation: string, about?: unknown) => Effect.Effect<void, RWKVConnectionError>
 
 const isTaskId = Schema.is(TaskId)
-
-/** Whether the scope that this is made in was closed. */
-export const closed: Effect.Effect<() => boolean, never, Scope.Scope> = Effect.suspend(() => {
-  let isClosed = false
-  const close = Effect.sync(() => {
-    isClosed = true
-  })
-  return Effect.as(Effect.addFinalizer(() => close), () => isClosed)
-})
 
 /** Closed with its scope, and with what its service shares with others. */
 export const of = ({ lifetime }: Ledger.Service): Effect.Effect<Gate, never, Scope.Scope> =>

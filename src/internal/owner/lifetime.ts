@@ -12,7 +12,7 @@ import type * as HttpClient from "../../HttpClient.js"
 import type { TaskId } from "../../Protocol.js"
 import { RWKVConnectionError } from "../../RWKVError.js"
 import { inherit } from "../wire/limit.js"
-import { closedBefore } from "../wire/request.js"
+import { closedBefore } from "../wire/closed.js"
 
 export interface Farewell {
   readonly operation: string

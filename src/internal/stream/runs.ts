@@ -81,7 +81,6 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
     options: SubscribeOptions | undefined
   ): Opening<A> =>
     Effect.gen(function*() {
-      yield* ledger.lifetime.usable(operation)
       const taskId = yield* validate.taskId(operation, id)
       const chosen = yield* Options.ofSubscribe(operation, options)
       const from = yield* validate.integer(

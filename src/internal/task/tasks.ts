@@ -21,8 +21,7 @@ import {
   UnsupportedByServerError,
   type WaitFailure
 } from "../../RWKVError.js"
-import type * as StreamService from "../../StreamService.js"
-import type { BulkOptions, DeleteOptions, Task, WaitOptions } from "../../Task.js"
+import type { BulkOptions, DeleteOptions, SubscribeOptions, Task, WaitOptions } from "../../Task.js"
 import * as Bulk from "./bulk.js"
 import { isTemplate } from "../stream/preconditions.js"
 import * as Options from "../input/options.js"
@@ -39,6 +38,12 @@ interface Created extends TaskResult {
   readonly maxTokens?: number | undefined
 }
 
+/** What handles need of the service that streams. */
+interface Streams {
+  readonly subscribe: (id: string, options?: SubscribeOptions) => ReturnType<Task["stream"]>
+  readonly subscribeEvents: (id: string, options?: SubscribeOptions) => ReturnType<Task["streamEvents"]>
+}
+
 const limitedTo = <E>(
   request: Generation.GenerationOptions,
   create: Effect.Effect<TaskResult, E>
@@ -49,7 +54,7 @@ const encodeContinue = encoder(Generation.ContinueRequest)
 export const make = (
   http: HttpClient.Service,
   config: RWKVConfig.Service,
-  streams: StreamService.Service,
+  streams: Streams,
   runs: Runs.Runs,
   gate: Gate
 ) => {

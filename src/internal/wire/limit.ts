@@ -1,9 +1,16 @@
 /**
- * The limit of a request, a wait or a question.
+ * The limit of a request, a wait or a question: a sleep of its own on the Clock.
+ *
+ * Effect's own timeouts hand back FiberRefs only of an effect that succeeds, and cannot end one where the caller cannot be
+ * interrupted. Middleware of the program's own may write to FiberRefs before a request fails or is late, and a finalizer's
+ * request has a limit too.
  */
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
 
@@ -11,19 +18,27 @@ import * as FiberRefs from "effect/FiberRefs"
 export const inherit = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Effect.Effect<void> =>
   Effect.suspend(() => Effect.inheritFiberRefs(FiberRefs.delete(fiber.getFiberRefs(), FiberRef.currentContext)))
 
-/**
- * Interrupts an effect when its time is over, even where the caller cannot be interrupted, as in finalizers. A failure comes
- * as an exit through Effect's timeout, which hands back FiberRefs only of what succeeds: middleware of the program's own may
- * write there before a request fails.
- */
+/** Interrupts an effect when its time is over, whether or not the caller may be interrupted. */
 export const within = <A, E, R, B, E2>(
   effect: Effect.Effect<A, E, R>,
   { duration, onTimeout }: { readonly duration: Duration.DurationInput; readonly onTimeout: () => Effect.Effect<B, E2> }
 ): Effect.Effect<A | B, E | E2, R> =>
   Duration.isFinite(Duration.decode(duration))
-    ? Effect.exit(effect).pipe(
-      Effect.interruptible,
-      Effect.timeoutTo({ duration, onSuccess: (exit): Effect.Effect<A | B, E | E2> => exit, onTimeout }),
-      Effect.flatten
+    ? Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(Effect.fork(Effect.interruptible(effect)), (child) => {
+        let late = false
+        const expire = Effect.suspend(() => {
+          late = true
+          return child.interruptAsFork(FiberId.none)
+        })
+        return Effect.flatMap(Effect.fork(Effect.interruptible(Effect.delay(expire, duration))), (sleeper) =>
+          restore(Fiber.await(child)).pipe(
+            Effect.onInterrupt(() => Fiber.interrupt(child)),
+            Effect.ensuring(Effect.zipRight(sleeper.interruptAsFork(FiberId.none), Fiber.inheritAll(child))),
+            Effect.flatMap((exit): Effect.Effect<A | B, E | E2> =>
+              late && Exit.isFailure(exit) && Cause.isInterrupted(exit.cause) ? onTimeout() : exit
+            )
+          ))
+      })
     )
     : effect

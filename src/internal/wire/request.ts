@@ -10,11 +10,12 @@ import * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import type * as RWKVConfig from "../../RWKVConfig.js"
-import { type CallFailure, RWKVConnectionError, RWKVDecodeError, RWKVTimeoutError } from "../../RWKVError.js"
+import { type CallFailure, type RWKVConnectionError, RWKVDecodeError, RWKVTimeoutError } from "../../RWKVError.js"
 import * as Json from "../input/json.js"
 import * as Body from "./body.js"
 import { breach } from "./breach.js"
 import * as Client from "./client.js"
+import { closedBefore } from "./closed.js"
 import { about, type Call, make as makeExchange } from "./exchange.js"
 import { toStream } from "./frames.js"
 import { within } from "./limit.js"
@@ -39,16 +40,6 @@ const parse = <A, I>(call: Call<unknown>, schema: Schema.Schema<A, I>, body: str
   if (Option.isNone(json)) return Either.left(unreadable("not JSON"))
   return Either.mapLeft(ParseResult.decodeUnknownEither(schema)(json.value), (error) => unreadable(breach(error)))
 }
-
-/** What every call to a service that was closed fails with. */
-export const closedBefore = (operation: string, taskId?: string): RWKVConnectionError =>
-  new RWKVConnectionError({
-    operation,
-    taskId,
-    description: "the client was closed before, and nothing was sent",
-    requestSent: false,
-    retryable: false
-  })
 
 export const make = (
   platformClient: HttpClient.HttpClient,
