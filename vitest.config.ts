@@ -4,7 +4,12 @@ import { defineConfig } from "vitest/config"
 const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url))
 
 /** Random programs, and servers on real ports. */
-const thorough = ["test/properties/**/*.test.ts", "test/integration/**/*.test.ts", "test/testing/http/app.test.ts"]
+const thorough = [
+  "test/**/*.properties.test.ts",
+  "test/properties/**/*.test.ts",
+  "test/integration/**/*.test.ts",
+  "test/testing/http/app.test.ts"
+]
 
 const faults = ["test/faults/**/*.test.ts"]
 

@@ -9,11 +9,11 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
-import * as Mailbox from "effect/Mailbox"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import type { TaskFailure } from "../../RWKVError.js"
+import { openingOf } from "../wire/frames.js"
 import type { Frame } from "../wire/sse.js"
 import type { Signal } from "./signals.js"
 
@@ -34,15 +34,19 @@ const ends = ({ _tag }: Frame) => _tag === "Done" || _tag === "TooLarge"
  * Reads up to the end, and leaves the stream open then: an HTTP layer that has seen the end of the body by the time that the
  * stream is closed can use its socket again.
  */
-const read = (frames: Stream.Stream<Frame, TaskFailure>, signals: Mailbox.Mailbox<Signal>) =>
-  Effect.gen(function*() {
-    const pull = yield* Stream.toPull(frames)
-    let open = true
-    while (open) {
-      const chunk = yield* pull
-      open = !Option.exists(Chunk.last(chunk), ends)
-      if (Chunk.isNonEmpty(chunk)) yield* signals.offer({ _tag: "Frames", frames: Chunk.toReadonlyArray(chunk) })
-    }
+const read = (
+  frames: Stream.Stream<Frame, TaskFailure>,
+  put: (signal: Signal) => Effect.Effect<void>
+): Effect.Effect<void, Option.Option<TaskFailure>, Scope.Scope> =>
+  Effect.flatMap(Effect.mapError(openingOf(frames), Option.some), (pull) => {
+    const next: Effect.Effect<void, Option.Option<TaskFailure>> = Effect.flatMap(pull, (chunk) => {
+      const frames = Chunk.toReadonlyArray(chunk)
+      const last = frames.at(-1)
+      if (last === undefined) return next
+      const told = put({ _tag: "Frames", frames })
+      return ends(last) ? told : Effect.zipRight(told, next)
+    })
+    return next
   })
 
 const lastOf = (cause: Cause.Cause<Option.Option<TaskFailure>>): Effect.Effect<Signal> =>
@@ -58,30 +62,82 @@ const lastOf = (cause: Cause.Cause<Option.Option<TaskFailure>>): Effect.Effect<S
 const inherit = (reader: Fiber.RuntimeFiber<unknown>) =>
   Effect.suspend(() => Effect.inheritFiberRefs(FiberRefs.delete(reader.getFiberRefs(), FiberRef.currentContext)))
 
+/** Signals that wait to be taken before the reader waits too. */
+const places = 2
+
+/** What the reader brings and the follower takes, in order. */
+const makeLine = () => {
+  let line: Array<Signal> = []
+  let over = false
+  let wakeTaker = () => {}
+  let wakeReader = () => {}
+  const wait = (set: (wake: () => void) => void) =>
+    Effect.async<void>((resume) => {
+      set(() => resume(Effect.void))
+      return Effect.sync(() => set(() => {}))
+    })
+  const push = (signal: Signal) => {
+    line.push(signal)
+    wakeTaker()
+  }
+  const room: Effect.Effect<void> = Effect.suspend(() =>
+    over || line.length < places ? Effect.void : wait((wake) => {
+      wakeReader = wake
+    })
+  )
+  const take: Effect.Effect<ReadonlyArray<Signal>> = Effect.suspend(() => {
+    if (over) return Effect.succeed(closing)
+    if (line.length === 0) {
+      return Effect.zipRight(
+        wait((wake) => {
+          wakeTaker = wake
+        }),
+        take
+      )
+    }
+    const taken = line
+    line = []
+    wakeReader()
+    return Effect.succeed(taken)
+  })
+  return {
+    take,
+    put: (signal: Signal) =>
+      Effect.suspend(() => {
+        push(signal)
+        return room
+      }),
+    offer: (signal: Signal) => {
+      if (line.length === 0) push(signal)
+    },
+    unread: () => line.length > 0,
+    end: Effect.sync(() => {
+      over = true
+      wakeTaker()
+      wakeReader()
+    })
+  }
+}
+
 export const connect = (frames: Stream.Stream<Frame, TaskFailure>): Effect.Effect<Connection> =>
   Effect.gen(function*() {
     const scope = yield* Scope.make()
-    const signals = yield* Mailbox.make<Signal>(2)
-    const reader = yield* read(frames, signals).pipe(
-      Effect.catchAllCause((cause) => Effect.flatMap(lastOf(cause), (last) => signals.offer(last))),
-      // A defect of a client of the program's own is the program's.
-      Effect.catchAllCause((cause) => Effect.asVoid(signals.failCause(cause))),
+    const { end, offer, put, take, unread } = makeLine()
+    const reader = yield* read(frames, put).pipe(
+      Effect.catchAllCause((cause) => Effect.flatMap(lastOf(cause), put)),
       Effect.provideService(Scope.Scope, scope),
       Effect.interruptible,
       Effect.forkIn(scope)
     )
     let first = true
     return {
-      take: Effect.flatMap(signals.takeAll, ([taken]) => {
-        const all = Chunk.isEmpty(taken) ? closing : Chunk.toReadonlyArray(taken)
-        if (!first) return Effect.succeed(all)
+      offer,
+      unread,
+      take: Effect.suspend(() => {
+        if (!first) return take
         first = false
-        return Effect.as(inherit(reader), all)
+        return Effect.ensuring(take, inherit(reader))
       }),
-      offer: (signal) => {
-        signals.unsafeOffer(signal)
-      },
-      unread: () => Option.exists(signals.unsafeSize(), (size) => size > 0),
-      close: Effect.zipRight(signals.shutdown, Scope.close(scope, Exit.void))
+      close: Effect.zipRight(end, Scope.close(scope, Exit.void))
     }
   })

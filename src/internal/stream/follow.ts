@@ -11,6 +11,7 @@ import type * as Scope from "effect/Scope"
 import type * as HttpClient from "../../HttpClient.js"
 import * as Polling from "../../Polling.js"
 import type { TaskId } from "../../Protocol.js"
+import type { TaskFailure } from "../../RWKVError.js"
 import type { Run } from "../owner/ledger.js"
 import type { Lifetime } from "../owner/lifetime.js"
 import * as retry from "../wire/retry.js"
@@ -102,33 +103,25 @@ const makeMind = <A>(subject: Subject, policy: Policy, telling: Telling<A>, watc
 /** What the machine asks the server, as the signal that answers it. */
 const makeQuestions = (http: HttpClient.Service, subject: Subject, policy: Policy, watchdog: Watchdog.Watchdog) => {
   const { fromToken, operation, taskId } = subject
-  const reads = policy.patient === true ? retry.polls(policy.retry) : retry.reads(policy.retry)
-  const unread = Effect.catchAll((error: Extract<Signal, { _tag: "Unread" }>["error"]) =>
-    Effect.succeed<Signal>({ _tag: "Unread", error })
-  )
+  const reads = <A>(read: Effect.Effect<A, TaskFailure>) =>
+    policy.patient === true ? retry.polls(policy.retry)(read) : retry.reads(policy.retry)(read)
+  const answer = <A>(read: Effect.Effect<A, TaskFailure>, signal: (answer: A) => Signal): Effect.Effect<Signal> =>
+    Effect.match(read, { onFailure: (error): Signal => ({ _tag: "Unread", error }), onSuccess: signal })
   return {
-    result: settled(reads(http.result(taskId, { operation }))).pipe(
-      Effect.map((result): Signal => ({ _tag: "Result", result })),
-      unread
-    ),
+    result: () => answer(settled(reads(http.result(taskId, { operation }))), (result) => ({ _tag: "Result", result })),
     tail: (whole: string) =>
-      textFrom(http, subject, policy, whole, fromToken).pipe(
-        Effect.map((text): Signal => ({ _tag: "Tail", text })),
-        unread
-      ),
+      answer(textFrom(http, subject, policy, whole, fromToken), (text) => ({ _tag: "Tail", text })),
     status: (isUnread: () => boolean) =>
-      Effect.suspend(() =>
-        reads(http.status(taskId, { operation })).pipe(
-          Effect.match({
-            onFailure: (error): Signal => ({ _tag: "Unasked", error }),
-            onSuccess: (info): Signal => ({ _tag: "Status", info })
-          }),
-          Effect.timeoutTo({
-            duration: Math.max(shortestQuestion, watchdog.left()),
-            onSuccess: (signal) => signal,
-            onTimeout: (): Signal => ({ _tag: "Unanswered", unread: isUnread() })
-          })
-        )
+      reads(http.status(taskId, { operation })).pipe(
+        Effect.match({
+          onFailure: (error): Signal => ({ _tag: "Unasked", error }),
+          onSuccess: (info): Signal => ({ _tag: "Status", info })
+        }),
+        Effect.timeoutTo({
+          duration: Math.max(shortestQuestion, watchdog.left()),
+          onSuccess: (signal) => signal,
+          onTimeout: (): Signal => ({ _tag: "Unanswered", unread: isUnread() })
+        })
       )
   }
 }
@@ -200,7 +193,7 @@ export const follow = <A>(
             reconnect
           )
         case "ReadResult":
-          return ask(questions.result)
+          return ask(questions.result())
         case "ReadTail":
           return ask(questions.tail(command.whole))
         case "AskStatus":

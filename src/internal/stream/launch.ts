@@ -149,7 +149,7 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
             lifetime.release({ operation, taskId, stop: true, delete: run.fresh, within: chosen.stopTimeout })
           )
       ))
-    }).pipe(Effect.withSpanScoped(operation))
+    }).pipe(Effect.withSpanScoped(operation, { captureStackTrace: false }))
   }
 
   /** Without a span: for those who have one. */

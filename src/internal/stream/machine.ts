@@ -74,7 +74,7 @@ const retry = (error: FollowFailure, otherwise = error): Command => ({ _tag: "Re
 const rewritten = (subject: Subject, state: State) =>
   fail(truncated(subject, state, "the task's text no longer continues what was delivered"))
 
-/** Another connection reads what the buffer says, which is this run's text only if no other run wrote there (H15). */
+/** All but a run's own connection read what the buffer says: its text only if no other run wrote there (H15). */
 const readAnew = (subject: Subject, state: State, command: Command): Command =>
   state.alone || command._tag === "Fail"
     ? command
@@ -107,7 +107,7 @@ const deliver = (subject: Subject, state: State, text: string): Step => {
 const then = (step: Step, next: (state: State) => Step): Step => {
   if (step.command._tag !== "Listen") return step
   const { command, life, state, told } = next(step.state)
-  return go(state, command, [...step.told, ...told], life === "none" ? step.life : life)
+  return go(state, command, [...step.told, ...told], life === "none" || step.life === "progress" ? step.life : life)
 }
 
 /** After a gap a frame only tells that there is more: what it continues is unknown (H12). */
@@ -228,8 +228,10 @@ const onBroken = (subject: Subject, state: State, error: TaskFailure): Step => {
 
 export const step = (subject: Subject) => (state: State, signal: Signal): Step => {
   switch (signal._tag) {
-    case "Frames":
-      return onFrames(subject, state, signal.frames)
+    case "Frames": {
+      const command = state.witnessed ? listen : readAnew(subject, state, listen)
+      return command._tag === "Listen" ? onFrames(subject, state, signal.frames) : go(state, command)
+    }
     case "Ended":
       return go(
         state,

@@ -97,7 +97,7 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
         ? from
         : Math.max(0, from + (yield* reads(http.status(taskId, { operation }))).generatedTokens)
       return yield* listen({ operation, options: chosen, taskId, fromToken }, telling)
-    }).pipe(Effect.withSpanScoped(operation))
+    }).pipe(Effect.withSpanScoped(operation, { captureStackTrace: false }))
 
   return {
     ledger,

@@ -20,8 +20,7 @@ import {
   UnsupportedByServerError,
   type WaitFailure
 } from "../../RWKVError.js"
-import type * as StreamService from "../../StreamService.js"
-import type { BulkOptions, DeleteOptions, StopOptions, Task, WaitOptions } from "../../Task.js"
+import type { BulkOptions, DeleteOptions, StopOptions, SubscribeOptions, Task, WaitOptions } from "../../Task.js"
 import { runAll } from "./bulk.js"
 import { isTemplate } from "../stream/preconditions.js"
 import * as Options from "../input/options.js"
@@ -37,6 +36,12 @@ interface Created extends TaskResult {
   readonly maxTokens?: number | undefined
 }
 
+/** What handles need of the service that streams. */
+interface Streams {
+  readonly subscribe: (id: string, options?: SubscribeOptions) => ReturnType<Task["stream"]>
+  readonly subscribeEvents: (id: string, options?: SubscribeOptions) => ReturnType<Task["streamEvents"]>
+}
+
 const limitedTo = <E>(
   request: Generation.GenerationOptions,
   create: Effect.Effect<TaskResult, E>
@@ -47,7 +52,7 @@ const encodeContinue = encoder(Generation.ContinueRequest)
 export const make = (
   http: HttpClient.Service,
   config: RWKVConfig.Service,
-  streams: StreamService.Service,
+  streams: Streams,
   runs: Runs.Runs
 ) => {
   const { ledger, preconditions } = runs
@@ -127,7 +132,7 @@ export const make = (
         created,
         ({ maxTokens, taskId }) => waiting.end(operation, taskId, options, maxTokens)
       )
-      return waiting.limited(operation, undefined, "wait", limit, Effect.scoped(ended))
+      return Wait.limited(Effect.scoped(ended), { operation, kind: "wait" }, limit)
     }).pipe(Effect.withSpan(operation))
 
   const result = Effect.fn("TaskService.result")(function*(id: string) {

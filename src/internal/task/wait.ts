@@ -1,9 +1,11 @@
 /**
  * Waiting for the end of a task, and stopping one until it has ended.
  */
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { constant } from "effect/Function"
 import * as Schedule from "effect/Schedule"
 import type * as HttpClient from "../../HttpClient.js"
 import * as Polling from "../../Polling.js"
@@ -11,18 +13,17 @@ import type { TaskId, TaskInfo, TaskResult } from "../../Protocol.js"
 import {
   isRWKVError,
   RWKVTimeoutError,
-  type StreamTruncatedError,
   TaskCancelledError,
   type TaskFailure,
   type WaitFailure
 } from "../../RWKVError.js"
 import type { StopOptions, WaitOptions } from "../../Task.js"
-import type * as Ledger from "../owner/ledger.js"
 import * as Options from "../input/options.js"
-import * as retry from "../wire/retry.js"
+import * as validate from "../input/validate.js"
+import type * as Ledger from "../owner/ledger.js"
 import { settled } from "../stream/settle.js"
 import type { FollowFailure } from "../stream/signals.js"
-import * as validate from "../input/validate.js"
+import * as retry from "../wire/retry.js"
 
 /** Whoever waits for the end wants to know what prevented it, and not that a stream was cut by it. */
 const unwrap = (error: FollowFailure): WaitFailure => {
@@ -38,6 +39,31 @@ const unwrap = (error: FollowFailure): WaitFailure => {
   }
 }
 
+/** A limit that holds in finalizers too, where nothing but a limit can end an effect. */
+export const limited = <A, E>(
+  effect: Effect.Effect<A, E>,
+  expired: { readonly operation: string; readonly taskId?: TaskId; readonly kind: "wait" | "stop" },
+  limit: Duration.Duration
+): Effect.Effect<A, E | RWKVTimeoutError> =>
+  Duration.isFinite(limit)
+    ? Effect.timeoutFail(Effect.interruptible(effect), {
+      duration: limit,
+      onTimeout: () => new RWKVTimeoutError({ ...expired, limit })
+    })
+    : effect
+
+const isFinished = ({ status }: TaskInfo) => status === "Finished"
+
+/** Looks at a task as often as the schedule says, and until it is finished. */
+const looking = <E>(look: Effect.Effect<TaskInfo, E>, schedule: Polling.WaitSchedule): Effect.Effect<TaskInfo, E> =>
+  Effect.repeat(look, Schedule.passthrough(Schedule.whileInput(schedule, (info) => !isFinished(info))))
+
+/** Without end: the limit of the stop ends it. */
+const pauses = Schedule.exponential("20 millis", 1.5).pipe(Schedule.union(Schedule.spaced("250 millis")))
+
+/** About a second after a stop it is taken for lost. */
+const looksBeforeRestop = 8
+
 export const make = (
   http: HttpClient.Service,
   ledger: Ledger.Service,
@@ -47,22 +73,12 @@ export const make = (
   const reads = retry.reads(schedule)
   const polls = retry.polls(schedule)
 
-  const limited = <A, E>(
-    operation: string,
-    taskId: TaskId | undefined,
-    kind: "wait" | "stop",
-    limit: Duration.Duration,
-    effect: Effect.Effect<A, E>
-  ): Effect.Effect<A, E | RWKVTimeoutError> =>
-    Duration.isFinite(limit)
-      ? Effect.timeoutFail(effect, {
-        duration: limit,
-        onTimeout: () => new RWKVTimeoutError({ operation, taskId, kind, limit })
-      })
-      : effect
+  /** The server names the ancestor of a fork or a template (H18). */
+  const look = (operation: string, taskId: TaskId) =>
+    Effect.map(polls(http.status(taskId, { operation })), (info) => ({ ...info, taskId }))
 
   /** The whole text of a task that the server calls finished. */
-  const whole = (operation: string, taskId: TaskId): Effect.Effect<TaskResult, TaskFailure | StreamTruncatedError> =>
+  const whole = (operation: string, taskId: TaskId): Effect.Effect<TaskResult, FollowFailure> =>
     Effect.suspend(() => {
       const recording = ledger.recordings.get(taskId)
       return recording === undefined
@@ -73,23 +89,15 @@ export const make = (
   const poll = (
     operation: string,
     taskId: TaskId,
-    look: Polling.WaitSchedule,
+    schedule: Polling.WaitSchedule,
     onProgress: (info: TaskInfo) => Effect.Effect<void>
   ): Effect.Effect<void, TaskFailure> =>
     Effect.gen(function*() {
-      const driver = yield* Schedule.driver(look)
-      const begun = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
-      while (true) {
-        const info = { ...(yield* polls(http.status(taskId, { operation }))), taskId }
-        yield* onProgress(info)
-        if (info.status === "Finished") return
-        yield* driver.next(info).pipe(Effect.catchAll(() =>
-          Effect.flatMap(Effect.clockWith((clock) => clock.currentTimeMillis), (now) =>
-            Effect.fail(
-              new RWKVTimeoutError({ operation, taskId, kind: "wait", limit: Duration.millis(now - begun) })
-            ))
-        ))
-      }
+      const begun = yield* Clock.currentTimeMillis
+      const info = yield* looking(Effect.tap(look(operation, taskId), onProgress), schedule)
+      if (isFinished(info)) return
+      const limit = Duration.millis((yield* Clock.currentTimeMillis) - begun)
+      return yield* new RWKVTimeoutError({ operation, taskId, kind: "wait", limit })
     })
 
   const limitOf = (operation: string, options: WaitOptions | undefined) =>
@@ -115,7 +123,7 @@ export const make = (
       const result = !looks
         ? yield* Effect.mapError(listen(operation, taskId), unwrap)
         : yield* Effect.zipRight(
-          poll(operation, taskId, schedule ?? usual, onProgress ?? (() => Effect.void)),
+          poll(operation, taskId, schedule ?? usual, onProgress ?? constant(Effect.void)),
           whole(operation, taskId)
         )
       if (ledger.stopped.get(taskId) !== true) return result
@@ -131,44 +139,33 @@ export const make = (
     Effect.gen(function*() {
       const taskId = yield* validate.taskId(operation, id)
       const limit = yield* limitOf(operation, options)
-      return yield* limited(operation, taskId, "wait", limit, end(operation, taskId, options, maxTokens))
+      const ended = end(operation, taskId, options, maxTokens)
+      return yield* limited(ended, { operation, taskId, kind: "wait" }, limit)
     })
 
-  /** Looks until a stopped task has ended; a stop that did not reach it is repeated once. */
+  /** Looks until a stopped task has ended; a stop that did not reach it is repeated once (H29, H30). */
   const stop = (operation: string, id: string, options?: StopOptions): Effect.Effect<TaskInfo, TaskFailure> =>
     Effect.gen(function*() {
       const taskId = yield* validate.taskId(operation, id)
       const { within } = yield* Options.ofStop(operation, options)
       const limit = yield* validate.duration(operation, "within", within, "5 seconds")
-      const look = Effect.map(polls(http.status(taskId, { operation })), (info) => ({ ...info, taskId }))
+      const state = look(operation, taskId)
       const ask = reads(http.stop(taskId, { operation }))
+      const forget = Effect.sync(() => ledger.stopped.delete(taskId))
       const ended = Effect.gen(function*() {
-        const before = yield* look
-        if (before.status === "Finished") return before
+        const before = yield* state
+        if (isFinished(before)) return before
         ledger.stopped.set(taskId, true)
         // A stop that failed stopped nothing, as far as anyone knows.
-        yield* Effect.onError(ask, () => Effect.sync(() => ledger.stopped.delete(taskId)))
-        const driver = yield* Schedule.driver(pauses)
-        let looks = 0
-        while (true) {
-          const info = yield* look
-          if (info.status === "Finished") return info
-          looks++
-          if (looks === patience) yield* Effect.zipRight(ask, driver.reset)
-          yield* Effect.ignore(driver.next(undefined))
-        }
+        yield* Effect.onError(ask, () => forget)
+        const after = yield* looking(state, Schedule.intersect(pauses, Schedule.recurs(looksBeforeRestop)))
+        return isFinished(after) ? after : yield* Effect.zipRight(ask, looking(state, pauses))
       })
-      return yield* Effect.tapError(limited(operation, taskId, "stop", limit, ended), (error) =>
-        Effect.sync(() => {
-          if (error._tag === "RWKVTimeoutError") ledger.stopped.delete(taskId)
-        }))
+      return yield* Effect.tapError(
+        limited(ended, { operation, taskId, kind: "stop" }, limit),
+        (error) => error._tag === "RWKVTimeoutError" ? forget : Effect.void
+      )
     })
 
-  return { end, limitOf, limited, stop, wait }
+  return { end, limitOf, stop, wait }
 }
-
-/** Without end: the limit of the stop ends it. */
-const pauses = Schedule.exponential("20 millis", 1.5).pipe(Schedule.union(Schedule.spaced("250 millis")))
-
-/** After so many looks, about a second, a stop is taken for lost. */
-const patience = 9

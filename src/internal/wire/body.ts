@@ -4,10 +4,12 @@
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as Cause from "effect/Cause"
-import * as Channel from "effect/Channel"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import { hasProperty } from "effect/Predicate"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Decoder, Frame } from "./sse.js"
 
@@ -28,20 +30,28 @@ const brokenBody = (response: Answer, cause: Cause.Cause<unknown>) =>
       })
     )
 
-/** Some runtimes have no stream of a body, only its whole text; where there is no body that is empty. */
+const hasNoContent = ({ status }: Answer) => status === 204 || status === 205
+
+/** Some runtimes have no stream of a body, only its whole text. */
 const bytesOf = (response: Answer): Stream.Stream<Uint8Array, HttpClientError.ResponseError> =>
   Stream.catchAllCause(response.stream, (cause) =>
     Either.match(Cause.failureOrCause(cause), {
       onLeft: (error) =>
         error.reason === "EmptyBody"
-          ? Stream.fromEffect(Effect.map(response.text, (text) => utf8.encode(text)))
+          ? hasNoContent(response)
+            ? Stream.empty
+            : Stream.fromEffect(Effect.map(response.text, (text) => utf8.encode(text)))
           : Stream.fail(error),
       onRight: (defect) => brokenBody(response, defect)
     }))
 
-/** Whether the platform may read the whole body: the HTTP layer holds the server to the length that it announced. */
+/**
+ * Whether the platform may read the whole body: the HTTP layer holds the server to the length that it announced, and some
+ * runtimes have nothing else.
+ */
 const isShort = ({ headers }: Answer, limit: number): boolean =>
-  headers["content-encoding"] === undefined && Number(headers["content-length"] ?? Infinity) <= limit
+  headers["content-encoding"] === undefined && Number(headers["content-length"] ?? Infinity) <= limit ||
+  !hasProperty(globalThis.Response?.prototype, "body")
 
 /** A whole body as text. It fails with `tooLarge` when there are more bytes than the limit; the rest is not read. */
 export const text = <E>(
@@ -67,30 +77,29 @@ export const text = <E>(
       )
   })
 
-/** The frames of an event stream, up to its end. What follows the end is left to the HTTP layer. */
-export const frames = <E>(
+/**
+ * Pulls the frames of an event stream, up to its end. What follows the end is left to the HTTP layer.
+ */
+export const pullFrames = <E>(
   response: Answer,
-  makeDecoder: () => Decoder,
+  decoder: Decoder,
   broken: (error: HttpClientError.ResponseError) => E
-): Stream.Stream<Frame, E> =>
-  Stream.suspend(() => {
-    const decoder = makeDecoder()
-    type Frames = Channel.Channel<
-      Chunk.Chunk<Frame>,
-      Chunk.Chunk<Uint8Array>,
-      E,
-      HttpClientError.ResponseError,
-      unknown,
-      unknown
-    >
-    const loop: Frames = Channel.readWithCause({
-      onInput: (chunk: Chunk.Chunk<Uint8Array>) => {
-        const read = Chunk.toReadonlyArray(chunk).flatMap(decoder.push)
-        const next = decoder.ended() ? Channel.void : loop
-        return read.length === 0 ? next : Channel.zipRight(Channel.write(Chunk.unsafeFromArray(read)), next)
-      },
-      onFailure: (cause) => Channel.failCause(Cause.map(cause, broken)),
-      onDone: () => Channel.write(Chunk.unsafeFromArray(decoder.flush()))
-    })
-    return Stream.pipeThroughChannel(bytesOf(response), loop)
+): Effect.Effect<Effect.Effect<Chunk.Chunk<Frame>, Option.Option<E>>, never, Scope.Scope> =>
+  Effect.map(Stream.toPull(bytesOf(response)), (pull) => {
+    let over = false
+    const take = (frames: ReadonlyArray<Frame>) =>
+      frames.length > 0 ? Effect.succeed(Chunk.unsafeFromArray(frames)) : next
+    const next: Effect.Effect<Chunk.Chunk<Frame>, Option.Option<E>> = Effect.suspend(() =>
+      over || decoder.ended() ? Effect.fail(Option.none()) : Effect.matchEffect(pull, {
+        onFailure: Option.match({
+          onNone: () => {
+            over = true
+            return take(decoder.flush())
+          },
+          onSome: (error) => Effect.fail(Option.some(broken(error)))
+        }),
+        onSuccess: (chunk) => take(Chunk.toReadonlyArray(chunk).flatMap(decoder.push))
+      })
+    )
+    return next
   })

@@ -8,8 +8,7 @@ import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import type * as RWKVConfig from "../../RWKVConfig.js"
 import { type CallFailure, RWKVConnectionError, RWKVDecodeError, RWKVTimeoutError } from "../../RWKVError.js"
 import * as Json from "../input/json.js"
@@ -17,6 +16,7 @@ import * as Body from "./body.js"
 import { breach } from "./breach.js"
 import * as Client from "./client.js"
 import { about, type Call, make as makeExchange } from "./exchange.js"
+import { toStream } from "./frames.js"
 import { type Frame, makeDecoder } from "./sse.js"
 
 export interface Requests {
@@ -83,18 +83,20 @@ export const make = (
       )
     )
 
-  const open = <E>(call: Call<E>): Effect.Effect<Stream.Stream<Frame, CallFailure>, CallFailure | E, Scope.Scope> =>
+  const open = <E>(call: Call<E>) =>
     bounded(call, send(call, scopedClient, "text/event-stream")).pipe(
       Effect.filterOrFail(
         (response) => /^text\/event-stream\b/i.test(response.headers["content-type"] ?? ""),
         () => new RWKVDecodeError({ ...about(call), description: "not an event stream" })
       ),
-      Effect.map((response) => Body.frames(response, () => makeDecoder(config.maxFrameSize, sayOf(call)), broken(call)))
+      Effect.flatMap((response) =>
+        Body.pullFrames(response, makeDecoder(config.maxFrameSize, sayOf(call)), broken(call))
+      )
     )
 
   return {
     json: (call, schema) => answer(call, (body) => parse(call, schema, body)),
     accepted: (call, schema) => answer(call, (body) => Effect.succeed(Either.getRight(parse(call, schema, body)))),
-    frames: (call) => Stream.unwrapScoped(Effect.flatMap(call, open))
+    frames: (call) => toStream(Effect.flatMap(call, open))
   }
 }

@@ -2,23 +2,15 @@
  * Which failures may be repeated: of reads, whatever is transient; of what makes the server work, only what it never saw.
  */
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
 import * as Polling from "../../Polling.js"
 import type { RWKVError } from "../../RWKVError.js"
 
-const repeat =
-  (schedule: Polling.RetrySchedule, may: (error: RWKVError) => boolean) =>
-  <A, E extends RWKVError, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    // What succeeds at once, nearly always, does without a schedule.
-    Effect.catchAll(effect, (error) => {
-      if (!may(error)) return Effect.fail(error)
-      let first = true
-      const attempt = Effect.suspend(() => {
-        if (!first) return effect
-        first = false
-        return Effect.fail(error)
-      })
-      return Effect.retry(attempt, { schedule: Polling.respectRetryAfter(schedule), while: may })
-    })
+const repeat = (schedule: Polling.RetrySchedule, may: (error: RWKVError) => boolean) => {
+  const policy = Schedule.whileInput(Polling.respectRetryAfter(schedule), may)
+  return <A, E extends RWKVError, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.retry(effect, policy)
+}
 
 /** For reads. A request that took its whole time is not repeated: the caller has waited long enough. */
 export const reads = (schedule: Polling.RetrySchedule) =>
