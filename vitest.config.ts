@@ -3,6 +3,16 @@ import { defineConfig } from "vitest/config"
 
 const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url))
 
+/** Random programs, and servers on real ports. */
+const thorough = [
+  "test/**/*.properties.test.ts",
+  "test/properties/**/*.test.ts",
+  "test/integration/**/*.test.ts",
+  "test/testing/http/app.test.ts"
+]
+
+const faults = ["test/faults/**/*.test.ts"]
+
 export default defineConfig({
   resolve: {
     alias: [
@@ -12,12 +22,20 @@ export default defineConfig({
     ]
   },
   test: {
-    include: ["test/**/*.test.ts"],
     passWithNoTests: false,
     allowOnly: false,
     // No test waits for real for longer than two seconds; a busy machine may.
     testTimeout: 30_000,
     hookTimeout: 30_000,
+    projects: [
+      {
+        extends: true,
+        // These leave nothing behind in their process, and Effect is loaded once for all of them.
+        test: { name: "unit", include: ["test/**/*.test.ts"], exclude: [...faults, ...thorough], isolate: false }
+      },
+      { extends: true, test: { name: "faults", include: faults } },
+      { extends: true, test: { name: "thorough", include: thorough } }
+    ],
     coverage: {
       provider: "v8",
       include: ["src/**/*.ts"],

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Either, Schema, Struct } from "effect"
 import { Generation, type HttpClient } from "effect-rwkv"
-import * as wire from "./wire.js"
+import * as wire from "./support/wire.js"
 
 type Kind = "create" | "fim" | "continue" | "fork"
 

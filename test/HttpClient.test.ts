@@ -2,7 +2,7 @@ import { HttpClient as PlatformClient, HttpClientError, HttpClientRequest } from
 import { describe, expect, it } from "@effect/vitest"
 import { Duration, Effect, Option, Redacted, Stream } from "effect"
 import type { HttpClient, RWKVConfig } from "effect-rwkv"
-import * as wire from "./wire.js"
+import * as wire from "./support/wire.js"
 
 interface Endpoint {
   readonly name: keyof HttpClient.Service

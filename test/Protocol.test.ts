@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Duration, Effect, Either, Schema } from "effect"
 import { Protocol } from "effect-rwkv"
-import * as wire from "./wire.js"
+import * as wire from "./support/wire.js"
 
 const without = (record: object, key: string) =>
   Object.fromEntries(Object.entries(record).filter(([name]) => name !== key))
@@ -210,7 +210,7 @@ describe("an answer of another shape", () => {
       const { http } = yield* wire.make(() => wire.text(body))
       const { text } = yield* http.result("TMP_1")
       expect(text).toBe("Hello")
-      expect(wire.untyped({}).polluted).toBeUndefined()
+      expect("polluted" in {}).toBe(false)
     }))
 })
 

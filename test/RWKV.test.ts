@@ -3,7 +3,8 @@ import { describe, expect, it } from "@effect/vitest"
 import { ConfigProvider, Duration, Effect, Layer, Redacted, Stream } from "effect"
 import { HttpClient, RWKV, RWKVConfig, StreamService, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
-import { settle } from "./harness.js"
+import { settle } from "./support/harness.js"
+import { live } from "./support/program.js"
 
 const echo: Emulator.Options = { reply: ({ text }) => `<${text}>` }
 
@@ -22,7 +23,7 @@ describe("layer", () => {
       const config = yield* RWKVConfig.RWKVConfig
       expect(config.baseUrl).toBe("http://localhost:8000")
       expect(Duration.toSeconds(config.requestTimeout)).toBe(120)
-    }).pipe(Effect.provide(Layer.provideMerge(RWKV.layer(), Emulator.layer(echo)))))
+    }).pipe(Effect.provide(live(echo))))
 
   it.effect("sends its headers, its key and its path with every request", () =>
     Effect.gen(function*() {

@@ -3,7 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Cause, Config, ConfigProvider, Context, Duration, Effect, Exit, Layer, Redacted } from "effect"
 import { Polling, RWKV, RWKVConfig, RWKVError } from "effect-rwkv"
 import { inspect } from "node:util"
-import * as wire from "./wire.js"
+import * as wire from "./support/wire.js"
 
 const refused = (options: unknown) =>
   Effect.gen(function*() {

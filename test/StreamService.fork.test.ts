@@ -3,19 +3,17 @@ import { Chunk, Effect, Fiber, Stream, TestClock } from "effect"
 import { StreamService, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
 import {
-  against,
-  count,
+  againstTestClock,
   eventsOf,
   failureOf,
   finished,
   joined,
   last,
-  long,
   settle,
-  started,
-  textOf,
-  verbs
-} from "./harness.js"
+  settledText,
+  started
+} from "./support/harness.js"
+import { count, long, verbs } from "./support/program.js"
 
 const { FaultKind } = Emulator
 
@@ -30,7 +28,7 @@ describe("subscribe", () => {
       yield* TestClock.adjust("230 millis")
       const texts = yield* settle(Effect.all(Array.from({ length: 10 }, () => listen), { concurrency: 10 }))
       expect(new Set([...texts, ...(yield* settle(Fiber.join(early))), yield* settle(listen)])).toEqual(new Set([long]))
-    }).pipe(against(options)))
+    }).pipe(againstTestClock(options)))
 
   it.effect("leaving early leaves the task alone, unless told to stop it", () =>
     Effect.gen(function*() {
@@ -42,21 +40,21 @@ describe("subscribe", () => {
       yield* TestClock.adjust("5 seconds")
       expect(yield* count("POST stop")).toBe(1)
       expect(yield* count("POST delete")).toBe(0)
-    }).pipe(against(options)))
+    }).pipe(againstTestClock(options)))
 
   it.effect("begins at a token of a finished run, counted from the start or the end", () =>
     Effect.gen(function*() {
       const task = yield* TaskService.create({ prompt: "a" })
       yield* settle(task.wait())
-      expect(yield* textOf(task.stream({ fromToken: 300 }))).toBe(long.slice(300))
-      expect(yield* textOf(task.stream({ fromToken: -7 }))).toBe(long.slice(-7))
-      expect(yield* textOf(task.stream({ fromToken: -1000 }))).toBe(long)
-      expect(yield* textOf(task.stream({ fromToken: 320 }))).toBe("")
-      expect(yield* textOf(task.stream({ fromToken: 5000 }))).toBe("")
+      expect(yield* settledText(task.stream({ fromToken: 300 }))).toBe(long.slice(300))
+      expect(yield* settledText(task.stream({ fromToken: -7 }))).toBe(long.slice(-7))
+      expect(yield* settledText(task.stream({ fromToken: -1000 }))).toBe(long)
+      expect(yield* settledText(task.stream({ fromToken: 320 }))).toBe("")
+      expect(yield* settledText(task.stream({ fromToken: 5000 }))).toBe("")
       const events = yield* eventsOf(task.streamEvents({ fromToken: 310 }))
       expect(joined(events)).toBe(long.slice(310))
       expect(last(events)?.text).toBe(long)
-    }).pipe(against(options)))
+    }).pipe(againstTestClock(options)))
 
   it.effect("begins at a token of a running run", () =>
     Effect.gen(function*() {
@@ -69,26 +67,26 @@ describe("subscribe", () => {
       ], { concurrency: 2 }))
       expect(later).toBe(long.slice(100))
       expect(back).toBe(long.slice(60))
-    }).pipe(against(options)))
+    }).pipe(againstTestClock(options)))
 
   it.effect("a token inside a character stands for the whole character", () =>
     Effect.gen(function*() {
       const task = yield* TaskService.create({ prompt: "a" })
       yield* settle(task.wait())
       for (const fromToken of [2, 3, 4, 5]) {
-        expect(yield* textOf(task.stream({ fromToken }))).toBe("🌍cd")
+        expect(yield* settledText(task.stream({ fromToken }))).toBe("🌍cd")
       }
-      expect(yield* textOf(task.stream({ fromToken: 6 }))).toBe("cd")
-      expect(yield* textOf(task.stream({ fromToken: -3 }))).toBe("🌍cd")
-    }).pipe(against({ reply: () => "ab🌍cd" })))
+      expect(yield* settledText(task.stream({ fromToken: 6 }))).toBe("cd")
+      expect(yield* settledText(task.stream({ fromToken: -3 }))).toBe("🌍cd")
+    }).pipe(againstTestClock({ reply: () => "ab🌍cd" })))
 
   it.effect("a task without tokens is an empty stream", () =>
     Effect.gen(function*() {
       const task = yield* TaskService.create({ prompt: "a", maxTokens: 0 })
-      expect(yield* textOf(task.stream())).toBe("")
+      expect(yield* settledText(task.stream())).toBe("")
       const events = yield* eventsOf(StreamService.createEvents({ prompt: "a", maxTokens: 0 }))
       expect(events.map(({ _tag }) => _tag)).toEqual(["Started", "Finished"])
-    }).pipe(against(options)))
+    }).pipe(againstTestClock(options)))
 
   it.effect("fails with TaskNotFoundError for an unknown task", () =>
     Effect.gen(function*() {
@@ -98,7 +96,7 @@ describe("subscribe", () => {
           operation: "StreamService.subscribe"
         })
       }
-    }).pipe(against(options)))
+    }).pipe(againstTestClock(options)))
 
   it.effect("a negative token rides out a status that fails once", () =>
     Effect.gen(function*() {
@@ -106,8 +104,8 @@ describe("subscribe", () => {
       const task = yield* TaskService.create({ prompt: "a" })
       yield* settle(task.wait())
       yield* emulator.inject({ on: { path: "status" }, kind: FaultKind.Status({ status: 502 }) })
-      expect(yield* textOf(task.stream({ fromToken: -5 }))).toBe(long.slice(-5))
-    }).pipe(against(options)))
+      expect(yield* settledText(task.stream({ fromToken: -5 }))).toBe(long.slice(-5))
+    }).pipe(againstTestClock(options)))
 })
 
 describe("continue and fork", () => {
@@ -129,7 +127,7 @@ describe("continue and fork", () => {
         })
       }
       expect((yield* verbs).filter((verb) => verb.startsWith("POST"))).toEqual(["POST tmp"])
-    }).pipe(against({ reply: () => ({ tokens: ["a"], end: "loop" }) })))
+    }).pipe(againstTestClock({ reply: () => ({ tokens: ["a"], end: "loop" }) })))
 
   it.effect("tell a task that the server found busy from a server that failed", () =>
     Effect.gen(function*() {
@@ -143,16 +141,16 @@ describe("continue and fork", () => {
       expect((yield* failureOf(Stream.runDrain(StreamService.fork(task.id, { prompt: "b" }))))._tag).toBe(
         "RWKVStatusError"
       )
-    }).pipe(against(options)))
+    }).pipe(againstTestClock(options)))
 
   it.effect("a continued task is no longer what it was: its old text and a stop are forgotten", () =>
     Effect.gen(function*() {
       const task = yield* TaskService.create({ prompt: "abc" })
       yield* TestClock.adjust("60 millis")
       yield* settle(task.stop())
-      expect(yield* textOf(StreamService.continue(task.id, { prompt: "more" }))).toBe(told("more"))
+      expect(yield* settledText(StreamService.continue(task.id, { prompt: "more" }))).toBe(told("more"))
       expect((yield* settle(task.wait())).text).toBe(told("more"))
-    }).pipe(against(options)))
+    }).pipe(againstTestClock(options)))
 
   for (const profile of ["current", "documented"] as const) {
     it.effect(`forks at once each deliver their own text, and can be read again (${profile})`, () =>
@@ -179,8 +177,8 @@ describe("continue and fork", () => {
           expect(again.map(({ _tag }) => _tag)).toEqual(["Started", "Text", "Finished"])
           expect(last(again)?.taskId).toBe(id)
         }
-        expect(yield* textOf(StreamService.subscribe(source.id))).toBe(told("source"))
-      }).pipe(against({ ...options, profile })))
+        expect(yield* settledText(StreamService.subscribe(source.id))).toBe(told("source"))
+      }).pipe(againstTestClock({ ...options, profile })))
 
     it.effect(`a fork can be continued as a stream while its sibling runs (${profile})`, () =>
       Effect.gen(function*() {
@@ -195,7 +193,7 @@ describe("continue and fork", () => {
         expect(sibling).toBe(told("sibling"))
         expect((yield* fork.result).text).toBe(told("continued"))
         expect((yield* source.result).text).toBe(told("source"))
-      }).pipe(against({ ...options, profile })))
+      }).pipe(againstTestClock({ ...options, profile })))
   }
 
   it.effect("H15 forks at once whose characters the server cuts fail rather than deliver the text of others", () =>
@@ -208,8 +206,8 @@ describe("continue and fork", () => {
       ))
       expect(texts[0]).toMatchObject({ _tag: "Left", left: { _tag: "StreamTruncatedError" } })
       expect(texts[1]).toMatchObject({ _tag: "Right", right: told("ascii") })
-      expect(yield* textOf(StreamService.fork(source.id, { prompt: "🌍" }))).toBe(told("🌍"))
-    }).pipe(against(options)))
+      expect(yield* settledText(StreamService.fork(source.id, { prompt: "🌍" }))).toBe(told("🌍"))
+    }).pipe(againstTestClock(options)))
 
   it.effect("a fork that was left alone is read from the server again", () =>
     Effect.gen(function*() {
@@ -224,7 +222,7 @@ describe("continue and fork", () => {
       )
       expect((yield* settle(TaskService.wait(id))).text).toBe(told("fork"))
       expect((yield* TaskService.result(id)).text).toBe(told("fork"))
-    }).pipe(against(options)))
+    }).pipe(againstTestClock(options)))
 
   it.effect("a fork that was left among others has a text that nobody knows any more, and says so", () =>
     Effect.gen(function*() {
@@ -246,7 +244,7 @@ describe("continue and fork", () => {
       const sofar = yield* settle(TaskService.result(id))
       expect(sofar.undecodedTail).toBe(true)
       expect(told("fork").startsWith(sofar.text)).toBe(true)
-    }).pipe(against(options)))
+    }).pipe(againstTestClock(options)))
 
   it.effect("waiting for a fork whose stream is left fails instead of waiting on", () =>
     Effect.gen(function*() {
@@ -262,20 +260,20 @@ describe("continue and fork", () => {
       yield* TestClock.adjust("1 millis")
       yield* settle(Fiber.interrupt(reading))
       expect((yield* settle(Fiber.join(waiting)))._tag).toBe("StreamTruncatedError")
-    }).pipe(against(options)))
+    }).pipe(againstTestClock(options)))
 
   it.effect("a fork of a task without text replays as no text", () =>
     Effect.gen(function*() {
       const source = yield* finished()
-      yield* textOf(StreamService.fork(source.id, { prompt: "a" }))
+      yield* settledText(StreamService.fork(source.id, { prompt: "a" }))
       const events = yield* eventsOf(StreamService.subscribeEvents(source.id))
       expect(events.map(({ _tag }) => _tag)).toEqual(["Started", "Finished"])
-    }).pipe(against({ reply: ({ endpoint }) => endpoint === "fork" ? "text" : { tokens: [] } })))
+    }).pipe(againstTestClock({ reply: ({ endpoint }) => endpoint === "fork" ? "text" : { tokens: [] } })))
 
   it.effect("a fork over the subscribe transport is whole while it runs alone", () =>
     Effect.gen(function*() {
       const source = yield* finished()
-      const text = yield* textOf(StreamService.fork(source.id, { prompt: "fork" }, { transport: "subscribe" }))
+      const text = yield* settledText(StreamService.fork(source.id, { prompt: "fork" }, { transport: "subscribe" }))
       expect(text).toBe(told("fork"))
-    }).pipe(against(options)))
+    }).pipe(againstTestClock(options)))
 })

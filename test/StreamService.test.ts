@@ -3,23 +3,21 @@ import { Chunk, Duration, Effect, Exit, Fiber, Option, Stream, TestClock } from 
 import { type Protocol, type RWKVError, StreamService, type Task, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
 import {
-  against,
+  againstTestClock,
   body,
-  count,
   eventsOf,
   failureOf,
   finished,
   held,
-  hostile,
   joined,
   last,
-  long,
   serverText,
   settle,
-  started,
-  textOf,
-  verbs
-} from "./harness.js"
+  settledText,
+  started
+} from "./support/harness.js"
+import { calls, count, long, verbs } from "./support/program.js"
+import { untyped } from "./support/wire.js"
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 
@@ -100,11 +98,11 @@ for (const profile of ["current", "documented"] as const) {
             expect(result).toMatchObject({ taskId: id, text: told, finished: true, undecodedTail: false })
             expect(Duration.toMillis(result?.generationTime ?? Duration.zero)).toBeGreaterThan(0)
             const again = yield* begin(kind, { transport, cleanup: "keep" })
-            expect(yield* textOf(again.text)).toBe(told)
+            expect(yield* settledText(again.text)).toBe(told)
             const direct = (yield* Effect.flatMap(Emulator.Emulator, ({ requests }) => requests))
               .some(({ body }) => body.includes("\"stream\":true"))
             expect(direct).toBe(kind !== "subscribe" && transport === "direct")
-          }).pipe(against(options)))
+          }).pipe(againstTestClock(options)))
       })
     }
   }
@@ -114,22 +112,22 @@ for (const transport of ["subscribe", "direct"] as const) {
   describe(`characters across frames (${transport})`, () => {
     it.effect("H10 emoji cut at every border arrive whole and once", () =>
       Effect.gen(function*() {
-        const text = yield* textOf(StreamService.create({ prompt: "a" }, { transport }))
+        const text = yield* settledText(StreamService.create({ prompt: "a" }, { transport }))
         expect(text).toBe(cutText(5))
-      }).pipe(against({ reply: () => ({ tokens: cuts(5) }) })))
+      }).pipe(againstTestClock({ reply: () => ({ tokens: cuts(5) }) })))
 
     it.effect("H10 a text of one byte a token arrives whole and once", () =>
       Effect.gen(function*() {
-        const text = yield* textOf(StreamService.create({ prompt: "a" }, { transport }))
+        const text = yield* settledText(StreamService.create({ prompt: "a" }, { transport }))
         expect(text).toBe("日本語テキスト🎉".repeat(20))
-      }).pipe(against({ reply: () => "日本語テキスト🎉".repeat(20) })))
+      }).pipe(againstTestClock({ reply: () => "日本語テキスト🎉".repeat(20) })))
 
     it.effect("H11 a run that ends inside a character delivers what can be read, and says so", () =>
       Effect.gen(function*() {
         const events = yield* eventsOf(StreamService.createEvents({ prompt: "a" }, { transport }))
         expect(joined(events)).toBe("y".repeat(32))
         expect(last(events)).toMatchObject({ text: "y".repeat(32), undecodedTail: true, finished: true })
-      }).pipe(against({
+      }).pipe(againstTestClock({
         pollInterval: 1,
         reply: () => ({ tokens: [...Array.from({ length: 32 }, () => "y"), "zzz", bytes("🌍").slice(0, 2)] })
       })))
@@ -150,7 +148,7 @@ for (const transport of ["subscribe", "direct"] as const) {
         const task = yield* anyTask
         expect(task?.text.startsWith(Chunk.join(parts, ""))).toBe(true)
         expect(task?.generated).toBeLessThan(320)
-      }).pipe(against({ reply: () => long })))
+      }).pipe(againstTestClock({ reply: () => long })))
 
     it.effect("F55 a failure of the consumer stops the task and stays the failure", () =>
       Effect.gen(function*() {
@@ -163,7 +161,7 @@ for (const transport of ["subscribe", "direct"] as const) {
         expect(yield* count("POST stop")).toBe(1)
         expect(yield* count("POST delete?force=true")).toBe(1)
         expect(yield* emulator.openStreams).toBe(0)
-      }).pipe(against({ reply: () => long })))
+      }).pipe(againstTestClock({ reply: () => long })))
 
     it.effect("F54 an interrupt stops and deletes a temporary task", () =>
       Effect.gen(function*() {
@@ -173,14 +171,14 @@ for (const transport of ["subscribe", "direct"] as const) {
         expect(yield* emulator.openStreams).toBe(1)
         yield* settle(Fiber.interrupt(fiber))
         yield* TestClock.adjust("5 seconds")
-        expect((yield* verbs).filter((verb) => verb.startsWith("POST"))).toEqual([
+        expect((yield* calls).filter((verb) => verb.startsWith("POST"))).toEqual([
           "POST tmp",
           "POST stop",
           "POST delete?force=true"
         ])
         expect(yield* emulator.openStreams).toBe(0)
         expect(yield* emulator.running).toBe(0)
-      }).pipe(against({ reply: () => long })))
+      }).pipe(againstTestClock({ reply: () => long })))
 
     it.effect("with detach the task runs on, undeleted", () =>
       Effect.gen(function*() {
@@ -195,7 +193,7 @@ for (const transport of ["subscribe", "direct"] as const) {
         expect((yield* verbs).filter((verb) => verb.startsWith("POST"))).toEqual(["POST tmp"])
         expect((yield* anyTask)?.text).toBe(long)
         expect(yield* emulator.openStreams).toBe(0)
-      }).pipe(against({ reply: () => long })))
+      }).pipe(againstTestClock({ reply: () => long })))
   })
 }
 
@@ -204,35 +202,37 @@ describe("cleanup", () => {
 
   it.effect("text streams delete their temporary task, event streams keep it", () =>
     Effect.gen(function*() {
-      yield* textOf(StreamService.create({ prompt: "a" }))
-      yield* textOf(StreamService.fim({ prefix: "a" }))
+      yield* settledText(StreamService.create({ prompt: "a" }))
+      yield* settledText(StreamService.fim({ prefix: "a" }))
       expect(yield* anyTask).toBeUndefined()
       const events = yield* eventsOf(StreamService.createEvents({ prompt: "a" }))
       expect((yield* held(started(events) ?? ""))?.text).toBe("hello")
       expect(yield* count("POST stop")).toBe(0)
-    }).pipe(against(options)))
+    }).pipe(againstTestClock(options)))
 
   it.effect("the option says otherwise, and undefined does not", () =>
     Effect.gen(function*() {
-      yield* textOf(StreamService.create({ prompt: "a" }, { cleanup: undefined, transport: undefined }))
+      yield* settledText(StreamService.create({ prompt: "a" }, { cleanup: undefined, transport: undefined }))
       yield* eventsOf(StreamService.fimEvents({ prefix: "a" }, { cleanup: "delete" }))
       expect(yield* anyTask).toBeUndefined()
-      yield* textOf(StreamService.create({ prompt: "a" }, { cleanup: "keep" }))
+      yield* settledText(StreamService.create({ prompt: "a" }, { cleanup: "keep" }))
       expect((yield* anyTask)?.text).toBe("hello")
-    }).pipe(against(options)))
+    }).pipe(againstTestClock(options)))
 
   it.effect("persistent tasks are always kept", () =>
     Effect.gen(function*() {
-      yield* textOf(StreamService.create({ prompt: "a", persistence: "persistent" }, { cleanup: "delete" }))
+      yield* settledText(StreamService.create({ prompt: "a", persistence: "persistent" }, { cleanup: "delete" }))
       expect((yield* anyTask)?.taskId).toMatch(/^TASK_/)
-    }).pipe(against(options)))
+    }).pipe(againstTestClock(options)))
 
   it.effect("a temporary fork is deleted if asked for", () =>
     Effect.gen(function*() {
       const source = yield* finished()
-      yield* textOf(StreamService.fork(source.id, { prompt: "a", persistence: "temporary" }, { cleanup: "delete" }))
+      yield* settledText(
+        StreamService.fork(source.id, { prompt: "a", persistence: "temporary" }, { cleanup: "delete" })
+      )
       expect(yield* count("POST delete?force=true")).toBe(1)
-    }).pipe(against(options)))
+    }).pipe(againstTestClock(options)))
 })
 
 describe("create", () => {
@@ -243,15 +243,15 @@ describe("create", () => {
       )
       expect(error).toMatchObject({ _tag: "RWKVValidationError", operation: "StreamService.create" })
       expect(yield* verbs).toEqual([])
-    }).pipe(against()))
+    }).pipe(againstTestClock()))
 
   it.effect("sends the defaults of the configuration, and no field that was not given", () =>
     Effect.gen(function*() {
-      yield* textOf(StreamService.create({ prompt: "a", maxTokens: undefined, seed: 3 }))
+      yield* settledText(StreamService.create({ prompt: "a", maxTokens: undefined, seed: 3 }))
       expect(yield* body()).toEqual({ prompt: "a", max_tokens: 5, seed: 3 })
-      yield* textOf(StreamService.fim({ prefix: "a", maxTokens: 6 }, { transport: "direct" }))
+      yield* settledText(StreamService.fim({ prefix: "a", maxTokens: 6 }, { transport: "direct" }))
       expect(yield* body(1)).toEqual({ prefix: "a", max_tokens: 6, stream: true })
-    }).pipe(against({}, { defaults: { maxTokens: 5 } })))
+    }).pipe(againstTestClock({}, { defaults: { maxTokens: 5 } })))
 
   it.effect("tells the prefill's time", () =>
     Effect.gen(function*() {
@@ -260,7 +260,7 @@ describe("create", () => {
         const [first] = events
         expect(first?._tag === "Started" && Duration.toMillis(first.prefillTime)).toBe(1000)
       }
-    }).pipe(against({ prefillPerToken: 100, reply: () => "hello" })))
+    }).pipe(againstTestClock({ prefillPerToken: 100, reply: () => "hello" })))
 
   it.effect("text arrives while the task runs", () =>
     Effect.gen(function*() {
@@ -274,7 +274,7 @@ describe("create", () => {
       yield* TestClock.adjust("50 millis")
       expect(parts.join("")).toBe(long.slice(0, 64))
       yield* settle(Fiber.join(fiber))
-    }).pipe(against({ reply: () => long })))
+    }).pipe(againstTestClock({ reply: () => long })))
 })
 
 describe("input of callers without types", () => {
@@ -282,21 +282,21 @@ describe("input of callers without types", () => {
     Effect.gen(function*() {
       const streams = yield* StreamService.StreamService
       const calls: ReadonlyArray<Stream.Stream<unknown, RWKVError.RWKVError>> = [
-        streams.create(hostile(null)),
+        streams.create(untyped(null)),
         streams.create({ prompt: "" }),
-        streams.createEvents({ prompt: "a" }, { idleTimeout: hostile("abc") }),
-        streams.fim(hostile(undefined)),
-        streams.fimEvents({ prefix: hostile(1) }, { transport: "direct" }),
-        streams.subscribe(hostile(5)),
+        streams.createEvents({ prompt: "a" }, { idleTimeout: untyped("abc") }),
+        streams.fim(untyped(undefined)),
+        streams.fimEvents({ prefix: untyped(1) }, { transport: "direct" }),
+        streams.subscribe(untyped(5)),
         streams.subscribe("TMP_1", { fromToken: 1.5 }),
-        streams.subscribe("TMP_1", { fromToken: hostile(null) }),
-        streams.subscribe("TMP_1", { stallTimeout: hostile("abc") }),
+        streams.subscribe("TMP_1", { fromToken: untyped(null) }),
+        streams.subscribe("TMP_1", { stallTimeout: untyped("abc") }),
         streams.subscribeEvents("a b"),
-        streams.continue(hostile(5), { prompt: "a" }),
-        streams.continue("TMP_1", hostile(null)),
+        streams.continue(untyped(5), { prompt: "a" }),
+        streams.continue("TMP_1", untyped(null)),
         streams.continueEvents("TMP_1", { prompt: "" }),
-        streams.fork(hostile(5), { prompt: "a" }),
-        streams.fork("TMP_1", hostile(null)),
+        streams.fork(untyped(5), { prompt: "a" }),
+        streams.fork("TMP_1", untyped(null)),
         streams.forkEvents("TMP_1", { prompt: "a", maxTokens: 0 })
       ]
       for (const stream of calls) {
@@ -305,7 +305,7 @@ describe("input of callers without types", () => {
         expect(error.operation).toMatch(/^StreamService\./)
       }
       expect(yield* verbs).toEqual([])
-    }).pipe(against()))
+    }).pipe(againstTestClock()))
 })
 
 describe("a stream that was not begun", () => {
@@ -318,5 +318,5 @@ describe("a stream that was not begun", () => {
       expect(Option.isNone(Chunk.head(yield* Stream.runCollect(Stream.take(StreamService.create({ prompt: "a" }), 0)))))
         .toBe(true)
       expect(yield* verbs).toEqual([])
-    }).pipe(against()))
+    }).pipe(againstTestClock()))
 })

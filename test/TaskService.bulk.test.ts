@@ -2,8 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Chunk, Effect, Either, Fiber, Schedule, Stream, TestClock } from "effect"
 import { type Task, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
-import { against, count, echo, eventsOf, exitOf, failureOf, hostile, settle, story } from "./harness.js"
-import { eitherWay } from "./waits.js"
+import { againstTestClock, echo, eventsOf, exitOf, failureOf, settle, story } from "./support/harness.js"
+import { count } from "./support/program.js"
+import { untyped } from "./support/wire.js"
+import { eitherWay } from "./support/waits.js"
 
 const prompts = (size: number) => Array.from({ length: size }, (_, index) => ({ prompt: `p${index}`, maxTokens: 40 }))
 
@@ -19,7 +21,7 @@ describe("runAll", () => {
       const { running, tasks } = yield* Emulator.Emulator
       assert.strictEqual(yield* running, 0)
       assert.strictEqual((yield* tasks).length, 0)
-    }).pipe(against(echo)))
+    }).pipe(againstTestClock(echo)))
 
   it.effect("runs no more at once than it may, and takes requests as they are needed", () =>
     Effect.gen(function*() {
@@ -38,7 +40,7 @@ describe("runAll", () => {
       yield* TestClock.adjust("60 millis")
       assert.isAtMost(taken, 8)
       assert.strictEqual(Chunk.size(yield* settle(Fiber.join(fiber))), 30)
-    }).pipe(against(story)))
+    }).pipe(againstTestClock(story)))
 
   it.effect("runs 64 at once by default", () =>
     Effect.gen(function*() {
@@ -47,7 +49,7 @@ describe("runAll", () => {
       yield* TestClock.adjust("10 millis")
       assert.strictEqual(yield* running, 64)
       yield* settle(Fiber.join(fiber))
-    }).pipe(against(story)))
+    }).pipe(againstTestClock(story)))
 
   it.effect("delivers failures as values, and reports progress", () =>
     Effect.gen(function*() {
@@ -59,7 +61,7 @@ describe("runAll", () => {
       )
       assert.deepStrictEqual(textsOf(results), ["<a>", "RWKVValidationError", "<✿prefix✿✿suffix✿✿middle✿x>"])
       assert.deepStrictEqual(seen, ["1/1", "2/1", "3/1"])
-    }).pipe(against(echo)))
+    }).pipe(againstTestClock(echo)))
 
   it.effect("fails with the first failure if told so, and stops the other runs", () =>
     Effect.gen(function*() {
@@ -69,7 +71,7 @@ describe("runAll", () => {
       const { running, tasks } = yield* Emulator.Emulator
       assert.strictEqual(yield* running, 0)
       assert.strictEqual((yield* tasks).length, 0)
-    }).pipe(against(story)))
+    }).pipe(againstTestClock(story)))
 
   eitherWay("stops everything when it is interrupted", (by) =>
     Effect.gen(function*() {
@@ -81,13 +83,13 @@ describe("runAll", () => {
       assert.strictEqual(yield* running, 0)
       assert.strictEqual(yield* openStreams, 0)
       assert.strictEqual(yield* count("POST stop"), 10)
-    }).pipe(against(story)))
+    }).pipe(againstTestClock(story)))
 
   eitherWay("holds every run to the options of a wait", (by) =>
     Effect.gen(function*() {
       const results = yield* eventsOf(TaskService.runAll(prompts(2), { by, timeout: "20 millis" }))
       assert.deepStrictEqual(textsOf(results), ["RWKVTimeoutError", "RWKVTimeoutError"])
-    }).pipe(against(story)))
+    }).pipe(againstTestClock(story)))
 
   it.effect("listens, though its own progress is reported, unless it is told to look", () =>
     Effect.gen(function*() {
@@ -96,17 +98,17 @@ describe("runAll", () => {
       yield* eventsOf(TaskService.runAll(prompts(3), { schedule: Schedule.spaced("10 millis") }))
       assert.strictEqual(yield* count("GET stream"), 3)
       assert.isAbove(yield* count("GET status"), 2)
-    }).pipe(against(echo)))
+    }).pipe(againstTestClock(echo)))
 
   it.effect("refuses what is no number of runs and no list of requests, and sends nothing", () =>
     Effect.gen(function*() {
       for (const concurrency of [0, -1, 1.5, "3", null]) {
-        const exit = yield* exitOf(Stream.runDrain(TaskService.runAll([], { concurrency: hostile(concurrency) })))
+        const exit = yield* exitOf(Stream.runDrain(TaskService.runAll([], { concurrency: untyped(concurrency) })))
         assert.isTrue(exit._tag === "Failure")
       }
-      const error = yield* failureOf(Stream.runDrain(TaskService.runAll(hostile(5))))
+      const error = yield* failureOf(Stream.runDrain(TaskService.runAll(untyped(5))))
       assert.strictEqual(error._tag, "RWKVValidationError")
       const { requests } = yield* Emulator.Emulator
       assert.strictEqual((yield* requests).length, 0)
-    }).pipe(against()))
+    }).pipe(againstTestClock()))
 })

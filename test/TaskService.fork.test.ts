@@ -2,20 +2,8 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, Stream, TestClock } from "effect"
 import { type RWKVError, StreamService, type Task, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
-import {
-  against,
-  body,
-  count,
-  echo,
-  failureOf,
-  finished,
-  ids,
-  long,
-  serverText,
-  settle,
-  story,
-  verbs
-} from "./harness.js"
+import { againstTestClock, body, echo, failureOf, finished, ids, serverText, settle, story } from "./support/harness.js"
+import { count, long, verbs } from "./support/program.js"
 
 const { FaultKind } = Emulator
 
@@ -27,7 +15,7 @@ describe("continue", () => {
       expect(continued.id).toBe(task.id)
       expect((yield* settle(continued.wait())).text).toBe("<two>")
       expect(yield* body(1)).toEqual({ prompt: "two", max_tokens: 100 })
-    }).pipe(against(echo)))
+    }).pipe(againstTestClock(echo)))
 
   it.effect("F63 fails with TaskBusyError, and sends nothing, while the task is ready or runs", () =>
     Effect.gen(function*() {
@@ -48,7 +36,7 @@ describe("continue", () => {
       })
       expect(yield* Effect.flip(running.fork({ prompt: "c" }))).toMatchObject({ status: "Running" })
       expect((yield* verbs).filter((verb) => verb.startsWith("POST"))).toEqual(["POST tmp", "POST tmp"])
-    }).pipe(against({ ...story, maxBatchSize: 1 })))
+    }).pipe(againstTestClock({ ...story, maxBatchSize: 1 })))
 
   it.effect("F63 tells a task that was found busy by the server from a server that failed", () =>
     Effect.gen(function*() {
@@ -73,7 +61,7 @@ describe("continue", () => {
         operation: "TaskService.continue"
       })
       expect(yield* Effect.flip(task.continue({ prompt: "a" }))).toMatchObject({ _tag: "RWKVServerError", status: 502 })
-    }).pipe(against(echo)))
+    }).pipe(againstTestClock(echo)))
 
   it.effect("a task that was stopped and continued is no longer cancelled", () =>
     Effect.gen(function*() {
@@ -83,7 +71,7 @@ describe("continue", () => {
       expect((yield* failureOf(task.wait()))._tag).toBe("TaskCancelledError")
       const continued = yield* task.continue({ prompt: "b" })
       expect((yield* settle(continued.wait())).text).toBe(long)
-    }).pipe(against(story)))
+    }).pipe(againstTestClock(story)))
 
   it.effect("F54 interrupted after it was sent, stops the run and keeps the task", () =>
     Effect.gen(function*() {
@@ -102,7 +90,7 @@ describe("continue", () => {
       yield* TestClock.adjust("1 second")
       expect(yield* count("POST stop")).toBe(1)
       expect(yield* ids).toEqual([task.id])
-    }).pipe(against({ reply: () => ({ tokens: ["a"], end: "loop" }) })))
+    }).pipe(againstTestClock({ reply: () => ({ tokens: ["a"], end: "loop" }) })))
 })
 
 for (const profile of ["current", "documented"] as const) {
@@ -122,7 +110,7 @@ for (const profile of ["current", "documented"] as const) {
         expect((yield* settle(source.wait())).text).toBe(told("source"))
         expect(yield* settle(Stream.mkString(StreamService.subscribe(source.id)))).toBe(told("source"))
         expect(yield* serverText(source.id)).toBe(profile === "current" ? told("fork") : told("source"))
-      }).pipe(against(options)))
+      }).pipe(againstTestClock(options)))
 
     it.effect("forks of one source that run at the same time each get their own text", () =>
       Effect.gen(function*() {
@@ -139,7 +127,7 @@ for (const profile of ["current", "documented"] as const) {
           expect(yield* settle(Stream.mkString(fork.stream()))).toBe(told(prompts[index] ?? ""))
         }
         expect((yield* source.result).text).toBe(told("source"))
-      }).pipe(against(options)))
+      }).pipe(againstTestClock(options)))
 
     it.effect("concurrent forks keep the source's text though its readings are slow", () =>
       Effect.gen(function*() {
@@ -152,7 +140,7 @@ for (const profile of ["current", "documented"] as const) {
         )
         yield* settle(Effect.forEach(forks, (fork) => fork.wait()))
         expect((yield* source.result).text).toBe(told("source"))
-      }).pipe(against(options)))
+      }).pipe(againstTestClock(options)))
 
     it.effect("a fork of a fork, and a continue of a fork, get their own text", () =>
       Effect.gen(function*() {
@@ -169,7 +157,7 @@ for (const profile of ["current", "documented"] as const) {
         expect((yield* settle(continued.wait())).text).toBe(told("more"))
         expect((yield* grandchild.result).text).toBe(told("grandchild"))
         expect((yield* source.result).text).toBe(told("source"))
-      }).pipe(against(options)))
+      }).pipe(againstTestClock(options)))
 
     it.effect("a fork of a fork that was only streamed keeps that text", () =>
       Effect.gen(function*() {
@@ -182,7 +170,7 @@ for (const profile of ["current", "documented"] as const) {
         expect((yield* settle(other.wait())).text).toBe(told("other"))
         expect((yield* settle(grandchild.wait())).text).toBe(told("grandchild"))
         expect((yield* TaskService.result(first.taskId)).text).toBe(told("child"))
-      }).pipe(against(options)))
+      }).pipe(againstTestClock(options)))
 
     it.effect("the text so far of a running fork is its own", () =>
       Effect.gen(function*() {
@@ -197,7 +185,7 @@ for (const profile of ["current", "documented"] as const) {
         const reading = yield* Effect.fork(Stream.mkString(fork.stream()))
         expect((yield* settle(other.wait())).text).toBe(told("other"))
         expect(yield* settle(Fiber.join(reading))).toBe(told("fork"))
-      }).pipe(against(options)))
+      }).pipe(againstTestClock(options)))
 
     it.effect("a result that says finished is whole", () =>
       Effect.gen(function*() {
@@ -212,7 +200,7 @@ for (const profile of ["current", "documented"] as const) {
           yield* TestClock.adjust("7 millis")
         }
         return yield* Effect.dieMessage("never finished")
-      }).pipe(against({ ...options, lateTokens: "30 millis" })))
+      }).pipe(againstTestClock({ ...options, lateTokens: "30 millis" })))
 
     it.effect("a fork that runs cannot be continued or forked yet", () =>
       Effect.gen(function*() {
@@ -226,7 +214,7 @@ for (const profile of ["current", "documented"] as const) {
         })
         expect((yield* Effect.flip(fork.fork({ prompt: "more" })))._tag).toBe("TaskBusyError")
         expect((yield* settle(fork.wait())).text).toBe(told("fork"))
-      }).pipe(against(options)))
+      }).pipe(againstTestClock(options)))
 
     it.effect("a tree of forks and continues keeps every text apart", () =>
       Effect.gen(function*() {
@@ -244,7 +232,7 @@ for (const profile of ["current", "documented"] as const) {
         const source = yield* finished("source")
         yield* settle(grow(source, "n", 3))
         expect((yield* source.result).text).toBe(told("source"))
-      }).pipe(against(options)))
+      }).pipe(againstTestClock(options)))
 
     it.effect("may be temporary", () =>
       Effect.gen(function*() {
@@ -252,7 +240,7 @@ for (const profile of ["current", "documented"] as const) {
         const fork = yield* TaskService.fork(source.id, { prompt: "fork", persistence: "temporary" })
         expect(fork.id).toMatch(/^TMP_/)
         expect((yield* settle(fork.wait())).text).toBe(told("fork"))
-      }).pipe(against(options)))
+      }).pipe(againstTestClock(options)))
 
     it.effect("stopping a fork cancels whoever waits for it", () =>
       Effect.gen(function*() {
@@ -263,7 +251,7 @@ for (const profile of ["current", "documented"] as const) {
         const error = yield* failureOf(fork.wait())
         expect(error._tag).toBe("TaskCancelledError")
         expect(error._tag === "TaskCancelledError" && told("fork").startsWith(error.text)).toBe(true)
-      }).pipe(against(options)))
+      }).pipe(againstTestClock(options)))
 
     it.effect("F54 interrupted before the answer, stops the fork", () =>
       Effect.gen(function*() {
@@ -281,7 +269,7 @@ for (const profile of ["current", "documented"] as const) {
         expect(yield* count("POST stop")).toBe(1)
         expect(yield* emulator.running).toBe(0)
         expect((yield* source.result).text).toBe(told("source"))
-      }).pipe(against(options)))
+      }).pipe(againstTestClock(options)))
   })
 }
 
@@ -299,7 +287,7 @@ describe("a task that was evicted", () => {
         status: "Running"
       })
       expect(yield* failureOf(persistent.wait({ timeout: "10 seconds" }))).toMatchObject({ kind: "wait" })
-    }).pipe(against({ ...story, cacheCapacity: 1 })))
+    }).pipe(againstTestClock({ ...story, cacheCapacity: 1 })))
 })
 
 describe("asTemplate", () => {
@@ -313,7 +301,7 @@ describe("asTemplate", () => {
       })
       expect((yield* source.result).text).toBe("<source>")
       expect(yield* ids).toEqual([source.id])
-    }).pipe(against(echo)))
+    }).pipe(againstTestClock(echo)))
 
   it.effect("F64 templates that others made on the current server are told from tasks", () =>
     Effect.gen(function*() {
@@ -330,7 +318,7 @@ describe("asTemplate", () => {
         "UnsupportedByServerError"
       )
       expect((yield* source.result).text).toBe("<source>")
-    }).pipe(against(echo)))
+    }).pipe(againstTestClock(echo)))
 
   it.effect("on the documented server makes a template that can be forked, and deleted by force", () =>
     Effect.gen(function*() {
@@ -348,7 +336,7 @@ describe("asTemplate", () => {
       expect((yield* Effect.flip(template.delete()))._tag).toBe("TemplateProtectedError")
       yield* template.delete({ force: true })
       expect((yield* Effect.flip(template.status))._tag).toBe("TaskNotFoundError")
-    }).pipe(against({ ...echo, profile: "documented" })))
+    }).pipe(againstTestClock({ ...echo, profile: "documented" })))
 
   it.effect("interrupted before the answer, deletes the template", () =>
     Effect.gen(function*() {
@@ -364,7 +352,7 @@ describe("asTemplate", () => {
       yield* TestClock.adjust("1 second")
       yield* TestClock.adjust("1 second")
       expect(yield* ids).toEqual([source.id])
-    }).pipe(against({ ...echo, profile: "documented" })))
+    }).pipe(againstTestClock({ ...echo, profile: "documented" })))
 
   it.effect("rides out a transient failure of its check", () =>
     Effect.gen(function*() {
@@ -372,5 +360,5 @@ describe("asTemplate", () => {
       const source = yield* finished("source")
       yield* emulator.inject({ on: { path: "get_result" }, kind: FaultKind.Status({ status: 503 }) })
       expect((yield* settle(source.asTemplate)).id).toMatch(/^_TMPL_/)
-    }).pipe(against({ ...echo, profile: "documented" })))
+    }).pipe(againstTestClock({ ...echo, profile: "documented" })))
 })

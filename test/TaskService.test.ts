@@ -2,21 +2,10 @@ import { describe, expect, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Stream, TestClock } from "effect"
 import { RWKV, type RWKVError, StreamService, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
-import {
-  against,
-  body,
-  count,
-  echo,
-  exitOf,
-  failureOf,
-  finished,
-  hostile,
-  ids,
-  settle,
-  story,
-  verbs
-} from "./harness.js"
-import { eitherWay, watches } from "./waits.js"
+import { againstTestClock, body, echo, exitOf, failureOf, finished, ids, settle, story } from "./support/harness.js"
+import { calls, count, verbs } from "./support/program.js"
+import { untyped } from "./support/wire.js"
+import { eitherWay, watches } from "./support/waits.js"
 
 const { FaultKind } = Emulator
 
@@ -27,7 +16,7 @@ describe("create", () => {
       expect(task.id).toMatch(/^TMP_/)
       expect(yield* verbs).toEqual(["POST tmp"])
       expect(yield* body()).toEqual({ prompt: "a" })
-    }).pipe(against()))
+    }).pipe(againstTestClock()))
 
   it.effect("creates a persistent task when told to", () =>
     Effect.gen(function*() {
@@ -35,21 +24,21 @@ describe("create", () => {
       expect(task.id).toMatch(/^TASK_/)
       expect(yield* verbs).toEqual(["POST create"])
       expect(yield* body()).toEqual({ prompt: "a", max_tokens: 5, top_k: 3 })
-    }).pipe(against()))
+    }).pipe(againstTestClock()))
 
   it.effect("createTemporary and createPersistent say it by their name", () =>
     Effect.gen(function*() {
       expect((yield* TaskService.createTemporary({ prompt: "a" })).id).toMatch(/^TMP_/)
       expect((yield* TaskService.createPersistent({ prompt: [1, 2] })).id).toMatch(/^TASK_/)
       expect(yield* verbs).toEqual(["POST tmp", "POST create"])
-    }).pipe(against()))
+    }).pipe(againstTestClock()))
 
   it.effect("tells how long the prefill took", () =>
     Effect.gen(function*() {
       const task = yield* settle(TaskService.create({ prompt: "0123456789" }))
       expect(Duration.toMillis(task.prefillTime)).toBe(1000)
       expect(Duration.toMillis((yield* TaskService.task(task.id)).prefillTime)).toBe(0)
-    }).pipe(against({ prefillPerToken: 100 })))
+    }).pipe(againstTestClock({ prefillPerToken: 100 })))
 
   it.effect("sends the defaults of the configuration, which the request overrides and undefined does not hide", () =>
     Effect.gen(function*() {
@@ -57,7 +46,7 @@ describe("create", () => {
       yield* TaskService.fim({ prefix: "a", topP: 0.5 })
       expect(yield* body(0)).toEqual({ prompt: "a", max_tokens: 7, temperature: 0.5 })
       expect(yield* body(1)).toEqual({ prefix: "a", max_tokens: 9, temperature: 0.5, top_p: 0.5 })
-    }).pipe(against({}, { defaults: { maxTokens: 9, temperature: 0.5 } })))
+    }).pipe(againstTestClock({}, { defaults: { maxTokens: 9, temperature: 0.5 } })))
 
   it.effect("fills in the middle", () =>
     Effect.gen(function*() {
@@ -65,7 +54,7 @@ describe("create", () => {
       expect(task.id).toMatch(/^TMP_/)
       expect(yield* verbs).toEqual(["POST fim"])
       expect((yield* settle(task.wait())).text).toBe("<✿prefix✿✿suffix✿\nreturn a✿middle✿def f(a):\n>")
-    }).pipe(against(echo)))
+    }).pipe(againstTestClock(echo)))
 
   it.effect("F82 sends nothing when it starts interrupted", () =>
     Effect.gen(function*() {
@@ -74,7 +63,7 @@ describe("create", () => {
       const exit = yield* Effect.exit(Effect.interrupt.pipe(Effect.zipRight(TaskService.create({ prompt: "a" }))))
       expect(Exit.isInterrupted(exit)).toBe(true)
       expect(yield* verbs).toEqual([])
-    }).pipe(against()))
+    }).pipe(againstTestClock()))
 
   it.effect("F54 interrupted after it was sent, stops and deletes the task once the answer names it", () =>
     Effect.gen(function*() {
@@ -94,11 +83,11 @@ describe("create", () => {
         expect(yield* verbs).toEqual(["POST tmp"])
         yield* TestClock.adjust("1 second")
         yield* TestClock.adjust("1 second")
-        expect(yield* verbs).toEqual(["POST tmp", "POST stop", "POST delete?force=true"])
+        expect(yield* calls).toEqual(["POST tmp", "POST stop", "POST delete?force=true"])
         expect(yield* emulator.running).toBe(0)
         expect(yield* ids).toEqual([])
       }
-    }).pipe(against(story)))
+    }).pipe(againstTestClock(story)))
 
   it.effect("an interrupted create of a persistent task stops and deletes it, for nobody has its id", () =>
     Effect.gen(function*() {
@@ -109,8 +98,8 @@ describe("create", () => {
       yield* Fiber.interrupt(fiber)
       yield* TestClock.adjust("1 second")
       yield* TestClock.adjust("1 second")
-      expect(yield* verbs).toEqual(["POST create", "POST stop", "POST delete?force=true"])
-    }).pipe(against(story)))
+      expect(yield* calls).toEqual(["POST create", "POST stop", "POST delete?force=true"])
+    }).pipe(againstTestClock(story)))
 
   it.effect("F85 is never repeated once the server may have seen it", () =>
     Effect.gen(function*() {
@@ -129,7 +118,7 @@ describe("create", () => {
         expect(error).toMatchObject({ _tag: tag, operation: "TaskService.create" })
         expect(yield* verbs).toEqual(["POST tmp"])
       }
-    }).pipe(against()))
+    }).pipe(againstTestClock()))
 
   it.effect("interrupted between two attempts, makes no further one", () =>
     Effect.gen(function*() {
@@ -140,7 +129,7 @@ describe("create", () => {
       yield* Fiber.interrupt(fiber)
       yield* TestClock.adjust("10 seconds")
       expect(yield* count("POST tmp")).toBe(1)
-    }).pipe(against()))
+    }).pipe(againstTestClock()))
 
   it.effect("is repeated while the connection is refused", () =>
     Effect.gen(function*() {
@@ -148,7 +137,7 @@ describe("create", () => {
       yield* emulator.inject({ kind: FaultKind.Refuse(), times: 2 })
       yield* settle(TaskService.create({ prompt: "a" }))
       expect(yield* verbs).toEqual(["POST tmp"])
-    }).pipe(against()))
+    }).pipe(againstTestClock()))
 })
 
 describe("run", () => {
@@ -159,14 +148,14 @@ describe("run", () => {
       expect(yield* ids).toEqual([])
       expect(yield* count("POST stop")).toBe(0)
       expect(yield* count("POST delete?force=true")).toBe(1)
-    }).pipe(against(echo)))
+    }).pipe(againstTestClock(echo)))
 
   it.effect("keeps a persistent task", () =>
     Effect.gen(function*() {
       const result = yield* settle(TaskService.run({ prompt: "hello", persistence: "persistent" }))
       expect(yield* ids).toEqual([result.taskId])
       expect(yield* count("POST delete?force=true")).toBe(0)
-    }).pipe(against(echo)))
+    }).pipe(againstTestClock(echo)))
 
   it.effect("takes a FIM request", () =>
     Effect.gen(function*() {
@@ -174,7 +163,7 @@ describe("run", () => {
       expect(result.text).toBe("<✿prefix✿✿suffix✿b✿middle✿a>")
       expect((yield* verbs)[0]).toBe("POST fim")
       expect(yield* ids).toEqual([])
-    }).pipe(against(echo)))
+    }).pipe(againstTestClock(echo)))
 
   for (const how of ["interrupt", "timeout", "failure"] as const) {
     eitherWay(`stops and deletes the task on ${how}`, (by) =>
@@ -197,7 +186,7 @@ describe("run", () => {
         yield* TestClock.adjust("100 millis")
         expect(yield* emulator.running).toBe(0)
         expect(yield* ids).toEqual([])
-      }).pipe(against(story)))
+      }).pipe(againstTestClock(story)))
   }
 
   it.effect("stops a persistent task at the timeout and keeps it", () =>
@@ -208,7 +197,18 @@ describe("run", () => {
       expect(error).toMatchObject({ _tag: "RWKVTimeoutError", kind: "wait", operation: "TaskService.run" })
       expect(yield* count("POST stop")).toBe(1)
       expect(yield* ids).toHaveLength(1)
-    }).pipe(against(story)))
+    }).pipe(againstTestClock(story)))
+
+  it.effect("the timeout of run covers the create", () =>
+    Effect.gen(function*() {
+      const { inject } = yield* Emulator.Emulator
+      yield* inject({ on: { path: "/tmp" }, kind: FaultKind.Delay({ duration: "3 seconds" }) })
+      const fiber = yield* Effect.fork(Effect.flip(TaskService.run({ prompt: "a" }, { timeout: "300 millis" })))
+      yield* TestClock.adjust("300 millis")
+      const error = yield* Fiber.join(fiber)
+      expect(error).toMatchObject({ _tag: "RWKVTimeoutError", kind: "wait", limit: Duration.millis(300) })
+      yield* TestClock.adjust("10 seconds")
+    }).pipe(againstTestClock(story)))
 })
 
 describe("task", () => {
@@ -234,7 +234,7 @@ describe("task", () => {
       expect((yield* settle(fork.wait())).text).toBe("< fork>")
       yield* task.delete()
       expect((yield* Effect.flip(task.status))._tag).toBe("TaskNotFoundError")
-    }).pipe(against(echo)))
+    }).pipe(againstTestClock(echo)))
 
   it.effect("refuses what cannot be an id", () =>
     Effect.gen(function*() {
@@ -243,7 +243,7 @@ describe("task", () => {
         operation: "TaskService.task",
         source: "client"
       })
-    }).pipe(against()))
+    }).pipe(againstTestClock()))
 })
 
 describe("list and models", () => {
@@ -252,7 +252,7 @@ describe("list and models", () => {
       const task = yield* TaskService.create({ prompt: "a" })
       const list = yield* TaskService.list
       expect(list).toEqual({ cpuCacheCount: 1, databaseCount: 0, totalCount: 1, cpuTasks: [task.id], dbTasks: [] })
-    }).pipe(against()))
+    }).pipe(againstTestClock()))
 
   it.effect("models tells that the server lives", () =>
     Effect.gen(function*() {
@@ -260,7 +260,7 @@ describe("list and models", () => {
       const emulator = yield* Emulator.Emulator
       yield* emulator.inject({ kind: FaultKind.Status({ status: 503 }) })
       expect(yield* settle(TaskService.models)).toHaveLength(1)
-    }).pipe(against()))
+    }).pipe(againstTestClock()))
 })
 
 describe("input of callers without types", () => {
@@ -268,31 +268,31 @@ describe("input of callers without types", () => {
     Effect.gen(function*() {
       const tasks = yield* TaskService.TaskService
       const calls: ReadonlyArray<Effect.Effect<unknown, RWKVError.RWKVError>> = [
-        tasks.wait("TMP_1", { timeout: hostile("abc") }),
-        tasks.wait("TMP_1", { timeout: hostile(null) }),
-        tasks.wait(hostile(5)),
-        tasks.run({ prompt: "a" }, { timeout: hostile("abc") }),
-        tasks.run(hostile(null)),
-        tasks.stop("TMP_1", { within: hostile(null) }),
-        tasks.stop(hostile(undefined)),
-        tasks.create(hostile(null)),
-        tasks.create(hostile("text")),
+        tasks.wait("TMP_1", { timeout: untyped("abc") }),
+        tasks.wait("TMP_1", { timeout: untyped(null) }),
+        tasks.wait(untyped(5)),
+        tasks.run({ prompt: "a" }, { timeout: untyped("abc") }),
+        tasks.run(untyped(null)),
+        tasks.stop("TMP_1", { within: untyped(null) }),
+        tasks.stop(untyped(undefined)),
+        tasks.create(untyped(null)),
+        tasks.create(untyped("text")),
         tasks.create({ prompt: "" }),
-        tasks.create({ prompt: "a", maxTokens: hostile("5") }),
-        tasks.createPersistent(hostile(undefined)),
-        tasks.createTemporary(hostile([])),
-        tasks.fim(hostile(null)),
-        tasks.fim({ prefix: hostile(3) }),
-        tasks.result(hostile(5)),
-        tasks.status(hostile({})),
-        tasks.delete(hostile(5)),
-        tasks.task(hostile(null)),
+        tasks.create({ prompt: "a", maxTokens: untyped("5") }),
+        tasks.createPersistent(untyped(undefined)),
+        tasks.createTemporary(untyped([])),
+        tasks.fim(untyped(null)),
+        tasks.fim({ prefix: untyped(3) }),
+        tasks.result(untyped(5)),
+        tasks.status(untyped({})),
+        tasks.delete(untyped(5)),
+        tasks.task(untyped(null)),
         tasks.asTemplate("../x"),
-        tasks.continue(hostile(5), { prompt: "a" }),
-        tasks.continue("TMP_1", hostile(null)),
+        tasks.continue(untyped(5), { prompt: "a" }),
+        tasks.continue("TMP_1", untyped(null)),
         tasks.continue("TMP_1", { prompt: "" }),
-        tasks.fork(hostile(5), { prompt: "a" }),
-        tasks.fork("TMP_1", hostile(null)),
+        tasks.fork(untyped(5), { prompt: "a" }),
+        tasks.fork("TMP_1", untyped(null)),
         tasks.fork("TMP_1", { prompt: "a", maxTokens: 0 })
       ]
       for (const call of calls) {
@@ -301,15 +301,15 @@ describe("input of callers without types", () => {
         expect(error.operation).toMatch(/^TaskService\./)
       }
       expect(yield* verbs).toEqual([])
-    }).pipe(against()))
+    }).pipe(againstTestClock()))
 
   it.effect("options that are no objects count as none", () =>
     Effect.gen(function*() {
       const task = yield* TaskService.create({ prompt: "a" })
-      expect((yield* settle(task.wait(hostile(null)))).text).toBe("<a>")
-      expect((yield* task.stop(hostile(null))).status).toBe("Finished")
-      yield* task.delete(hostile(null))
-    }).pipe(against(echo)))
+      expect((yield* settle(task.wait(untyped(null)))).text).toBe("<a>")
+      expect((yield* task.stop(untyped(null))).status).toBe("Finished")
+      yield* task.delete(untyped(null))
+    }).pipe(againstTestClock(echo)))
 })
 
 describe("the end of the program", () => {
@@ -332,5 +332,5 @@ describe("the end of the program", () => {
       const source = yield* finished("source")
       yield* settle(Stream.runDrain(StreamService.fork(source.id, { prompt: "fork" })))
       expect((yield* TaskService.result(source.id)).text).toBe("<source>")
-    }).pipe(against(echo)))
+    }).pipe(againstTestClock(echo)))
 })

@@ -2,21 +2,9 @@ import { describe, expect, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Fiber, Option, Random, Schedule, TestClock } from "effect"
 import { type Polling, type RWKVError, type Task, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
-import {
-  against,
-  count,
-  echo,
-  failureOf,
-  finished,
-  held,
-  ids,
-  long,
-  serverText,
-  settle,
-  story,
-  verbs
-} from "./harness.js"
-import { eitherWay, watches } from "./waits.js"
+import { againstTestClock, echo, failureOf, finished, held, ids, serverText, settle, story } from "./support/harness.js"
+import { calls, count, long, verbs } from "./support/program.js"
+import { eitherWay, watches } from "./support/waits.js"
 
 const { FaultKind } = Emulator
 
@@ -42,7 +30,7 @@ describe("wait", () => {
       expect(seen.at(-1)).toEqual([seen.at(-1)?.[0], "Finished", 320])
       expect(seen.slice(0, -1).every(([, status]) => status !== "Finished")).toBe(true)
       expect(yield* count("GET get_result")).toBe(1)
-    }).pipe(against(story)))
+    }).pipe(againstTestClock(story)))
 
   it.effect("without a schedule polls soon, then less and less often, up to twice a second, jittered by Random", () =>
     Effect.gen(function*() {
@@ -61,7 +49,7 @@ describe("wait", () => {
       })
       expect(delays.length).toBeGreaterThan(8)
       expect(delays.some((delay, index) => Math.abs(delay - (expected[index] ?? 0)) > 2)).toBe(true)
-    }).pipe(against({ reply: () => ({ tokens: ["a"], end: "loop" }), defaultMaxTokens: 1000 })))
+    }).pipe(againstTestClock({ reply: () => ({ tokens: ["a"], end: "loop" }), defaultMaxTokens: 1000 })))
 
   it.effect("a schedule that ends first fails the wait like a timeout", () =>
     Effect.gen(function*() {
@@ -76,7 +64,7 @@ describe("wait", () => {
         limit: Duration.millis(200)
       })
       expect(yield* count("GET status")).toBe(3)
-    }).pipe(against(story)))
+    }).pipe(againstTestClock(story)))
 
   it.effect("a schedule may go by the tokens so far", () =>
     Effect.gen(function*() {
@@ -86,7 +74,7 @@ describe("wait", () => {
       )
       expect(yield* failureOf(task.wait({ schedule }))).toMatchObject({ _tag: "RWKVTimeoutError", kind: "wait" })
       expect((yield* held(task.id))?.status).toBe(2)
-    }).pipe(against(story)))
+    }).pipe(againstTestClock(story)))
 
   for (const path of ["what it watches", "get_result"]) {
     eitherWay(`F58 the timeout ends a wait that hangs, at the limit: ${path}`, (by) =>
@@ -105,7 +93,7 @@ describe("wait", () => {
           limit: Duration.seconds(4)
         })
         expect(yield* count("POST stop")).toBe(0)
-      }).pipe(against(story)))
+      }).pipe(againstTestClock(story)))
   }
 
   eitherWay("F59 rides out five requests that fail", (by) =>
@@ -116,7 +104,7 @@ describe("wait", () => {
       yield* emulator.inject({ on, times: 3, kind: FaultKind.Status({ status: 502 }) })
       yield* emulator.inject({ on, times: 2, kind: FaultKind.Reset({ executed: false }) })
       expect((yield* settle(task.wait({ by }), "100 millis")).text).toBe("<hello>")
-    }).pipe(against(echo)))
+    }).pipe(againstTestClock(echo)))
 
   it.effect("goes on after a poll that took the whole request timeout", () =>
     Effect.gen(function*() {
@@ -124,7 +112,7 @@ describe("wait", () => {
       const task = yield* TaskService.create({ prompt: "hello" })
       yield* emulator.inject({ on: { path: "status" }, kind: FaultKind.Hang({ executed: false }) })
       expect((yield* settle(task.wait({ by: "polling" }), "1 second")).text).toBe("<hello>")
-    }).pipe(against(echo)))
+    }).pipe(againstTestClock(echo)))
 
   eitherWay("F60 fails with TaskNotFoundError when the task is deleted meanwhile", (by) =>
     Effect.gen(function*() {
@@ -135,7 +123,7 @@ describe("wait", () => {
       const error = yield* settle(Fiber.join(fiber))
       expect(error).toMatchObject({ _tag: "TaskNotFoundError", taskId: task.id, operation: "TaskService.wait" })
       expect((yield* failureOf(task.wait({ by })))._tag).toBe("TaskNotFoundError")
-    }).pipe(against(story)))
+    }).pipe(againstTestClock(story)))
 
   eitherWay("F61 fails with the text so far when this program stopped the task", (by) =>
     Effect.gen(function*() {
@@ -147,7 +135,7 @@ describe("wait", () => {
       expect(error).toMatchObject({ _tag: "TaskCancelledError", taskId: task.id, text: yield* serverText(task.id) })
       expect(error._tag === "TaskCancelledError" && error.text.length).toBeGreaterThan(32)
       expect((yield* failureOf(TaskService.wait(task.id, { by })))._tag).toBe("TaskCancelledError")
-    }).pipe(against(story)))
+    }).pipe(againstTestClock(story)))
 
   eitherWay(
     "F62 returns the whole text though the task is finished before its last tokens",
@@ -157,7 +145,7 @@ describe("wait", () => {
         const result = yield* settle(task.wait({ by }))
         expect(result).toMatchObject({ text: long, finished: true, taskId: task.id })
         expect(Duration.toMillis(result.generationTime)).toBeGreaterThan(0)
-      }).pipe(against({ ...story, lateTokens: "60 millis" }))
+      }).pipe(againstTestClock({ ...story, lateTokens: "60 millis" }))
   )
 
   const look = { schedule: Schedule.spaced("100 millis"), onProgress: () => Effect.void }
@@ -180,7 +168,7 @@ describe("wait", () => {
           expect((yield* count("GET status")) > 0).toBe(looks)
           expect(yield* count("GET stream")).toBe(looks ? 0 : 1)
         }
-      }).pipe(against(echo)))
+      }).pipe(againstTestClock(echo)))
   }
 
   eitherWay("names itself in errors, and obeys the timeout", (by) =>
@@ -194,7 +182,7 @@ describe("wait", () => {
         _tag: "RWKVTimeoutError",
         kind: "wait"
       })
-    }).pipe(against(story)))
+    }).pipe(againstTestClock(story)))
 
   eitherWay("a task without tokens has an empty text and no time of 1.78e9 seconds", (by) =>
     Effect.gen(function*() {
@@ -202,7 +190,16 @@ describe("wait", () => {
       const result = yield* settle(task.wait({ by }))
       expect(result).toMatchObject({ text: "", finished: true })
       expect(Duration.toSeconds(result.generationTime)).toBeLessThan(1e9)
-    }).pipe(against(story)))
+    }).pipe(againstTestClock(story)))
+
+  it.effect("a stop that failed does not make a wait fail", () =>
+    Effect.gen(function*() {
+      const { inject } = yield* Emulator.Emulator
+      const task = yield* TaskService.create({ prompt: "a" })
+      yield* inject({ on: { path: "/stop" }, times: 100, kind: FaultKind.Reset({ executed: false }) })
+      yield* failureOf(task.stop({ within: "1 second" }))
+      expect((yield* settle(task.wait())).text).toBe(long)
+    }).pipe(againstTestClock(story)))
 })
 
 describe("result and status", () => {
@@ -212,7 +209,7 @@ describe("result and status", () => {
       yield* TestClock.adjust("120 millis")
       expect(yield* TaskService.result(task.id)).toMatchObject({ text: long.slice(0, 64), finished: false })
       expect(yield* TaskService.status(task.id)).toEqual({ taskId: task.id, status: "Running", generatedTokens: 64 })
-    }).pipe(against(story)))
+    }).pipe(againstTestClock(story)))
 
   it.effect("a text that the server cannot decode is empty with an undecoded tail, never U+FFFD", () =>
     Effect.gen(function*() {
@@ -220,7 +217,7 @@ describe("result and status", () => {
       yield* TestClock.adjust("52 millis")
       expect(yield* TaskService.result(task.id)).toMatchObject({ text: "", undecodedTail: true, finished: false })
       expect(yield* settle(task.wait())).toMatchObject({ text: `${"a".repeat(31)}🌍b`, undecodedTail: false })
-    }).pipe(against({ reply: () => `${"a".repeat(31)}🌍b` })))
+    }).pipe(againstTestClock({ reply: () => `${"a".repeat(31)}🌍b` })))
 
   it.effect("the state of a fork carries the fork's own id", () =>
     Effect.gen(function*() {
@@ -231,7 +228,7 @@ describe("result and status", () => {
       const seen: Array<string> = []
       yield* settle(Effect.ignore(fork.wait({ onProgress: (info) => Effect.sync(() => seen.push(info.taskId)) })))
       expect(new Set(seen)).toEqual(new Set([fork.id]))
-    }).pipe(against(echo)))
+    }).pipe(againstTestClock(echo)))
 
   it.effect("fail with TaskNotFoundError for unknown tasks, named after what was called", () =>
     Effect.gen(function*() {
@@ -253,7 +250,7 @@ describe("result and status", () => {
           operation
         })
       }
-    }).pipe(against()))
+    }).pipe(againstTestClock()))
 })
 
 describe("stop", () => {
@@ -265,7 +262,7 @@ describe("stop", () => {
       expect(info).toMatchObject({ taskId: task.id, status: "Finished" })
       expect(info.generatedTokens).toBeLessThan(320)
       expect(yield* count("POST stop")).toBe(1)
-    }).pipe(against(story)))
+    }).pipe(againstTestClock(story)))
 
   it.effect("does not ask to stop what has ended", () =>
     Effect.gen(function*() {
@@ -273,7 +270,7 @@ describe("stop", () => {
       expect((yield* task.stop()).status).toBe("Finished")
       expect(yield* count("POST stop")).toBe(0)
       expect((yield* settle(task.wait())).text).toBe("<hello>")
-    }).pipe(against(echo)))
+    }).pipe(againstTestClock(echo)))
 
   it.effect("F57 says so within its limit when the task runs on, after one repetition", () =>
     Effect.gen(function*() {
@@ -291,7 +288,7 @@ describe("stop", () => {
         limit: Duration.seconds(3)
       })
       expect(yield* count("POST stop")).toBe(2)
-    }).pipe(against({ reply: () => ({ tokens: ["a"], end: "loop" }), stopMisses: () => true })))
+    }).pipe(againstTestClock({ reply: () => ({ tokens: ["a"], end: "loop" }), stopMisses: () => true })))
 
   it.effect("a second stop that reaches the task ends it", () =>
     Effect.gen(function*() {
@@ -304,7 +301,7 @@ describe("stop", () => {
         misses = false
         expect((yield* settle(Fiber.join(fiber))).status).toBe("Finished")
         expect(yield* count("POST stop")).toBe(2)
-      }).pipe(against({ reply: () => ({ tokens: ["a"], end: "loop" }), stopMisses: () => misses }))
+      }).pipe(againstTestClock({ reply: () => ({ tokens: ["a"], end: "loop" }), stopMisses: () => misses }))
     }))
 
   it.effect("one limit holds for all of its requests", () =>
@@ -316,7 +313,7 @@ describe("stop", () => {
       const fiber = yield* Effect.fork(Effect.flip(task.stop({ within: "1 second" })))
       yield* TestClock.adjust("1 second")
       expect(yield* Fiber.join(fiber)).toMatchObject({ kind: "stop" })
-    }).pipe(against({ reply: () => ({ tokens: ["a"], end: "loop" }) })))
+    }).pipe(againstTestClock({ reply: () => ({ tokens: ["a"], end: "loop" }) })))
 })
 
 describe("delete", () => {
@@ -330,7 +327,7 @@ describe("delete", () => {
       expect(yield* emulator.running).toBe(0)
       expect((yield* Effect.flip(TaskService.delete(task.id)))._tag).toBe("TaskNotFoundError")
       expect(yield* verbs).toEqual(["POST tmp", "POST delete", "POST delete"])
-    }).pipe(against(story)))
+    }).pipe(againstTestClock(story)))
 
   it.effect("a template is refused here unless forced, and then sent as such", () =>
     Effect.gen(function*() {
@@ -340,8 +337,8 @@ describe("delete", () => {
       })
       expect(yield* verbs).toEqual([])
       expect((yield* Effect.flip(TaskService.delete("_TMPL_1", { force: true })))._tag).toBe("TaskNotFoundError")
-      expect(yield* verbs).toEqual(["POST delete?force=true"])
-    }).pipe(against()))
+      expect(yield* calls).toEqual(["POST delete?force=true"])
+    }).pipe(againstTestClock()))
 
   it.effect("a repetition that finds no task any more has reached its end", () =>
     Effect.gen(function*() {
@@ -352,5 +349,5 @@ describe("delete", () => {
       expect(yield* ids).toEqual([])
       yield* emulator.inject({ kind: FaultKind.Refuse() })
       expect((yield* failureOf(TaskService.delete("TMP_none")))._tag).toBe("TaskNotFoundError")
-    }).pipe(against()))
+    }).pipe(againstTestClock()))
 })

@@ -1,8 +1,8 @@
 import { describe, expect } from "@effect/vitest"
 import { Chunk, Effect, Stream } from "effect"
 import { StreamService } from "effect-rwkv"
-import { against, byBoth, FaultKind, inject, long, onText, request, says, textOf } from "./support/program.js"
-import * as Tcp from "./support/tcp.js"
+import { against, byBoth, FaultKind, inject, long, onText, request, says, textOf } from "../support/program.js"
+import * as Tcp from "../support/tcp.js"
 
 const encoder = new TextEncoder()
 

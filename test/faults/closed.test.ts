@@ -4,7 +4,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Logger, LogLevel, Schedule, Scope, Stream } from "effect"
 import { HttpClient, RWKV, RWKVConfig, StreamService, type Task, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
-import * as Clock from "./support/clock.js"
+import * as Clock from "../support/clock.js"
 
 type Verb = Effect.Effect<unknown, unknown>
 type Verbs = Readonly<Record<string, Verb>>

@@ -6,7 +6,6 @@ import {
   against,
   byBoth,
   count,
-  failure,
   FaultKind,
   inject,
   long,
@@ -15,8 +14,8 @@ import {
   request,
   says,
   textOf
-} from "./support/program.js"
-import * as Tcp from "./support/tcp.js"
+} from "../support/program.js"
+import * as Tcp from "../support/tcp.js"
 
 const status = TaskService.status(Tcp.id)
 const on = (path: string, kind: Parameters<typeof inject>[0]["kind"], times = 1) =>
@@ -28,15 +27,15 @@ describe("connecting", () => {
       yield* on("/list", FaultKind.Refuse(), 3)
       expect(yield* TaskService.list).toBeDefined()
       yield* on("/list", FaultKind.Refuse(), Infinity)
-      const error = yield* failure(TaskService.list)
+      const error = yield* Effect.flip(TaskService.list)
       expect(error).toMatchObject({ _tag: "RWKVConnectionError", requestSent: false, code: "ECONNREFUSED" })
     }).pipe(against()))
 
   byBoth("F01 connection refused: create", (transport) =>
     Effect.gen(function*() {
       yield* on("/tmp", FaultKind.Refuse(), Infinity)
-      expect(yield* failure(textOf(transport))).toMatchObject({ _tag: "RWKVConnectionError", requestSent: false })
-      expect(yield* failure(TaskService.create(request))).toMatchObject({ _tag: "RWKVConnectionError" })
+      expect(yield* Effect.flip(textOf(transport))).toMatchObject({ _tag: "RWKVConnectionError", requestSent: false })
+      expect(yield* Effect.flip(TaskService.create(request))).toMatchObject({ _tag: "RWKVConnectionError" })
       expect(yield* count("POST tmp")).toBe(0)
     }).pipe(against(says(long))))
 
@@ -100,7 +99,7 @@ describe("connecting", () => {
         ]
       ) {
         const begun = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
-        const error = yield* failure(Effect.asVoid<unknown, unknown, RWKV.RWKV>(effect))
+        const error = yield* Effect.flip(Effect.asVoid<unknown, unknown, RWKV.RWKV>(effect))
         expect(error).toMatchObject({ _tag: "RWKVTimeoutError", kind: "request" })
         expect((yield* Effect.clockWith((clock) => clock.currentTimeMillis)) - begun).toBe(20_000)
       }

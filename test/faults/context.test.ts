@@ -21,8 +21,8 @@ import {
   type Tracer
 } from "effect"
 import { Polling, RWKV, type RWKVConfig, TaskService } from "effect-rwkv"
-import * as wire from "../wire.js"
-import { id, reads, respond, tidy, type Verb, verbs, works } from "./support/verbs.js"
+import * as wire from "../support/wire.js"
+import { id, reads, respond, tidy, type Verb, verbs, works } from "../support/verbs.js"
 
 class Tenant extends Context.Tag("Tenant")<Tenant, { readonly name: string }>() {}
 

@@ -5,7 +5,6 @@ import {
   against,
   byBoth,
   count,
-  failure,
   FaultKind,
   inject,
   long,
@@ -17,8 +16,8 @@ import {
   running,
   says,
   textOf
-} from "./support/program.js"
-import * as Tcp from "./support/tcp.js"
+} from "../support/program.js"
+import * as Tcp from "../support/tcp.js"
 import { Emulator } from "effect-rwkv/testing"
 
 const encoder = new TextEncoder()
@@ -34,7 +33,7 @@ describe("streams: time and cuts", () => {
     Effect.gen(function*() {
       yield* inject({ on: onText(transport), kind: FaultKind.Cut({ afterBytes: 400, clean: true }) })
       yield* inject({ on: onStream, times: Infinity, kind: FaultKind.Cut({ afterBytes: 10, clean: true }) })
-      const error = yield* failure(textOf(transport))
+      const error = yield* Effect.flip(textOf(transport))
       expect(error).toMatchObject({ _tag: "StreamTruncatedError", text: expect.stringMatching(/^abc/) })
       expect(long.startsWith(error._tag === "StreamTruncatedError" ? error.text : "?")).toBe(true)
     }).pipe(against(says(long))))
@@ -42,7 +41,7 @@ describe("streams: time and cuts", () => {
   it.effect("F36 a direct stream that ends before its head names no task", () =>
     Effect.gen(function*() {
       yield* inject({ on: onCreate, kind: FaultKind.Cut({ afterBytes: 0, clean: true }) })
-      expect(yield* failure(textOf("direct"))).toMatchObject({ _tag: "StreamTruncatedError", text: "" })
+      expect(yield* Effect.flip(textOf("direct"))).toMatchObject({ _tag: "StreamTruncatedError", text: "" })
       expect(yield* count("POST tmp")).toBe(1)
     }).pipe(against(says(long))))
 
@@ -99,7 +98,7 @@ describe("streams: time and cuts", () => {
     Effect.gen(function*() {
       yield* inject({ on: onStream, times: 1, kind: FaultKind.Cut({ afterBytes: 250, clean: false }) })
       yield* inject({ on: onStream, times: 10, kind: FaultKind.Cut({ afterBytes: 150, clean: false }) })
-      const error = yield* failure(textOf("subscribe"))
+      const error = yield* Effect.flip(textOf("subscribe"))
       expect(error).toMatchObject({ _tag: "StreamTruncatedError", cause: { _tag: "RWKVConnectionError" } })
       expect(yield* count("GET stream")).toBe(6)
       expect(yield* count("POST stop")).toBe(1)
@@ -181,7 +180,7 @@ describe("streams: time and cuts", () => {
       const stream = StreamService.create(request, { transport }).pipe(
         Stream.runForEach((text) => Effect.sync(() => seen.push(text)))
       )
-      const error = yield* failure(stream)
+      const error = yield* Effect.flip(stream)
       expect(error).toMatchObject({
         _tag: "StreamTruncatedError",
         text: seen.join(""),

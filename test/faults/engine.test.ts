@@ -1,14 +1,14 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Stream, TestClock } from "effect"
-import { RWKV, TaskService } from "effect-rwkv"
-import { Emulator } from "effect-rwkv/testing"
+import { Effect, Fiber, Stream, TestClock } from "effect"
+import { type RWKV, TaskService } from "effect-rwkv"
+import type { Emulator } from "effect-rwkv/testing"
 import {
   against,
   byBoth,
   count,
-  failure,
   FaultKind,
   inject,
+  live,
   onStream,
   onText,
   openStreams,
@@ -16,7 +16,7 @@ import {
   says,
   textOf,
   transports
-} from "./support/program.js"
+} from "../support/program.js"
 
 const encoder = new TextEncoder()
 const headers = { "content-type": "text/event-stream" }
@@ -37,7 +37,7 @@ describe("endless streams, and endings that nobody waits for", () => {
     Effect.gen(function*() {
       const body = Stream.concat(Stream.make(head), Stream.forever(Stream.make(frame("x".repeat(1_000_000)))))
       yield* inject({ on: onText(transport), kind: FaultKind.Respond({ status: 200, headers, body }) })
-      const error = yield* failure(textOf(transport))
+      const error = yield* Effect.flip(textOf(transport))
       expect(error).toMatchObject({ _tag: "RWKVDecodeError", description: "more text than a run can have" })
       expect([yield* openStreams, yield* count("POST stop")]).toEqual([0, 1])
     }).pipe(against(says("x"))))
@@ -53,7 +53,7 @@ describe("endless streams, and endings that nobody waits for", () => {
       Effect.gen(function*() {
         const body = every(bytes)
         yield* inject({ on: onStream, times: Infinity, kind: FaultKind.Respond({ status: 200, headers, body }) })
-        const error = yield* failure(textOf("subscribe", { stallTimeout: "1 minute" }))
+        const error = yield* Effect.flip(textOf("subscribe", { stallTimeout: "1 minute" }))
         expect(error).toMatchObject({ _tag: "RWKVTimeoutError", kind: "stalled" })
         expect(yield* now).toBeLessThan(100_000)
         expect([yield* openStreams, yield* count("POST stop")]).toEqual([0, 1])
@@ -70,12 +70,12 @@ describe("endless streams, and endings that nobody waits for", () => {
     Effect.gen(function*() {
       yield* inject({ on: { path: "/status" }, times: Infinity, kind: FaultKind.Hang({ executed: false }) })
       const begun = yield* now
-      const error = yield* failure(textOf("subscribe", { idleTimeout: "50 seconds", stallTimeout: "1 minute" }))
+      const error = yield* Effect.flip(textOf("subscribe", { idleTimeout: "50 seconds", stallTimeout: "1 minute" }))
       expect(error).toMatchObject({ _tag: "RWKVTimeoutError", kind: "stalled" })
       expect((yield* now) - begun).toBeLessThan(62_000)
     }).pipe(against(stuck)))
 
-  const clocked = Layer.provideMerge(RWKV.layer(), Emulator.layer({ prefillPerToken: "1 second" }))
+  const clocked = live({ prefillPerToken: "1 second" })
   for (const transport of transports) {
     it.effect(`a program under a TestClock that nobody moves any more ends (${transport})`, () =>
       Effect.gen(function*() {
@@ -93,5 +93,5 @@ describe("endless streams, and endings that nobody waits for", () => {
       yield* Effect.fork(textOf("subscribe"))
       yield* TestClock.adjust("3 seconds")
       expect(yield* openStreams).toBe(1)
-    }).pipe(Effect.provide(Layer.provideMerge(RWKV.layer(), Emulator.layer(stuck)))))
+    }).pipe(Effect.provide(live(stuck))))
 })

@@ -3,8 +3,8 @@ import { FetchHttpClient } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Layer, Schedule, Stream } from "effect"
 import { RWKV, TaskService } from "effect-rwkv"
-import * as wire from "../wire.js"
-import { id, respond, tidy, verbs } from "./support/verbs.js"
+import * as wire from "../support/wire.js"
+import { id, respond, tidy, verbs } from "../support/verbs.js"
 
 interface Fetched {
   readonly path: string

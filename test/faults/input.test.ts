@@ -3,8 +3,8 @@ import { Cause, Effect, Exit, Layer, Logger, LogLevel, ManagedRuntime, Redacted,
 import { RWKV, type RWKVConfig, StreamService, TaskService } from "effect-rwkv"
 import type { Generation } from "effect-rwkv"
 import { inspect } from "node:util"
-import { against, failure, FaultKind, inject, long, request, says, verbs } from "./support/program.js"
-import * as Tcp from "./support/tcp.js"
+import { against, FaultKind, inject, long, request, says, verbs } from "../support/program.js"
+import * as Tcp from "../support/tcp.js"
 
 /** What a program without types may pass. */
 const anything = (value: unknown) => value as Generation.CreateRequest
@@ -19,7 +19,7 @@ const asked = (value: unknown) => [
 const refused = (value: unknown, path: string) =>
   Effect.gen(function*() {
     for (const effect of asked(value)) {
-      const error = yield* failure(Effect.asVoid<unknown, unknown, RWKV.RWKV>(effect))
+      const error = yield* Effect.flip(Effect.asVoid<unknown, unknown, RWKV.RWKV>(effect))
       expect(error).toMatchObject({ _tag: "RWKVValidationError", source: "client" })
       expect(error).toMatchObject({ issues: [{ path: expect.stringMatching(new RegExp(`^${path}`)) }] })
     }
@@ -71,7 +71,7 @@ describe("input from the caller", () => {
           TaskService.fork("TASK_1", { prompt: [] })
         ]
       ) {
-        const error = yield* failure(Effect.asVoid<unknown, unknown, RWKV.RWKV>(effect))
+        const error = yield* Effect.flip(Effect.asVoid<unknown, unknown, RWKV.RWKV>(effect))
         expect(error).toMatchObject({ _tag: "RWKVValidationError", source: "client" })
       }
       expect(yield* verbs).toEqual([])
@@ -108,7 +108,7 @@ describe("input from the caller", () => {
             Stream.runDrain(StreamService.fork(id, { prompt: "a" }))
           ]
         ) {
-          const error = yield* failure(Effect.asVoid<unknown, unknown, RWKV.RWKV>(effect))
+          const error = yield* Effect.flip(Effect.asVoid<unknown, unknown, RWKV.RWKV>(effect))
           expect(error).toMatchObject({ _tag: "RWKVValidationError", source: "client" })
           expect(String(error).length).toBeLessThan(1024)
         }

@@ -6,7 +6,7 @@ import {
   against,
   byBoth,
   count,
-  failure,
+  endless,
   FaultKind,
   inject,
   long,
@@ -20,10 +20,10 @@ import {
   textOf,
   type Transport,
   verbs
-} from "./support/program.js"
-import { eitherWay, watches } from "../waits.js"
+} from "../support/program.js"
+import { eitherWay, watches } from "../support/waits.js"
 
-const endless: Emulator.Options = { reply: () => ({ tokens: ["a", "b"], end: "loop" }), prefillPerToken: "100 millis" }
+const slow: Emulator.Options = { ...endless, prefillPerToken: "100 millis" }
 
 const logged = (lines: Array<string>) =>
   Logger.replace(Logger.defaultLogger, Logger.make(({ message }) => lines.push(String(message))))
@@ -46,7 +46,7 @@ describe("leaving and waiting", () => {
   ) {
     byBoth(
       `F54 interrupt after the create is sent, ${when}`,
-      (transport) => interruptedAt(transport, millis).pipe(against(endless))
+      (transport) => interruptedAt(transport, millis).pipe(against(slow))
     )
   }
 
@@ -57,7 +57,7 @@ describe("leaving and waiting", () => {
       expect(yield* count("POST stop")).toBe(yield* count("POST tmp"))
       yield* Effect.sleep("5 seconds")
       expect(yield* running).toBe(0)
-    }).pipe(against(endless)))
+    }).pipe(against(slow)))
 
   byBoth(
     "F54 interrupt while it connects again and while it waits to try again",
@@ -68,7 +68,7 @@ describe("leaving and waiting", () => {
         yield* inject({ on: onStream, times: Infinity, kind: FaultKind.Status({ status: 503 }) })
         yield* interruptedAt(transport, 1400)
         yield* inject({ on: onStream, times: Infinity, kind: FaultKind.Hang({ executed: false }) })
-      }).pipe(against(endless))
+      }).pipe(against(slow))
   )
 
   it.effect(
@@ -86,7 +86,7 @@ describe("leaving and waiting", () => {
           expect((yield* count("POST stop")) - before).toBe((yield* count("POST tmp")) - creates)
           expect([yield* openStreams, yield* running, (yield* tasks).length]).toEqual([0, 0, 0])
         }
-      }).pipe(against(endless)),
+      }).pipe(against(slow)),
     20_000
   )
 
@@ -100,7 +100,7 @@ describe("leaving and waiting", () => {
         expect([yield* running, (yield* tasks).length]).toEqual([0, 0])
       }
       expect(yield* count("POST stop")).toBe(3)
-    }).pipe(against(endless)))
+    }).pipe(against(slow)))
 
   byBoth(
     "F55 take(1), a consumer that fails or dies, a scope that closes, a race",
@@ -122,7 +122,7 @@ describe("leaving and waiting", () => {
         yield* left(Effect.timeout(Stream.runDrain(stream), "2 seconds"))
         const first = Stream.runHead(stream)
         yield* left(Effect.race(first, Stream.runDrain(stream)), 2)
-      }).pipe(against(endless))
+      }).pipe(against(slow))
   )
 
   for (
@@ -142,16 +142,16 @@ describe("leaving and waiting", () => {
         expect(exit).toEqual(Exit.fail("mine"))
         expect(ended - begun).toBeLessThanOrEqual(3100)
         expect(lines.some((line) => line.includes("may not have ended"))).toBe(true)
-      }).pipe(against(endless), Logger.withMinimumLogLevel(LogLevel.Debug), Effect.provide(logged(lines)))
+      }).pipe(against(slow), Logger.withMinimumLogLevel(LogLevel.Debug), Effect.provide(logged(lines)))
     })
   }
 
-  const deaf: Emulator.Options = { ...endless, stopMisses: () => true }
+  const deaf: Emulator.Options = { ...slow, stopMisses: () => true }
   it.effect("F57 stop answers but the task runs on", () =>
     Effect.gen(function*() {
       const task = yield* TaskService.create({ ...request, maxTokens: 40_000 })
       const begun = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
-      const error = yield* failure(task.stop({ within: "3 seconds" }))
+      const error = yield* Effect.flip(task.stop({ within: "3 seconds" }))
       expect(error).toMatchObject({ _tag: "RWKVTimeoutError", kind: "stop" })
       expect((yield* Effect.clockWith((clock) => clock.currentTimeMillis)) - begun).toBe(3000)
     }).pipe(against(deaf)))
@@ -173,10 +173,10 @@ describe("leaving and waiting", () => {
       const task = yield* TaskService.create({ ...request, maxTokens: 40_000 })
       yield* inject({ on: { path: watches[by] }, times: Infinity, kind: FaultKind.Hang({ executed: false }) })
       const begun = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
-      expect(yield* failure(task.wait({ by, timeout: "7 seconds" }))).toMatchObject({ kind: "wait" })
+      expect(yield* Effect.flip(task.wait({ by, timeout: "7 seconds" }))).toMatchObject({ kind: "wait" })
       expect((yield* Effect.clockWith((clock) => clock.currentTimeMillis)) - begun).toBe(7000)
       expect(yield* openStreams).toBe(0)
-    }).pipe(against(endless)))
+    }).pipe(against(slow)))
 
   eitherWay("F59 five requests in a row fail, then work", (by) =>
     Effect.gen(function*() {
@@ -192,7 +192,7 @@ describe("leaving and waiting", () => {
       yield* Effect.sleep("300 millis")
       yield* task.delete()
       expect(yield* fiber).toMatchObject({ _tag: "TaskNotFoundError", taskId: task.id })
-    }).pipe(against(endless)))
+    }).pipe(against(slow)))
 
   eitherWay("F61 wait on a task this program stopped", (by) =>
     Effect.gen(function*() {
@@ -202,7 +202,7 @@ describe("leaving and waiting", () => {
       yield* task.stop()
       const error = yield* fiber
       expect(error).toMatchObject({ _tag: "TaskCancelledError", text: expect.stringMatching(/^(ab)+/) })
-    }).pipe(against(endless)))
+    }).pipe(against(slow)))
 
   eitherWay("F62 finished with the last tokens missing at the first read", (by) =>
     Effect.gen(function*() {
@@ -215,14 +215,14 @@ describe("leaving and waiting", () => {
       const second = yield* TaskService.create({ ...request, persistence: "persistent" })
       yield* Effect.sleep("300 millis")
       for (const task of [first, second]) {
-        expect(yield* failure(task.continue({ prompt: "on" }))).toMatchObject({ _tag: "TaskBusyError" })
-        expect(yield* failure(Stream.runDrain(StreamService.continue(task.id, { prompt: "on" })))).toMatchObject({
+        expect(yield* Effect.flip(task.continue({ prompt: "on" }))).toMatchObject({ _tag: "TaskBusyError" })
+        expect(yield* Effect.flip(Stream.runDrain(StreamService.continue(task.id, { prompt: "on" })))).toMatchObject({
           _tag: "TaskBusyError"
         })
-        expect(yield* failure(task.fork({ prompt: "on" }))).toMatchObject({ _tag: "TaskBusyError" })
+        expect(yield* Effect.flip(task.fork({ prompt: "on" }))).toMatchObject({ _tag: "TaskBusyError" })
       }
       for (let i = 0; i < 4; i++) yield* TaskService.create({ prompt: `${i}`, maxTokens: 1 })
-      expect(yield* failure(first.continue({ prompt: "on" }))).toMatchObject({ _tag: "TaskBusyError" })
+      expect(yield* Effect.flip(first.continue({ prompt: "on" }))).toMatchObject({ _tag: "TaskBusyError" })
       expect((yield* verbs).filter((verb) => /continue|fork/.test(verb))).toEqual([])
     }).pipe(against({ ...endless, prefillPerToken: 0, maxBatchSize: 1, cacheCapacity: 4 })))
 

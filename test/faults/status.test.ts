@@ -2,8 +2,8 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Option, Schema, Stream } from "effect"
 import { type RWKV, RWKVError, StreamService, TaskService } from "effect-rwkv"
 import { gzipSync } from "node:zlib"
-import { against, count, failure, FaultKind, inject, long, request, says, textOf } from "./support/program.js"
-import * as Tcp from "./support/tcp.js"
+import { against, count, FaultKind, inject, long, request, says, textOf } from "../support/program.js"
+import * as Tcp from "../support/tcp.js"
 
 const status = TaskService.status(Tcp.id)
 const create = TaskService.create(request)
@@ -37,7 +37,7 @@ describe("status and body", () => {
         { type: "missing", loc: ["body", "prompt", "list[int]", 3], msg: `Bad input ${secret}`, input: secret }
       ]
       yield* answers("/tmp", 422, JSON.stringify({ detail }))
-      const error = yield* failure(create)
+      const error = yield* Effect.flip(create)
       expect(error).toMatchObject({
         _tag: "RWKVValidationError",
         source: "server",
@@ -52,7 +52,7 @@ describe("status and body", () => {
     it.effect(`F12 422 with ${body.slice(0, 20)}`, () =>
       Effect.gen(function*() {
         yield* answers("/tmp", 422, body)
-        const error = yield* failure(create)
+        const error = yield* Effect.flip(create)
         expect(error).toMatchObject({ _tag: "RWKVValidationError", source: "server" })
         expect(error.message).toContain("no way")
         expect(error.message.length).toBeLessThan(400)
@@ -61,9 +61,9 @@ describe("status and body", () => {
 
   it.effect("F13 404 Task not found, 404 Not Found", () =>
     Effect.gen(function*() {
-      expect(yield* failure(status)).toMatchObject({ _tag: "TaskNotFoundError", taskId: Tcp.id })
+      expect(yield* Effect.flip(status)).toMatchObject({ _tag: "TaskNotFoundError", taskId: Tcp.id })
       yield* answers("/status", 404, "{\"detail\":\"Not Found\"}")
-      const error = yield* failure(status)
+      const error = yield* Effect.flip(status)
       expect(error).toMatchObject({ _tag: "RWKVStatusError", status: 404 })
       expect(error.message).toContain("older")
     }).pipe(against()))
@@ -89,7 +89,7 @@ describe("status and body", () => {
         yield* answers("/list", code, page, html, 3)
         expect(yield* TaskService.list).toBeDefined()
         yield* answers("/list", code, page, html)
-        const error = yield* failure(TaskService.list)
+        const error = yield* Effect.flip(TaskService.list)
         expect(error).toMatchObject({ _tag: "RWKVServerError", status: code })
         expect(error.message).not.toContain("<")
         expect(yield* count("GET list")).toBe(10)
@@ -132,7 +132,7 @@ describe("status and body", () => {
       Effect.gen(function*() {
         yield* answers("/", code, "denied", {})
         for (const effect of [status, create, TaskService.delete(Tcp.id)]) {
-          const error = yield* failure(Effect.asVoid<unknown, unknown, RWKV.RWKV>(effect))
+          const error = yield* Effect.flip(Effect.asVoid<unknown, unknown, RWKV.RWKV>(effect))
           expect(error).toMatchObject({ _tag: "RWKVStatusError", status: code })
         }
         expect((yield* count("GET status")) + (yield* count("POST tmp")) + (yield* count("POST delete"))).toBe(3)
@@ -143,7 +143,7 @@ describe("status and body", () => {
     Effect.gen(function*() {
       yield* replies("/", "<html>Hello</html>", { "content-type": "text/html" })
       for (const effect of [status, create, textOf("subscribe"), textOf("direct"), TaskService.list]) {
-        const error = yield* failure(Effect.asVoid<unknown, unknown, RWKV.RWKV>(effect))
+        const error = yield* Effect.flip(Effect.asVoid<unknown, unknown, RWKV.RWKV>(effect))
         expect(error).toMatchObject({ _tag: "RWKVDecodeError" })
       }
     }).pipe(against()))
@@ -161,7 +161,7 @@ describe("status and body", () => {
       Effect.gen(function*() {
         yield* replies("/get_result", JSON.stringify(body))
         const { id } = yield* create
-        const error = yield* failure(TaskService.result(id))
+        const error = yield* Effect.flip(TaskService.result(id))
         expect(error).toMatchObject({ _tag: "RWKVDecodeError", description: expect.stringContaining(path) })
       }).pipe(against()))
   }
@@ -179,7 +179,7 @@ describe("status and body", () => {
       })
       expect(yield* TaskService.status(id)).toEqual({ taskId: id, generatedTokens: 3, status: "Running" })
       yield* replies("/status", JSON.stringify({ ...Tcp.infoOf(3), status: "who knows" }))
-      expect(yield* failure(TaskService.status(id))).toMatchObject({
+      expect(yield* Effect.flip(TaskService.status(id))).toMatchObject({
         _tag: "RWKVDecodeError",
         description: expect.stringContaining("status")
       })

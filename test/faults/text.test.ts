@@ -6,7 +6,6 @@ import {
   against,
   byBoth,
   count,
-  failure,
   FaultKind,
   inject,
   onStream,
@@ -14,8 +13,8 @@ import {
   request,
   says,
   textOf
-} from "./support/program.js"
-import * as Tcp from "./support/tcp.js"
+} from "../support/program.js"
+import * as Tcp from "../support/tcp.js"
 
 const encoder = new TextEncoder()
 
@@ -143,7 +142,9 @@ describe("streams: text", () => {
     Effect.gen(function*() {
       const source = yield* TaskService.run({ ...request, maxTokens: 10, persistence: "persistent" })
       yield* inject({ on: { path: "/fork" }, kind: FaultKind.DropFrame({ index: 0 }) })
-      const error = yield* failure(Stream.mkString(StreamService.fork(source.taskId, { prompt: "1", maxTokens: 200 })))
+      const error = yield* Effect.flip(
+        Stream.mkString(StreamService.fork(source.taskId, { prompt: "1", maxTokens: 200 }))
+      )
       expect(error).toMatchObject({ _tag: "StreamTruncatedError" })
     }).pipe(against(says("0123456789".repeat(20)))))
 

@@ -3,9 +3,9 @@ import { HttpClient as Platform } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import { type Clock, Duration, Effect, Exit, Fiber, Random, Runtime, Schedule, Stream } from "effect"
 import { Polling, StreamService, TaskService } from "effect-rwkv"
-import * as Virtual from "./support/clock.js"
-import { transports } from "./support/program.js"
-import { id, over, request, serve, type Server, type Services } from "./support/silence.js"
+import * as Virtual from "../support/clock.js"
+import { transports } from "../support/program.js"
+import { id, over, request, serve, type Server, type Services } from "../support/silence.js"
 
 const blocked = (millis: number) => {
   const end = performance.now() + millis

@@ -4,8 +4,8 @@ import { Effect, Layer, ManagedRuntime, Scheduler, Stream } from "effect"
 import { type RWKVConfig, StreamService, TaskService } from "effect-rwkv"
 import { AsyncLocalStorage } from "node:async_hooks"
 import { vi } from "vitest"
-import { transports } from "./support/program.js"
-import { hanging, id, over, request, serve, type Server, type Services } from "./support/silence.js"
+import { transports } from "../support/program.js"
+import { hanging, id, over, request, serve, type Server, type Services } from "../support/silence.js"
 
 const second = 1000
 

@@ -5,7 +5,7 @@ import { describe, expect } from "@effect/vitest"
 import { Chunk, Effect, Ref, Schedule, Stream } from "effect"
 import { StreamService, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
-import { promising, story, wirings } from "./wirings.js"
+import { promising, story, wirings } from "../support/wirings.js"
 
 const { FaultKind } = Emulator
 

@@ -3,10 +3,11 @@
  * cuts and the consumer. FC_RUNS sets the number of runs.
  */
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Effect, Exit, FastCheck as fc, Layer, Option, Stream } from "effect"
-import { RWKV, RWKVError, StreamService, TaskService } from "effect-rwkv"
+import { Cause, Effect, Exit, FastCheck as fc, Option, Stream } from "effect"
+import { type RWKV, RWKVError, StreamService, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
-import * as Clock from "../faults/support/clock.js"
+import * as Clock from "../support/clock.js"
+import { live } from "../support/program.js"
 
 const { FaultKind } = Emulator
 const numRuns = Number(process.env["FC_RUNS"] ?? 100)
@@ -118,7 +119,7 @@ const play = (
     const stops = (yield* emulator.requests).filter(({ path }) => path.endsWith("/stop")).length
     expect(stops).toBeLessThanOrEqual(1)
   }).pipe(
-    Effect.provide(Layer.provideMerge(RWKV.layer(), Emulator.layer({ ...server, reply: () => script }))),
+    Effect.provide(live({ ...server, reply: () => script })),
     Clock.run("1 hour"),
     Effect.runPromise
   )

@@ -9,7 +9,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, FastCheck as fc, Fiber, Layer, Scope, Stream } from "effect"
 import { RWKV, StreamService, type Task, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
-import * as Clock from "../faults/support/clock.js"
+import * as Clock from "../support/clock.js"
 
 const numRuns = Number(process.env["FC_RUNS"] ?? 100)
 

@@ -8,8 +8,8 @@ import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Effect, FastCheck as fc, Layer, Option, Runtime, Stream } from "effect"
 import { RWKV, type RWKVError, StreamService, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
-import * as Clock from "../faults/support/clock.js"
-import * as Tcp from "../faults/support/tcp.js"
+import * as Clock from "../support/clock.js"
+import * as Tcp from "../support/tcp.js"
 
 const numRuns = Number(process.env["FC_RUNS"] ?? 100)
 

@@ -2,7 +2,7 @@ import { HttpClient } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Emulator } from "effect-rwkv/testing"
-import { origin } from "./utils.js"
+import { origin } from "../support/wire.js"
 
 describe("layer", () => {
   it.effect("provides the emulator and its HttpClient", () =>

@@ -4,7 +4,8 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Scope, Stream } from "effect"
 import { RWKV, StreamService, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
-import { act, create, data, done, frames, get, isOpen, origin, post, prompt, start, status, tick } from "./utils.js"
+import { act, create, data, done, frames, get, isOpen, post, prompt, start, status, tick } from "../support/emulator.js"
+import { origin } from "../support/wire.js"
 
 const text = "0123456789".repeat(10)
 

@@ -4,7 +4,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Effect, Layer, Predicate, Stream } from "effect"
 import { Emulator } from "effect-rwkv/testing"
 import { createServer } from "node:http"
-import { type Answer, standIn } from "../utils.js"
+import { type Answer, standIn } from "../../support/emulator.js"
 
 const { FaultKind } = Emulator
 

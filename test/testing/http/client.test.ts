@@ -2,7 +2,8 @@ import { HttpBody, HttpClient, HttpClientRequest } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Scope, Stream } from "effect"
 import { Emulator } from "effect-rwkv/testing"
-import { origin, tick } from "../utils.js"
+import { tick } from "../../support/emulator.js"
+import { origin } from "../../support/wire.js"
 
 const { FaultKind } = Emulator
 

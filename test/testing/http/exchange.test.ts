@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { Emulator } from "effect-rwkv/testing"
-import { get, post, start, tick } from "../utils.js"
+import { get, post, start, tick } from "../../support/emulator.js"
 
 const { FaultKind } = Emulator
 

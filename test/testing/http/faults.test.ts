@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, Stream } from "effect"
 import { Emulator } from "effect-rwkv/testing"
-import { data, frames, get, isOpen, json, post, start, tick } from "../utils.js"
+import { data, frames, get, isOpen, json, post, start, tick } from "../../support/emulator.js"
 
 const { FaultKind } = Emulator
 

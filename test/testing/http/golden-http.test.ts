@@ -1,31 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Emulator } from "effect-rwkv/testing"
-import { readFileSync } from "node:fs"
-import { json, post, send, standIn, tick } from "../utils.js"
-
-interface Exchange {
-  readonly name: string
-  readonly request: {
-    readonly method: "GET" | "POST"
-    readonly path: string
-    readonly contentType: string | null
-    readonly body: string | null
-  }
-  readonly response: {
-    readonly status: number
-    readonly contentType: string | null
-    readonly allow: string | null
-    readonly location: string | null
-    readonly body: string
-  }
-}
-
-const exchanges: ReadonlyArray<Exchange> = JSON.parse(
-  readFileSync(new URL("../../golden/http.json", import.meta.url), "utf8")
-)
-
-const idPattern = /(?:TMP|TASK|_TMPL)_[0-9a-f]{32}/g
+import { json, post, send, standIn, tick } from "../../support/emulator.js"
+import { exchanges, idPattern } from "../../support/golden.js"
 
 /** Ids by order of appearance, floats that were measured, and the server's start. */
 const mask = (body: string): string =>

@@ -1,21 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Emulator } from "effect-rwkv/testing"
-import { readFileSync } from "node:fs"
-import { frames, isOpen, json, post, send, standIn, tick } from "../utils.js"
-
-interface Recording {
-  readonly name: string
-  readonly request: { readonly method: "GET" | "POST"; readonly path: string; readonly body: string | null }
-  readonly end: "eof" | "still open"
-  readonly reads: ReadonlyArray<readonly [number, string]>
-}
-
-const recordings: ReadonlyArray<Recording> = JSON.parse(
-  readFileSync(new URL("../../golden/streams.json", import.meta.url), "utf8")
-)
-
-const idPattern = /(?:TMP|TASK|_TMPL)_[0-9a-f]{32}/g
+import { frames, isOpen, json, post, send, standIn, tick } from "../../support/emulator.js"
+import { idPattern, type Recording, recordings } from "../../support/golden.js"
 
 const mask = (text: string): string =>
   text

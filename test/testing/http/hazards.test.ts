@@ -1,6 +1,20 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { act, create, data, done, frames, get, isOpen, json, post, prompt, result, start, tick } from "../utils.js"
+import {
+  act,
+  create,
+  data,
+  done,
+  frames,
+  get,
+  isOpen,
+  json,
+  post,
+  prompt,
+  result,
+  start,
+  tick
+} from "../../support/emulator.js"
 
 describe("hazards of streams", () => {
   it.scoped("H1 a prefill between creation and first read loses frames or the end", () =>

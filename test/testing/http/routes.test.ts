@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Emulator } from "effect-rwkv/testing"
-import { get, issues, json, post, tick } from "../utils.js"
+import { get, issues, json, post, tick } from "../../support/emulator.js"
 
 describe("the order of checks", () => {
   it.scoped("query errors come after the lookup, together with body errors", () =>

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Emulator } from "effect-rwkv/testing"
-import { get, json, post, tick } from "../utils.js"
+import { get, json, post, tick } from "../../support/emulator.js"
 
 const generate = (options: Emulator.Options, body: Readonly<Record<string, unknown>>) =>
   Effect.scoped(Effect.gen(function*() {

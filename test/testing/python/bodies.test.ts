@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Emulator } from "effect-rwkv/testing"
-import { issues, send } from "../utils.js"
+import { issues, send } from "../../support/emulator.js"
 
 describe("broken bodies", () => {
   it.scoped("JSON errors have Python's words and count code points", () =>

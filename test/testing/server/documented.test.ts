@@ -16,7 +16,7 @@ import {
   start,
   status,
   tick
-} from "../utils.js"
+} from "../../support/emulator.js"
 
 describe("the documented profile", () => {
   const documented = (options: Emulator.Options = {}) => start({ profile: "documented", ...options })

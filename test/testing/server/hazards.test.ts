@@ -1,7 +1,21 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Emulator } from "effect-rwkv/testing"
-import { act, codeOf, create, data, frames, get, json, post, prompt, result, start, status, tick } from "../utils.js"
+import {
+  act,
+  codeOf,
+  create,
+  data,
+  frames,
+  get,
+  json,
+  post,
+  prompt,
+  result,
+  start,
+  status,
+  tick
+} from "../../support/emulator.js"
 
 describe("hazards of forks, templates and prompts", () => {
   it.scoped("H15 H18 a fork erases its source's text, both read one buffer, and TaskInfo names the source", () =>

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Emulator } from "effect-rwkv/testing"
-import { data, frames, json, post, tick } from "../utils.js"
+import { data, frames, json, post, tick } from "../../support/emulator.js"
 
 describe("reply", () => {
   it.scoped("is told the endpoint, the id, the text, the ids and max_tokens", () =>

@@ -1,7 +1,21 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Emulator } from "effect-rwkv/testing"
-import { act, create, data, done, frames, get, json, post, prompt, result, start, status, tick } from "../utils.js"
+import {
+  act,
+  create,
+  data,
+  done,
+  frames,
+  get,
+  json,
+  post,
+  prompt,
+  result,
+  start,
+  status,
+  tick
+} from "../../support/emulator.js"
 
 describe("scheduler", () => {
   it.scoped("the TestClock drives generation pulse by pulse", () =>

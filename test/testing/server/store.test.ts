@@ -1,6 +1,20 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { act, codeOf, create, data, frames, get, isOpen, json, prompt, result, start, status, tick } from "../utils.js"
+import {
+  act,
+  codeOf,
+  create,
+  data,
+  frames,
+  get,
+  isOpen,
+  json,
+  prompt,
+  result,
+  start,
+  status,
+  tick
+} from "../../support/emulator.js"
 
 describe("persistence", () => {
   it.scoped("H35 eviction drops a running TMP and freezes a running TASK at its snapshot", () =>

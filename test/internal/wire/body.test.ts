@@ -1,11 +1,10 @@
+import { HttpClientRequest, HttpClientResponse } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
-import { Chunk, Duration, Effect, Exit, Fiber, Option, Stream, TestClock } from "effect"
+import { Chunk, Duration, Effect, Exit, Fiber, Stream, TestClock } from "effect"
 import type { RWKVConfig } from "effect-rwkv"
 import { vi } from "vitest"
-import { ofStop } from "../src/internal/input/options.js"
-import { withDefaults } from "../src/internal/input/request.js"
-import * as validate from "../src/internal/input/validate.js"
-import * as wire from "./wire.js"
+import * as Body from "../../../src/internal/wire/body.js"
+import * as wire from "../../support/wire.js"
 
 const id = "TMP_1"
 
@@ -130,40 +129,19 @@ describe("bodies", () => {
       })
       expect(sent).toEqual([])
     }))
-})
 
-const { proxy, revoke } = Proxy.revocable({ prompt: "a" }, {})
-revoke()
-
-describe("validation", () => {
-  it.effect("withDefaults keeps what the request gives, and fails for one that cannot be read", () =>
+  it.effect("a body that a runtime does not show is read as text", () =>
     Effect.gen(function*() {
-      const complete = (request: object) => withDefaults("op", { maxTokens: 5, topK: 1 }, request)
-      expect(yield* complete({ prompt: "a", maxTokens: 7, topK: undefined }))
-        .toEqual({ prompt: "a", maxTokens: 7, topK: 1 })
-      expect(yield* wire.failure(complete([1])))
-        .toMatchObject({ issues: [{ path: "", message: "must be an object of options" }] })
-      expect(yield* wire.failure(complete(proxy)))
-        .toMatchObject({ _tag: "RWKVValidationError", operation: "op", issues: [{ message: "cannot be read" }] })
-    }))
-
-  it.effect("options are an object, whatever was given", () =>
-    Effect.gen(function*() {
-      expect(yield* ofStop("op", undefined)).toEqual({})
-      expect(yield* ofStop("op", wire.untyped(5))).toEqual({})
-      expect(yield* ofStop("op", { within: undefined })).toEqual({})
-      expect(yield* ofStop("op", { within: "1 second" })).toEqual({ within: "1 second" })
-    }))
-
-  it.effect("a duration is what Duration takes, but no number that is no time", () =>
-    Effect.gen(function*() {
-      const parse = (input: unknown) => validate.duration("op", "timeout", input, "9 seconds")
-      expect(yield* parse("2 seconds")).toEqual(Duration.seconds(2))
-      expect(yield* parse(0)).toEqual(Duration.zero)
-      expect(yield* parse(undefined)).toEqual(Duration.seconds(9))
-      for (const input of [Number.NaN, -1, "x", null, proxy]) {
-        expect(yield* Effect.option(parse(input))).toEqual(Option.none())
-      }
+      const shown = new Response("hidden", { headers: { "content-type": "application/json" } })
+      const response = HttpClientResponse.fromWeb(
+        HttpClientRequest.get("http://localhost"),
+        new Proxy(shown, {
+          get: (target, key) =>
+            key === "body" ? undefined : key === "text" ? () => target.text() : Reflect.get(target, key, target)
+        })
+      )
+      expect(yield* Body.text(response, 100, () => "too large")).toBe("hidden")
+      expect(yield* Effect.flip(Body.text(response, 3, () => "too large"))).toBe("too large")
     }))
 })
 

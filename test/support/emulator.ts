@@ -1,8 +1,7 @@
 import { HttpClientRequest, type HttpClientResponse } from "@effect/platform"
 import { Effect, Fiber, type Scope, Stream, TestClock } from "effect"
 import { Emulator } from "effect-rwkv/testing"
-
-export const origin = "http://localhost:8000"
+import { origin } from "./wire.js"
 
 const letters = (count: number): string =>
   Array.from({ length: count }, (_, index) => String.fromCharCode(97 + index % 26)).join("")

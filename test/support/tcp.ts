@@ -283,5 +283,5 @@ export const overBoth = (
   name: string,
   test: (http: Http, name: string) => Effect.Effect<void, unknown, Scope.Scope>
 ): void => {
-  for (const [layer, http] of https) it.live(`${name} (${layer})`, () => Effect.scoped(test(http, layer)), 20_000)
+  for (const [layer, http] of https) it.live(`${name} (${layer})`, () => Effect.scoped(test(http, layer)), 120_000)
 }

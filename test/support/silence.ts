@@ -2,7 +2,7 @@
 import { HttpClient as Platform } from "@effect/platform"
 import { Effect, Layer, Stream } from "effect"
 import { Polling, RWKV, type RWKVConfig, type StreamService, type TaskService } from "effect-rwkv"
-import * as wire from "../../wire.js"
+import * as wire from "./wire.js"
 
 export const id = "TMP_1"
 export const request = { prompt: "a", maxTokens: 100 }

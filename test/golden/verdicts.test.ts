@@ -1,23 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Option, Schema } from "effect"
 import type { HttpClient } from "effect-rwkv"
-import { readFileSync } from "node:fs"
-import * as wire from "./wire.js"
-
-interface Exchange {
-  readonly name: string
-  readonly request: {
-    readonly method: "GET" | "POST"
-    readonly path: string
-    readonly contentType: string | null
-    readonly body: string | null
-  }
-  readonly response: { readonly status: number; readonly body: string }
-}
-
-const exchanges: ReadonlyArray<Exchange> = JSON.parse(
-  readFileSync(new URL("golden/http.json", import.meta.url), "utf8")
-)
+import { exchanges } from "../support/golden.js"
+import * as wire from "../support/wire.js"
 
 /** What JavaScript's values or our types cannot say, and so cannot get wrong. */
 const unsayable: Readonly<Record<string, string>> = {
@@ -91,7 +76,9 @@ const call = (http: HttpClient.Service, path: string, input: unknown) => {
     http.fork(first, request) :
     first === "fim" ?
     http.fim(request) :
-    http.create(first === "create" && typeof input === "object" ? { ...request, persistence: "persistent" } : request)
+    http.create(
+      first === "create" && typeof input === "object" ? wire.untyped({ ...input, persistence: "persistent" }) : request
+    )
 }
 
 const generating = exchanges.filter(({ request: { method, path } }) =>

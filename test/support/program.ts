@@ -1,6 +1,6 @@
 /** Programs against the emulator in process, where all time is virtual. */
 import { it } from "@effect/vitest"
-import { Effect, Layer, type Scope, Stream } from "effect"
+import { Clock as Time, Effect, Layer, type Scope, Stream } from "effect"
 import { RWKV, type RWKVConfig, type RWKVError, StreamService, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
 import * as Clock from "./clock.js"
@@ -9,28 +9,34 @@ export const { FaultKind } = Emulator
 
 export type Env = RWKV.RWKV | Emulator.Emulator | Scope.Scope
 
+export const live = (options: Emulator.Options = {}, config: RWKVConfig.Options = {}) =>
+  Layer.provideMerge(RWKV.layer(config), Emulator.layer(options))
+
 export const against =
   (options: Emulator.Options = {}, config: RWKVConfig.Options = {}) =>
   <A, E>(program: Effect.Effect<A, E, Env>): Effect.Effect<A, E | RWKVError.RWKVError> =>
     program.pipe(
       Effect.scoped,
-      Effect.provide(Layer.provideMerge(RWKV.layer(config), Emulator.layer(options))),
+      Effect.provide(live(options, config)),
       Clock.run()
     )
 
 export const inject = (fault: Emulator.Fault) => Effect.flatMap(Emulator.Emulator, (self) => self.inject(fault))
 
-/** `"POST tmp"`, `"GET status"` ...: the requests so far. */
-export const verbs = Effect.flatMap(
+/** `"POST tmp"`, `"POST delete?force=true"` ...: the requests so far. */
+export const calls = Effect.flatMap(
   Emulator.Emulator,
-  (self) =>
-    Effect.map(
-      self.requests,
-      (all) => all.map(({ method, path }) => `${method} ${path.split("?")[0]?.split("/").at(-1)}`)
-    )
+  (self) => Effect.map(self.requests, (all) => all.map(({ method, path }) => `${method} ${path.split("/").at(-1)}`))
 )
 
-export const count = (verb: string) => Effect.map(verbs, (all) => all.filter((each) => each === verb).length)
+const verbOf = (call: string) => call.replace(/\?.*/, "")
+
+/** The same without their queries. */
+export const verbs = Effect.map(calls, (all) => all.map(verbOf))
+
+/** How many there were, with this query or, if it names none, with any. */
+export const count = (call: string) =>
+  Effect.map(calls, (all) => all.filter((each) => each === call || verbOf(each) === call).length)
 
 export const running = Effect.flatMap(Emulator.Emulator, (self) => self.running)
 
@@ -44,6 +50,8 @@ export const request = { prompt: "Tell me", maxTokens: 2000 }
 export const long = "abcdefghijklmnopqrstuvwxyz012345".repeat(10)
 
 export const says = (reply: string | Emulator.Script): Emulator.Options => ({ reply: () => reply })
+
+export const endless: Emulator.Options = { reply: () => ({ tokens: ["a", "b"], end: "loop" }) }
 
 export const onStream = { method: "GET", path: "/stream" } as const
 export const onCreate = { method: "POST", path: "/v1/tasks/tmp" } as const
@@ -65,6 +73,12 @@ export const onText = (transport: Transport) => transport === "direct" ? onCreat
 export const textOf = (transport: Transport, options: Parameters<typeof StreamService.create>[1] = {}) =>
   Stream.mkString(StreamService.create(request, { transport, ...options }))
 
-export const failure = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.flip(effect)
-
 export const created = TaskService.create(request)
+
+/** How long it took by the clock of the program, and how it ended. */
+export const timed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.gen(function*() {
+    const begun = yield* Time.currentTimeMillis
+    const outcome = yield* Effect.either(effect)
+    return { outcome, millis: (yield* Time.currentTimeMillis) - begun }
+  })

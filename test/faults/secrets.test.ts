@@ -3,7 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Logger, LogLevel, Redacted, Stream, Tracer } from "effect"
 import type { HttpClient } from "effect-rwkv"
 import { inspect } from "node:util"
-import * as wire from "./wire.js"
+import * as wire from "../support/wire.js"
 
 const key = "sk-\"9f3a\\77c1\"-end"
 const header = "  hush hush\t9f3a "

@@ -1,13 +1,10 @@
-/** Mistakes that were made once. */
-import { HttpClient, HttpClientRequest, HttpClientResponse } from "@effect/platform"
+import { HttpClient } from "@effect/platform"
 import { NodeHttpClient } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Layer, Stream, Tracer } from "effect"
 import { Polling, RWKV, StreamService, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
-import * as Body from "../../src/internal/wire/body.js"
-import { makeDecoder } from "../../src/internal/wire/sse.js"
-import * as Tcp from "../faults/support/tcp.js"
+import * as Tcp from "../../support/tcp.js"
 
 describe("a client that reads answers itself", () => {
   for (const [name, http] of [...Tcp.https, ["node:http", NodeHttpClient.layer] as const]) {
@@ -51,30 +48,5 @@ describe("a client that brings a tracer", () => {
       const live = Layer.provide(RWKV.layer({ transformClient }), Emulator.layer())
       yield* Effect.provide(TaskService.models, live)
       expect(names).toEqual(["http.client GET"])
-    }))
-})
-
-describe("frames", () => {
-  it("of any length are no mistake, whatever they are made of", () => {
-    const text = "\u{1F600}".repeat(4 * 1024 * 1024)
-    const decoder = makeDecoder(64 * 1024 * 1024, (said) => said)
-    const frames = decoder.push(new TextEncoder().encode(`data: ${JSON.stringify({ data: text })}\n\n`))
-    expect(frames.map((frame) => frame._tag === "Data" && frame.text === text)).toEqual([true])
-  })
-})
-
-describe("bodies", () => {
-  it.effect("that a runtime does not show are read as text", () =>
-    Effect.gen(function*() {
-      const shown = new Response("hidden", { headers: { "content-type": "application/json" } })
-      const response = HttpClientResponse.fromWeb(
-        HttpClientRequest.get("http://localhost"),
-        new Proxy(shown, {
-          get: (target, key) =>
-            key === "body" ? undefined : key === "text" ? () => target.text() : Reflect.get(target, key, target)
-        })
-      )
-      expect(yield* Body.text(response, 100, () => "too large")).toBe("hidden")
-      expect(yield* Effect.flip(Body.text(response, 3, () => "too large"))).toBe("too large")
     }))
 })

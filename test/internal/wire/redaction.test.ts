@@ -1,58 +1,7 @@
-import { HttpClientError } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Fiber, Stream, TestClock } from "effect"
-import { type HttpClient, Polling } from "effect-rwkv"
-import * as retry from "../src/internal/wire/retry.js"
-import * as wire from "./wire.js"
-
-const socket = (code: string, syscall?: string) => Object.assign(new Error(code), { code, syscall })
-
-const gathered = (code: string, ...errors: ReadonlyArray<Error>) => Object.assign(new AggregateError(errors), { code })
-
-const plain = { code: "ECONNREFUSED", message: "connect ECONNREFUSED 127.0.0.1:8000" }
-
-/** How often a create is sent whose connection fails like this. */
-const creates = (cause: unknown) =>
-  Effect.gen(function*() {
-    const { http, sent } = yield* wire.make((_, request) =>
-      Effect.fail(
-        new HttpClientError.RequestError({
-          request,
-          reason: "Transport",
-          cause: new TypeError("fetch failed", { cause })
-        })
-      )
-    )
-    const fiber = yield* Effect.fork(wire.failure(retry.creates(Polling.retrySchedule)(http.create({ prompt: "a" }))))
-    yield* TestClock.adjust("1 hour")
-    expect(yield* Fiber.join(fiber)).toMatchObject({ _tag: "RWKVConnectionError", requestSent: sent.length === 1 })
-    return sent.length
-  })
-
-describe("a create whose connection fails", () => {
-  it.effect.each([
-    ["EHOSTUNREACH of a read", socket("EHOSTUNREACH", "read"), 1],
-    ["EHOSTUNREACH of a write", socket("EHOSTUNREACH", "write"), 1],
-    ["ENETUNREACH of a read", socket("ENETUNREACH", "read"), 1],
-    ["ECONNREFUSED of a read", socket("ECONNREFUSED", "read"), 1],
-    ["EHOSTUNREACH of who knows what", { code: "EHOSTUNREACH" }, 1],
-    ["a read among connects", gathered("ECONNREFUSED", socket("ECONNREFUSED", "connect"), socket("EPIPE", "write")), 1],
-    ["EHOSTUNREACH of a connect", socket("EHOSTUNREACH", "connect"), 6],
-    ["ENETUNREACH of a connect", socket("ENETUNREACH", "connect"), 6],
-    ["ECONNREFUSED of a connect", socket("ECONNREFUSED", "connect"), 6],
-    ["ECONNREFUSED without a syscall", plain, 6],
-    [
-      "both addresses unreachable",
-      gathered("ENETUNREACH", socket("ENETUNREACH", "connect"), socket("EHOSTUNREACH", "connect")),
-      6
-    ],
-    ["a host that does not resolve now", socket("EAI_AGAIN", "getaddrinfo"), 6],
-    ["a connect that takes too long", { code: "UND_ERR_CONNECT_TIMEOUT" }, 6]
-  ])(
-    "F85 by %s is sent as often as is safe",
-    ([, cause, times]) => Effect.map(creates(cause), (sent) => expect(sent).toBe(times))
-  )
-})
+import { Effect, Stream } from "effect"
+import type { HttpClient } from "effect-rwkv"
+import * as wire from "../../support/wire.js"
 
 const prompt = "Patient \"Doe\" 中文\n\thas \\frac{1}{2} of a most private condition, and \u{1f600} nobody is to know"
 const python = (text: string) =>

@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { HttpClient, RWKVConfig } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
-import * as Ledger from "../../src/internal/owner/ledger.js"
+import * as Ledger from "../../../src/internal/owner/ledger.js"
 
 const ledger = Effect.provide(
   Effect.flatMap(HttpClient.RWKVHttpClient, Ledger.of),

@@ -114,8 +114,13 @@ export const broken = (request: Http.HttpClientRequest.HttpClientRequest, code: 
     })
   )
 
-/** What a caller without types may pass anywhere. */
-export const untyped = (input: unknown) => Object.create(null, { input: { value: input } }).input
+const assumeNever: (value: unknown) => asserts value is never = () => {}
+
+/** A value as a caller without types may pass it anywhere. */
+export const untyped = (value: unknown): never => {
+  assumeNever(value)
+  return value
+}
 
 /** The failure, and no other exit. */
 export const failure = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<E, never, R> =>

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Effect, Stream } from "effect"
-import { readFileSync } from "node:fs"
-import { excerpt } from "../src/internal/input/excerpt.js"
-import { type Frame, makeDecoder } from "../src/internal/wire/sse.js"
-import * as wire from "./wire.js"
+import { excerpt } from "../../../src/internal/input/excerpt.js"
+import { type Frame, makeDecoder } from "../../../src/internal/wire/sse.js"
+import { type Recording, recordings } from "../../support/golden.js"
+import * as wire from "../../support/wire.js"
 
 const encode = (text: string) => new TextEncoder().encode(text)
 
@@ -173,6 +173,13 @@ describe("frames", () => {
     expect(decoder.ended()).toBe(true)
     expect(decoder.flush()).toEqual([])
   })
+
+  it("a frame of any length is no mistake, whatever it is made of", () => {
+    const text = "\u{1F600}".repeat(4 * 1024 * 1024)
+    const decoder = makeDecoder(64 * 1024 * 1024, (said) => said)
+    const frames = decoder.push(new TextEncoder().encode(`data: ${JSON.stringify({ data: text })}\n\n`))
+    expect(frames.map((frame) => frame._tag === "Data" && frame.text === text)).toEqual([true])
+  })
 })
 
 const streamed = (response: () => Response, options?: { readonly maxFrameSize: number }) =>
@@ -251,15 +258,6 @@ describe("an event stream over HTTP", () => {
         .toMatchObject({ _tag: "TaskNotFoundError", taskId: "TMP_1" })
     }))
 })
-
-interface Recording {
-  readonly name: string
-  readonly reads: ReadonlyArray<readonly [number, string]>
-}
-
-const recordings: ReadonlyArray<Recording> = JSON.parse(
-  readFileSync(new URL("golden/streams.json", import.meta.url), "utf8")
-)
 
 /** The body of a recorded answer, without HTTP's chunks. */
 const bodyOf = ({ reads }: Recording): Uint8Array => {

@@ -1,7 +1,7 @@
 /** Verbs of all kinds, and a server that answers each of them at once. */
 import { type Effect, Stream } from "effect"
 import { StreamService, TaskService } from "effect-rwkv"
-import * as wire from "../../wire.js"
+import * as wire from "./wire.js"
 
 export const id = "TMP_1"
 export const request = { prompt: "a", maxTokens: 5 }

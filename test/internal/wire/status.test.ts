@@ -3,7 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { DateTime, Duration, Effect, Schema, TestClock } from "effect"
 import type { HttpClient, RWKVConfig } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
-import * as wire from "./wire.js"
+import * as wire from "../../support/wire.js"
 
 const id = "TMP_1"
 

@@ -1,8 +1,8 @@
-import { Chunk, Duration, Effect, type Exit, Fiber, Layer, Option, Random, type Scope, Stream, TestClock } from "effect"
-import { type Protocol, RWKV, type RWKVConfig, type RWKVError, TaskService } from "effect-rwkv"
+/** Programs against the emulator under the TestClock, which moves as a test says. */
+import { Chunk, Duration, Effect, type Exit, Fiber, Option, Random, Stream, TestClock } from "effect"
+import { type Protocol, type RWKVConfig, type RWKVError, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
-
-export type Env = RWKV.RWKV | Emulator.Emulator | Scope.Scope
+import { type Env, live, long, tasks } from "./program.js"
 
 /**
  * No jitter, unless a test brings its own. Effect 3.22's TestClock cannot tell the nanoseconds of a time with a fraction that
@@ -10,15 +10,10 @@ export type Env = RWKV.RWKV | Emulator.Emulator | Scope.Scope
  */
 const withoutJitter = Effect.withRandom(Random.fixed([0.5]))
 
-/** Runs a program against an emulator in process. */
-export const against =
+export const againstTestClock =
   (options: Emulator.Options = {}, config: RWKVConfig.Options = {}) =>
   <A, E>(program: Effect.Effect<A, E, Env>): Effect.Effect<A, E | RWKVError.RWKVError> =>
-    program.pipe(
-      Effect.scoped,
-      withoutJitter,
-      Effect.provide(Layer.provideMerge(RWKV.layer(config), Emulator.layer(options)))
-    )
+    program.pipe(Effect.scoped, withoutJitter, Effect.provide(live(options, config)))
 
 /** Moves the TestClock until an effect is done. */
 export const settle = <A, E, R>(
@@ -45,14 +40,6 @@ export const failureOf = <A, E, R>(effect: Effect.Effect<A, E, R>, step?: Durati
 export const exitOf = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<Exit.Exit<A, E>, never, R> =>
   settle(Effect.exit(effect))
 
-/** `"POST tmp"`, `"GET status"` ...: the verbs of the requests so far. */
-export const verbs = Effect.gen(function*() {
-  const { requests } = yield* Emulator.Emulator
-  return (yield* requests).map(({ method, path }) => `${method} ${path.split("/").at(-1)}`)
-})
-
-export const count = (verb: string) => Effect.map(verbs, (all) => all.filter((each) => each === verb).length)
-
 export const body = (index = 0) =>
   Effect.gen(function*() {
     const { requests } = yield* Emulator.Emulator
@@ -62,38 +49,21 @@ export const body = (index = 0) =>
   })
 
 /** What the server holds of a task. */
-export const held = (id: string) =>
-  Effect.gen(function*() {
-    const { tasks } = yield* Emulator.Emulator
-    return (yield* tasks).find(({ taskId }) => taskId === id)
-  })
+export const held = (id: string) => Effect.map(tasks, (all) => all.find(({ taskId }) => taskId === id))
 
 export const serverText = (id: string) => Effect.map(held(id), (task) => task?.text)
 
-export const textOf = <E, R>(stream: Stream.Stream<string, E, R>) => settle(Stream.mkString(stream))
+export const settledText = <E, R>(stream: Stream.Stream<string, E, R>) => settle(Stream.mkString(stream))
 
 export const eventsOf = <A, E, R>(stream: Stream.Stream<A, E, R>) =>
   Effect.map(settle(Stream.runCollect(stream)), Chunk.toReadonlyArray)
-
-/** 320 letters: ten frames. */
-export const long = "abcdefghijklmnopqrstuvwxyz012345".repeat(10)
-
-/** A value as a caller without types may pass it. */
-export const hostile = (value: unknown): never => {
-  const isNever = (u: unknown): u is never => u === value
-  if (isNever(value)) return value
-  throw new TypeError("NaN")
-}
 
 /** Echoes the prompt, so that every run has a text of its own. */
 export const echo: Emulator.Options = { reply: ({ text }) => `<${text}>` }
 
 export const story: Emulator.Options = { reply: () => long }
 
-export const ids = Effect.map(
-  Effect.flatMap(Emulator.Emulator, ({ tasks }) => tasks),
-  (tasks) => tasks.map(({ taskId }) => taskId)
-)
+export const ids = Effect.map(tasks, (all) => all.map(({ taskId }) => taskId))
 
 /** A task that has ended. */
 export const finished = (prompt = "source") =>

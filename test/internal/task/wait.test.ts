@@ -1,10 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Clock, Effect, Either, Fiber } from "effect"
+import { Effect, Either, Fiber } from "effect"
 import { TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
 import {
   against,
   count,
+  endless,
   FaultKind,
   inject,
   long,
@@ -14,19 +15,10 @@ import {
   running,
   says,
   tasks,
+  timed,
   verbs
-} from "./faults/support/program.js"
-import { eitherWay, watches, type Way, ways } from "./waits.js"
-
-/** How long it took by the clock of the program, and how it ended. */
-const timed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.gen(function*() {
-    const begun = yield* Clock.currentTimeMillis
-    const outcome = yield* Effect.either(effect)
-    return { outcome, millis: (yield* Clock.currentTimeMillis) - begun }
-  })
-
-const endless: Emulator.Options = { reply: () => ({ tokens: ["a", "b"], end: "loop" }) }
+} from "../../support/program.js"
+import { eitherWay, watches, type Way, ways } from "../../support/waits.js"
 
 /** Ten frames in 70 seconds: silent for longer than a wait listens without a question. */
 const slow: Emulator.Options = { ...says(long), pulse: "7 seconds" }
@@ -317,4 +309,20 @@ describe("waits for forks of one source that run at the same time", () => {
   eitherWay("give each its own text", (by) => texts(() => by))
   it.effect("give each its own text, some by polling and some by subscription", () =>
     texts((index) => ways[index % 2] ?? "polling"))
+})
+
+describe("a wait rides out one request that takes its whole time", () => {
+  eitherWay("for what is watched", (by) =>
+    Effect.gen(function*() {
+      const task = yield* TaskService.create({ prompt: "a", maxTokens: 320 })
+      yield* inject({ on: { path: watches[by] }, kind: FaultKind.Hang({ executed: false }) })
+      expect((yield* task.wait({ by })).text).toBe(long)
+    }).pipe(against(says(long))))
+
+  eitherWay("for the result", (by) =>
+    Effect.gen(function*() {
+      const task = yield* TaskService.create({ prompt: "a", maxTokens: 320 })
+      yield* inject({ on: { path: "/get_result" }, kind: FaultKind.Hang({ executed: false }) })
+      expect((yield* task.wait({ by })).text).toBe(long)
+    }).pipe(against(says(long))))
 })

@@ -1,0 +1,111 @@
+/**
+ * What a program that uses the SDK has to load: how much of its own code, which other modules, and how they are imported.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { build, type Metafile } from "esbuild"
+import { fileURLToPath } from "node:url"
+import { gzipSync } from "node:zlib"
+
+const KiB = 1024
+
+/** The SDK's own code, minified and compressed. The aim is 19 KiB with tasks, and 15 KiB for streams alone. */
+const budget = { tasksAndStreams: 23 * KiB, streamsAlone: 20.5 * KiB }
+
+const root = fileURLToPath(new URL("../", import.meta.url))
+
+const tasksAndStreams = `
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import { RWKV, StreamService } from "effect-rwkv"
+const live = Layer.provide(RWKV.layer({ baseUrl: "http://localhost:8000" }), FetchHttpClient.layer)
+const texts = StreamService.create({ prompt: "Hello" })
+Effect.runFork(Effect.provide(Stream.runForEach(texts, (text) => Effect.log(text)), live))`
+
+const streamsAlone = `
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import { HttpClient, RWKVConfig, StreamService } from "effect-rwkv"
+const live = StreamService.layer.pipe(
+  Layer.provide(HttpClient.layer),
+  Layer.provide([RWKVConfig.layer({ baseUrl: "http://localhost:8000" }), FetchHttpClient.layer])
+)
+const texts = StreamService.create({ prompt: "Hello" })
+Effect.runFork(Effect.provide(Stream.runForEach(texts, (text) => Effect.log(text)), live))`
+
+const bundle = (code: string) =>
+  Effect.promise(() =>
+    build({
+      stdin: { contents: code, resolveDir: root, loader: "js" },
+      bundle: true,
+      minify: true,
+      write: false,
+      metafile: true,
+      format: "esm",
+      platform: "browser",
+      target: "es2022",
+      alias: { "effect-rwkv": `${root}src/index.ts` },
+      external: ["effect", "effect/*", "@effect/platform", "@effect/platform/*"]
+    })
+  ).pipe(Effect.map(({ metafile, outputFiles }) => ({
+    metafile,
+    gzip: gzipSync(outputFiles[0]?.contents ?? new Uint8Array(), { level: 9 }).length
+  })))
+
+const inputs = ({ inputs }: Metafile) => Object.keys(inputs).map((path) => path.replaceAll("\\", "/"))
+
+/** The modules of which something is left when what nobody uses is gone. */
+const left = ({ outputs }: Metafile) =>
+  Object.values(outputs).flatMap(({ inputs }) =>
+    Object.entries(inputs).filter(([, { bytesInOutput }]) => bytesInOutput > 0).map(([path]) => path)
+  )
+
+const imports = ({ inputs }: Metafile) =>
+  Object.entries(inputs).flatMap(([from, input]) => input.imports.map(({ path }) => ({ from, path })))
+
+describe("the bundle", () => {
+  it.effect.each(
+    [
+      ["tasks and streams", tasksAndStreams, budget.tasksAndStreams],
+      ["streams alone", streamsAlone, budget.streamsAlone]
+    ] as const
+  )(
+    "of a program with %s has no more of the SDK's own code than its budget",
+    ([, program, limit]) =>
+      Effect.gen(function*() {
+        const { gzip } = yield* bundle(program)
+        expect(gzip).toBeGreaterThan(limit / 2)
+        expect(gzip).toBeLessThanOrEqual(limit)
+      })
+  )
+
+  it.effect("has nothing of the emulator, and one dependency", () =>
+    Effect.gen(function*() {
+      const { metafile } = yield* bundle(tasksAndStreams)
+      const paths = inputs(metafile)
+      expect(paths.filter((path) => path.includes("/testing/"))).toEqual([])
+      const packages = paths.filter((path) => path.includes("node_modules/"))
+        .map((path) => path.replace(/.*node_modules\//, "").split("/")[0])
+      expect([...new Set(packages)]).toEqual(["eventsource-parser"])
+    }))
+
+  it.effect("of streams alone has nothing of tasks", () =>
+    Effect.gen(function*() {
+      const paths = left((yield* bundle(streamsAlone)).metafile)
+      expect(paths).toContain("src/StreamService.ts")
+      expect(paths.filter((path) => path.includes("internal/task/"))).toEqual([])
+    }))
+
+  it.effect("imports Effect and the platform by module: their barrels are half as large again", () =>
+    Effect.gen(function*() {
+      const testing = yield* bundle("export * from \"./src/testing/index.ts\"")
+      const { metafile } = yield* bundle(tasksAndStreams)
+      const all = [...imports(metafile), ...imports(testing.metafile)]
+      expect(all.length).toBeGreaterThan(50)
+      expect(all.filter(({ path }) => path === "effect" || path === "@effect/platform")).toEqual([])
+    }))
+})
