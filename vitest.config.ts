@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url"
-import { defineConfig } from "vitest/config"
+import { configDefaults, defineConfig } from "vitest/config"
 
 const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url))
 
@@ -31,7 +31,12 @@ export default defineConfig({
       {
         extends: true,
         // These leave nothing behind in their process, and Effect is loaded once for all of them.
-        test: { name: "unit", include: ["test/**/*.test.ts"], exclude: [...faults, ...thorough], isolate: false }
+        test: {
+          name: "unit",
+          include: ["test/**/*.test.ts"],
+          exclude: [...configDefaults.exclude, ...faults, ...thorough],
+          isolate: false
+        }
       },
       { extends: true, test: { name: "faults", include: faults } },
       { extends: true, test: { name: "thorough", include: thorough } }

@@ -6,6 +6,7 @@ import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
+import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
@@ -47,13 +48,14 @@ const read = (
     return next
   })
 
-const lastOf = (cause: Cause.Cause<Option.Option<TaskFailure>>): Effect.Effect<Signal> =>
-  Either.match(Cause.failureOrCause(cause), {
-    onLeft: Option.match({
-      onNone: (): Effect.Effect<Signal> => Effect.succeed({ _tag: "Ended" }),
-      onSome: (error) => Effect.succeed({ _tag: "Broken", error })
-    }),
-    onRight: Effect.failCause
+/** What the end of a reading is told as; a defect is one of a client of the program's own, and stays one. */
+const lastOf = (cause: Cause.Cause<Option.Option<TaskFailure>>): Either.Either<Signal, Cause.Cause<never>> =>
+  Either.mapBoth(Either.flip(Cause.failureOrCause(cause)), {
+    onLeft: identity,
+    onRight: Option.match({
+      onNone: (): Signal => ({ _tag: "Ended" }),
+      onSome: (error) => ({ _tag: "Broken", error })
+    })
   })
 
 /** Signals that wait to be taken before the reader waits too. */
@@ -62,7 +64,7 @@ const places = 2
 /** What the reader brings and the follower takes, in order. */
 const makeLine = () => {
   let line: Array<Signal> = []
-  let over = false
+  let end: Effect.Effect<ReadonlyArray<Signal>> | undefined
   let wakeTaker = () => {}
   let wakeReader = () => {}
   const wait = (set: (wake: () => void) => void) =>
@@ -75,14 +77,13 @@ const makeLine = () => {
     wakeTaker()
   }
   const room: Effect.Effect<void> = Effect.suspend(() =>
-    over || line.length < places ? Effect.void : wait((wake) => {
+    end !== undefined || line.length < places ? Effect.void : wait((wake) => {
       wakeReader = wake
     })
   )
   const take: Effect.Effect<ReadonlyArray<Signal>> = Effect.suspend(() => {
-    if (over) return Effect.succeed(closing)
     if (line.length === 0) {
-      return Effect.zipRight(
+      return end ?? Effect.zipRight(
         wait((wake) => {
           wakeTaker = wake
         }),
@@ -105,10 +106,14 @@ const makeLine = () => {
       if (line.length === 0) push(signal)
     },
     unread: () => line.length > 0,
-    end: Effect.sync(() => {
-      over = true
-      wakeTaker()
-      wakeReader()
+    finish: (last: Effect.Effect<ReadonlyArray<Signal>>) =>
+      Effect.sync(() => {
+        end ??= last
+        wakeTaker()
+        wakeReader()
+      }),
+    clear: Effect.sync(() => {
+      line = []
     })
   }
 }
@@ -116,9 +121,11 @@ const makeLine = () => {
 export const connect = (frames: Stream.Stream<Frame, TaskFailure>): Effect.Effect<Connection> =>
   Effect.gen(function*() {
     const scope = yield* Scope.make()
-    const { end, offer, put, take, unread } = makeLine()
+    const { clear, finish, offer, put, take, unread } = makeLine()
     const reader = yield* read(frames, put).pipe(
-      Effect.catchAllCause((cause) => Effect.flatMap(lastOf(cause), put)),
+      Effect.catchAllCause((cause) =>
+        Either.match(lastOf(cause), { onLeft: (defect) => finish(Effect.failCause(defect)), onRight: put })
+      ),
       Effect.provideService(Scope.Scope, scope),
       Effect.interruptible,
       Effect.forkIn(scope)
@@ -135,6 +142,10 @@ export const connect = (frames: Stream.Stream<Frame, TaskFailure>): Effect.Effec
       take: Effect.suspend(() =>
         inherited ? take : Effect.onExit(take, (exit) => Exit.isInterrupted(exit) ? Effect.void : handBack)
       ),
-      close: end.pipe(Effect.zipRight(Scope.close(scope, Exit.void)), Effect.zipRight(handBack))
+      close: clear.pipe(
+        Effect.zipRight(finish(Effect.succeed(closing))),
+        Effect.zipRight(Scope.close(scope, Exit.void)),
+        Effect.zipRight(handBack)
+      )
     }
   })
