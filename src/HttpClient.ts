@@ -30,8 +30,9 @@ import {
 } from "./RWKVError.js"
 
 /**
- * What one event of a stream says: `Head` (the id, and the seconds of prefill), `Data` (text), `Done` (the end). Where the
- * event could not be read it is `Unreadable`, where it told of a failure `Failed`, and `TooLarge` at the configured limit.
+ * What one event of a stream says: `Head` (the id, and the seconds of prefill), `Data` (text), `Done` (the end). Where
+ * the event could not be read it is `Unreadable`, where it told of a failure `Failed`, and `TooLarge` at the configured
+ * limit.
  *
  * @since 0.1.0
  * @category models
@@ -56,7 +57,9 @@ export interface CallOptions {
  * @category models
  */
 export interface Service {
-  /** `POST /v1/tasks/tmp`, or `POST /v1/tasks/create` when `persistence` is `"persistent"`. Answers after the prefill. */
+  /**
+   * `POST /v1/tasks/tmp`, or `POST /v1/tasks/create` when `persistence` is `"persistent"`. Answers after the prefill.
+   */
   readonly create: (
     request: Generation.CreateRequest,
     options?: CallOptions
@@ -103,7 +106,10 @@ export interface Service {
   readonly result: (id: string, options?: CallOptions) => Effect.Effect<Protocol.TaskResult, TaskFailure>
   /** `GET /v1/tasks/{id}/status`. */
   readonly status: (id: string, options?: CallOptions) => Effect.Effect<Protocol.TaskInfo, TaskFailure>
-  /** `POST /v1/tasks/{id}/stop`. The answer says what the task was just after it was asked to stop; old servers say nothing. */
+  /**
+   * `POST /v1/tasks/{id}/stop`. The answer says what the task was just after it was asked to stop; old servers say
+   * nothing.
+   */
   readonly stop: (id: string, options?: CallOptions) => Effect.Effect<Option.Option<Protocol.TaskInfo>, TaskFailure>
   /** `POST /v1/tasks/{id}/delete`. */
   readonly delete: (

@@ -174,7 +174,9 @@ export const TaskResult: Schema.Schema<TaskResult, typeof TaskResponse.Encoded> 
  * @category models
  */
 export interface TaskInfo {
-  /** The services give the id that they were asked for, the server itself gives a fork or template its ancestor's (H18). */
+  /**
+   * The services give the id that they were asked for, the server itself gives a fork or template its ancestor's (H18).
+   */
   readonly taskId: TaskId
   readonly status: TaskStatus
   /** Tokens generated in the current run. */

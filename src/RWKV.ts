@@ -50,7 +50,8 @@ export const layerWithoutConfig: Layer.Layer<
 ))
 
 /**
- * All services, over whatever platform HttpClient is provided. Fails with `RWKVValidationError` if an option is invalid.
+ * All services, over whatever platform HttpClient is provided. Fails with `RWKVValidationError` if an option is
+ * invalid.
  *
  * @example
  * ```ts
@@ -72,7 +73,8 @@ export const layer = (options?: RWKVConfig.Options): Layer.Layer<RWKV, RWKVValid
   Layer.provideMerge(layerWithoutConfig, RWKVConfig.layer(options))
 
 /**
- * All services, configured through `Config`: by default from `RWKV_BASE_URL`, `RWKV_API_KEY` and `RWKV_REQUEST_TIMEOUT`.
+ * All services, configured through `Config`: by default from `RWKV_BASE_URL`, `RWKV_API_KEY` and
+ * `RWKV_REQUEST_TIMEOUT`.
  *
  * @example
  * ```ts

@@ -149,7 +149,8 @@ export const create = /*#__PURE__*/ call((tasks) => tasks.create)
 export const createTemporary = /*#__PURE__*/ call((tasks) => tasks.createTemporary)
 
 /**
- * {@link create} with `persistence: "persistent"`: the task survives an orderly shutdown (`POST /v1/tasks/create`, H36).
+ * {@link create} with `persistence: "persistent"`: the task survives an orderly shutdown (`POST /v1/tasks/create`,
+ * H36).
  *
  * @example
  * ```ts

@@ -1,6 +1,6 @@
 /**
- * What the services of one program remember together, because the server does not: which tasks this program stopped, which
- * tasks share a buffer since a fork, and the texts that a fork overwrites there.
+ * What the services of one program remember together, because the server does not: which tasks this program stopped,
+ * which tasks share a buffer since a fork, and the texts that a fork overwrites there.
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"

@@ -25,8 +25,8 @@ export interface Farewell {
 export interface Lifetime {
   /**
    * Runs a create and, once it succeeded, `owned` in one uninterruptible step. If the caller is interrupted before the
-   * answer, the answer is awaited in the background and what it brought is given to `abandoned`: closing the connection would
-   * leave a task running whose id nobody knows.
+   * answer, the answer is awaited in the background and what it brought is given to `abandoned`: closing the connection
+   * would leave a task running whose id nobody knows.
    */
   readonly acquire: <A, E, B, E2, R2>(
     operation: string,
@@ -116,8 +116,8 @@ export const make = (http: HttpClient.Service): Effect.Effect<Lifetime, never, S
   })
 
 /**
- * From a create to its owner: somebody owns what the server made, or it is abandoned. `left` says that nobody waits for the
- * answer any more, and `settled` that the answer has found its owner.
+ * From a create to its owner: somebody owns what the server made, or it is abandoned. `left` says that nobody waits for
+ * the answer any more, and `settled` that the answer has found its owner.
  */
 const makeAcquire = (
   watch: Lifetime["watch"],

@@ -30,8 +30,8 @@ const closing: ReadonlyArray<Signal> = [{ _tag: "Closing" }]
 const ends = ({ _tag }: Frame) => _tag === "Done" || _tag === "TooLarge"
 
 /**
- * Reads up to the end, and leaves the stream open then: an HTTP layer that has seen the end of the body by the time that the
- * stream is closed can use its socket again.
+ * Reads up to the end, and leaves the stream open then: an HTTP layer that has seen the end of the body by the time
+ * that the stream is closed can use its socket again.
  */
 const read = (
   frames: Stream.Stream<Frame, TaskFailure>,

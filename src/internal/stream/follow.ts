@@ -32,7 +32,10 @@ export interface Subject {
   readonly prefillTime: Duration.Duration | undefined
   /** The open POST stream of a direct transport, and what was read of it already. */
   readonly opened: { readonly connection: Connection; readonly signals: ReadonlyArray<Signal> } | undefined
-  /** Present if other tasks may write to the buffer that `get_result` reads: then a whole POST stream is the better witness. */
+  /**
+   * Present if other tasks may write to the buffer that `get_result` reads: then a whole POST stream is the better
+   * witness.
+   */
   readonly run: Run | undefined
   readonly fromToken: number
 }
@@ -40,7 +43,10 @@ export interface Subject {
 export interface Policy {
   readonly idleTimeout: Duration.Duration
   readonly stallTimeout: Duration.Duration
-  /** Whether a task that waits for its turn, without a limit, is worth waiting for; a server that does not answer is not. */
+  /**
+   * Whether a task that waits for its turn, without a limit, is worth waiting for; a server that does not answer is
+   * not.
+   */
   readonly patient?: boolean | undefined
   readonly retry: Polling.RetrySchedule
   /** What the server is told at the end; `finished` is whether the task ended by itself. */

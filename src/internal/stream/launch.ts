@@ -1,6 +1,6 @@
 /**
- * From an operation to its stream of events: over which transport it starts, who owns the task, and what happens to it when
- * the stream is left.
+ * From an operation to its stream of events: over which transport it starts, who owns the task, and what happens to it
+ * when the stream is left.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

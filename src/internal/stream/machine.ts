@@ -1,12 +1,13 @@
 /**
  * The heart of a stream: a task's text, complete and exactly once, over connections that may lose, repeat or never end.
  *
- * What was delivered is a prefix of the task's text. Each connection reads the text from its start, and what is known already
- * is dropped from it. A frame that the server could not decode (H10), one that was damaged, a cut, an end without its mark
- * (H9) and silence (H1, H8) all lead to another connection or to `get_result`, which also closes the gap of H31 at the end.
+ * What was delivered is a prefix of the task's text. Each connection reads the text from its start, and what is known
+ * already is dropped from it. A frame that the server could not decode (H10), one that was damaged, a cut, an end
+ * without its mark (H9) and silence (H1, H8) all lead to another connection or to `get_result`, which also closes the
+ * gap of H31 at the end.
  *
- * Pure: a state and a signal give the next state, what to deliver, and one command. `follow` carries the commands out; the
- * table is in docs/architecture.md.
+ * Pure: a state and a signal give the next state, what to deliver, and one command. `follow` carries the commands out;
+ * the table is in docs/architecture.md.
  */
 import * as Duration from "effect/Duration"
 import type { TaskInfo, TaskResult } from "../../Protocol.js"
@@ -30,7 +31,7 @@ const reconnect: Command = { _tag: "Reconnect" }
 const fail = (error: FollowFailure): Command => ({ _tag: "Fail", error })
 
 /**
- * @param direct whether the first connection is the answer to the request itself, over a buffer that others may write to
+ * @param direct whether the first connection is the answer to the request itself, over a buffer that others write to
  * @param started whether the consumer is told of the task already
  */
 export const initial = (direct: boolean, started: boolean): State => ({

@@ -1,6 +1,6 @@
 /**
- * The server's rules for tasks that exist, kept before it breaks them: it fails with a bare 500 where it should refuse, and
- * some of those failures destroy the text of the task they were asked about.
+ * The server's rules for tasks that exist, kept before it breaks them: it fails with a bare 500 where it should refuse,
+ * and some of those failures destroy the text of the task they were asked about.
  */
 import * as Effect from "effect/Effect"
 import type * as HttpClient from "../../HttpClient.js"

@@ -1,7 +1,7 @@
 /**
- * Runs whose text only their own stream tells. A fork writes to the buffer of its source, and so do its siblings (H15): what
- * `get_result` says of one of them may be the text of all. So a fiber of its own reads each such stream and keeps what it
- * tells; whoever wants the text, as it comes or at the end, reads the recording.
+ * Runs whose text only their own stream tells. A fork writes to the buffer of its source, and so do its siblings (H15):
+ * what `get_result` says of one of them may be the text of all. So a fiber of its own reads each such stream and keeps
+ * what it tells; whoever wants the text, as it comes or at the end, reads the recording.
  */
 import * as Chunk from "effect/Chunk"
 import * as Deferred from "effect/Deferred"
@@ -51,8 +51,8 @@ const makeTape = () => {
 }
 
 /**
- * Starts a run and hands it to `owned` when the server has named it; the rest is read until the end of the run or of the
- * program. A caller that leaves before leaves the run.
+ * Starts a run and hands it to `owned` when the server has named it; the rest is read until the end of the run or of
+ * the program. A caller that leaves before leaves the run.
  *
  * @param groupOf the tasks that share the run's buffer, once it has begun
  */

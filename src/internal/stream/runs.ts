@@ -1,6 +1,6 @@
 /**
- * From what starts a run to what is pulled, under the names of `StreamService` and `TaskService`, which errors and spans
- * carry. Runs that share a buffer are recorded (H15); all others are followed as they are.
+ * From what starts a run to what is pulled, under the names of `StreamService` and `TaskService`, which errors and
+ * spans carry. Runs that share a buffer are recorded (H15); all others are followed as they are.
  */
 import * as Chunk from "effect/Chunk"
 import * as Deferred from "effect/Deferred"
@@ -29,7 +29,9 @@ const RunsId: unique symbol = Symbol.for("effect-rwkv/Runs")
 
 export type Runs = ReturnType<typeof build>
 
-/** What the services over one client share: `StreamService` makes it and carries it, `TaskService` takes it from there. */
+/**
+ * What the services over one client share: `StreamService` makes it and carries it, `TaskService` takes it from there.
+ */
 export const make = (http: HttpService, config: RWKVConfig.Service): Effect.Effect<Runs, never, Scope.Scope> =>
   Effect.map(Ledger.of(http), (ledger) => build(http, config, ledger))
 

@@ -12,7 +12,8 @@ const isSettled = ({ finished, generationTime }: TaskResult) =>
   !finished || !Duration.equals(generationTime, Duration.zero)
 
 /**
- * Reads until the result is settled. Tasks without a time of their own (restored, prefill-only) cost these reads in vain.
+ * Reads until the result is settled. Tasks without a time of their own (restored, prefill-only) cost these reads in
+ * vain.
  */
 export const settled = <E>(
   read: Effect.Effect<TaskResult, E>,

@@ -1,6 +1,6 @@
 /**
- * The ways a run starts: a create or FIM, a continue, a fork. Each says what has to hold before, what is sent over either
- * transport, and what happens to the task at the end.
+ * The ways a run starts: a create or FIM, a continue, a fork. Each says what has to hold before, what is sent over
+ * either transport, and what happens to the task at the end.
  */
 import * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"

@@ -1,8 +1,8 @@
 /**
  * One fiber for each stream that notices silence.
  *
- * A completed sleep of the Clock is what counts as elapsed: the fiber lies down, and looks at what came meanwhile when it
- * wakes. Stamps of a clock would be moved by whoever sets the date, and stand still under a test's fake timers.
+ * A completed sleep of the Clock is what counts as elapsed: the fiber lies down, and looks at what came meanwhile when
+ * it wakes. Stamps of a clock would be moved by whoever sets the date, and stand still under a test's fake timers.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -37,7 +37,9 @@ export const make = (
     let waits = true
     let fresh = false
     let repeated = false
-    /** Milliseconds slept since the last text of any kind, since the last new text or call, and since the last progress. */
+    /**
+     * Milliseconds slept since the last text of any kind, since the last new text or call, and since the last progress.
+     */
     let silent = 0
     let uncalled = 0
     let still = 0

@@ -103,8 +103,8 @@ export const make = (
     )
 
   /**
-   * Waits without a limit of its own. One stream costs less than many looks, and tells the end when it comes; whoever wants to
-   * look, or says when, gets looks.
+   * Waits without a limit of its own. One stream costs less than many looks, and tells the end when it comes; whoever
+   * wants to look, or says when, gets looks.
    */
   const end = (
     operation: string,

@@ -46,8 +46,8 @@ const bytesOf = (response: Answer): Stream.Stream<Uint8Array, HttpClientError.Re
     }))
 
 /**
- * Whether the platform may read the whole body: the HTTP layer holds the server to the length that it announced, and some
- * runtimes have nothing else.
+ * Whether the platform may read the whole body: the HTTP layer holds the server to the length that it announced, and
+ * some runtimes have nothing else.
  */
 const isShort = ({ headers }: Answer, limit: number): boolean =>
   headers["content-encoding"] === undefined && Number(headers["content-length"] ?? Infinity) <= limit ||

@@ -1,6 +1,6 @@
 /**
- * The platform's client as requests to the server need it. What the program put around it stays: its context, its FiberRefs,
- * its spans and its middleware.
+ * The platform's client as requests to the server need it. What the program put around it stays: its context, its
+ * FiberRefs, its spans and its middleware.
  */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as Headers from "@effect/platform/Headers"
@@ -44,8 +44,8 @@ const withInit = (request: HttpClientRequest.HttpClientRequest): Effect.Effect<H
   )
 
 /**
- * A layer of the platform keeps the context it was built in, and shows it to nothing but its own step from request to answer.
- * So the init is added there, under all middleware, and the caller gets its own context back.
+ * A layer of the platform keeps the context it was built in, and shows it to nothing but its own step from request to
+ * answer. So the init is added there, under all middleware, and the caller gets its own context back.
  */
 export const underneath = (client: HttpClient.HttpClient): HttpClient.HttpClient => {
   const { execute } = HttpClient.mapRequestEffect(client, withInit)

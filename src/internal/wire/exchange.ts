@@ -1,5 +1,6 @@
 /**
- * From a call to its answer: sent, followed to where the same server says it has moved, and failed by type if it is refused.
+ * From a call to its answer: sent, followed to where the same server says it has moved, and failed by type if it is
+ * refused.
  */
 import * as HttpBody from "@effect/platform/HttpBody"
 import type * as HttpClient from "@effect/platform/HttpClient"

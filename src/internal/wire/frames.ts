@@ -1,8 +1,8 @@
 /**
  * A stream of frames that remembers how it is opened.
  *
- * Programs get a Stream. What follows a text pulls the frames themselves: a Stream between them would take a third of an open
- * stream's memory, and as many steps for each piece of text as everything else.
+ * Programs get a Stream. What follows a text pulls the frames themselves: a Stream between them would take a third of
+ * an open stream's memory, and as many steps for each piece of text as everything else.
  */
 import type * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"

@@ -1,9 +1,9 @@
 /**
  * The limit of a request, a wait or a question: a sleep of its own on the Clock.
  *
- * Effect's own timeouts hand back FiberRefs only of an effect that succeeds, and cannot end one where the caller cannot be
- * interrupted. Middleware of the program's own may write to FiberRefs before a request fails or is late, and a finalizer's
- * request has a limit too.
+ * Effect's own timeouts hand back FiberRefs only of an effect that succeeds, and cannot end one where the caller cannot
+ * be interrupted. Middleware of the program's own may write to FiberRefs before a request fails or is late, and a
+ * finalizer's request has a limit too.
  */
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"

@@ -1,5 +1,6 @@
 /**
- * Which failures may be repeated: of reads, whatever is transient; of what makes the server work, only what it never saw.
+ * Which failures may be repeated: of reads, whatever is transient; of what makes the server work, only what it never
+ * saw.
  */
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"

@@ -98,7 +98,10 @@ export const makeDecoder = (maxFrameSize: number, say: (text: string) => string)
     frames.push(unreadable("bytes that are not UTF-8"))
     return take()
   }
-  /** A CR ends its line at once: the parser would wait for an LF that may belong to it, and that comes with the next text. */
+  /**
+   * A CR ends its line at once: the parser would wait for an LF that may belong to it, and that comes with the next
+   * text.
+   */
   const feed = (text: string) => {
     const rest = endsInCR && text.startsWith("\n") ? text.slice(1) : text
     endsInCR = text === "" ? endsInCR : text.endsWith("\r")
