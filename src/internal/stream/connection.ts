@@ -67,29 +67,25 @@ const makeLine = () => {
   let end: Effect.Effect<ReadonlyArray<Signal>> | undefined
   let wakeTaker = () => {}
   let wakeReader = () => {}
-  const wait = (set: (wake: () => void) => void) =>
+  /** Looks again when it registers: a fiber may have yielded since it looked. */
+  const until = (ready: () => boolean, set: (wake: () => void) => void) =>
     Effect.async<void>((resume) => {
+      if (ready()) return resume(Effect.void)
       set(() => resume(Effect.void))
       return Effect.sync(() => set(() => {}))
     })
   const push = (signal: Signal) => {
-    line.push(signal)
+    if (end === undefined) line.push(signal)
     wakeTaker()
   }
-  const room: Effect.Effect<void> = Effect.suspend(() =>
-    end !== undefined || line.length < places ? Effect.void : wait((wake) => {
-      wakeReader = wake
-    })
-  )
+  const room = until(() => end !== undefined || line.length < places, (wake) => {
+    wakeReader = wake
+  })
+  const something = until(() => end !== undefined || line.length > 0, (wake) => {
+    wakeTaker = wake
+  })
   const take: Effect.Effect<ReadonlyArray<Signal>> = Effect.suspend(() => {
-    if (line.length === 0) {
-      return end ?? Effect.zipRight(
-        wait((wake) => {
-          wakeTaker = wake
-        }),
-        take
-      )
-    }
+    if (line.length === 0) return end ?? Effect.zipRight(something, take)
     const taken = line
     line = []
     wakeReader()
@@ -97,11 +93,7 @@ const makeLine = () => {
   })
   return {
     take,
-    put: (signal: Signal) =>
-      Effect.suspend(() => {
-        push(signal)
-        return room
-      }),
+    put: (signal: Signal) => Effect.zipRight(Effect.sync(() => push(signal)), room),
     offer: (signal: Signal) => {
       if (line.length === 0) push(signal)
     },
