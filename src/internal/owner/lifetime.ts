@@ -14,37 +14,16 @@ import { RWKVConnectionError } from "../../RWKVError.js"
 import { inherit } from "../wire/limit.js"
 import { closedBefore } from "../wire/closed.js"
 
+/** What the server is told of a task that its owner is done with. */
 export interface Farewell {
   readonly operation: string
   readonly taskId: TaskId
-  readonly stop: boolean
-  readonly delete: boolean
-  readonly within: Duration.DurationInput
+  readonly stop?: boolean
+  readonly delete?: boolean
+  readonly within?: Duration.DurationInput
 }
 
-export interface Lifetime {
-  /**
-   * Runs a create and, once it succeeded, `owned` in one uninterruptible step. If the caller is interrupted before the
-   * answer, the answer is awaited in the background and what it brought is given to `abandoned`: closing the connection
-   * would leave a task running whose id nobody knows.
-   */
-  readonly acquire: <A, E, B, E2, R2>(
-    operation: string,
-    create: Effect.Effect<A, E>,
-    owned: (created: A) => Effect.Effect<B, E2, R2>,
-    abandoned: (created: A) => Effect.Effect<void>
-  ) => Effect.Effect<B, E | E2 | RWKVConnectionError, R2>
-  /** Stops and deletes a task, once, within a limit, whatever state the calling fiber is in. It never fails. */
-  readonly release: (farewell: Farewell) => Effect.Effect<void>
-  /** Runs a fiber that the service's end waits for. */
-  readonly watch: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<Fiber.RuntimeFiber<A, E>>
-  /** What the end of the service runs, and waits for; what is returned takes it back. */
-  readonly onClosing: (end: Effect.Effect<unknown>) => () => void
-  /** Whether the service is about to end. */
-  readonly closing: () => boolean
-  /** Fails once the service has ended. */
-  readonly usable: (operation: string, taskId?: string) => Effect.Effect<void, RWKVConnectionError>
-}
+export type Lifetime = Effect.Effect.Success<ReturnType<typeof make>>
 
 /** What is open when the service ends fails with this. */
 export const clientClosed = (operation: string, taskId?: string) =>
@@ -69,20 +48,20 @@ const atMost = (effect: Effect.Effect<unknown>, limit: Duration.DurationInput): 
     Effect.timeoutTo({ duration: limit, onSuccess: () => true, onTimeout: () => false })
   )
 
-export const make = (http: HttpClient.Service): Effect.Effect<Lifetime, never, Scope.Scope> =>
+export const make = (http: HttpClient.Service) =>
   Effect.gen(function*() {
     const scope = yield* Scope.make()
     const fibers = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
     const ends = new Set<Effect.Effect<unknown>>()
-    let closing = false
+    let isClosing = false
 
     const allEnded: Effect.Effect<unknown> = Effect.suspend(() =>
       fibers.size === 0 ? Effect.void : Effect.zipRight(Fiber.awaitAll(fibers), allEnded)
     )
     yield* Effect.addFinalizer((exit) =>
       Effect.clockWith((clock) => {
-        closing = true
-        const ended = Effect.forEach(ends, (end) => end, { concurrency: "unbounded", discard: true }).pipe(
+        isClosing = true
+        const ended = Effect.all(ends, { concurrency: "unbounded", discard: true }).pipe(
           Effect.zipRight(allEnded),
           Effect.withClock(clock)
         )
@@ -90,59 +69,63 @@ export const make = (http: HttpClient.Service): Effect.Effect<Lifetime, never, S
       })
     )
 
-    const watch: Lifetime["watch"] = (effect) =>
-      Effect.tap(Effect.forkIn(Effect.interruptible(effect), scope), (fiber) =>
-        Effect.sync(() => {
-          fibers.add(fiber)
-          fiber.addObserver(() => fibers.delete(fiber))
-        }))
-
-    const onClosing: Lifetime["onClosing"] = (end) => {
-      ends.add(end)
-      return () => {
-        ends.delete(end)
-      }
+    const service = {
+      /** Whether the service is about to end. */
+      closing: () => isClosing,
+      /** Fails once the service has ended. */
+      usable: (operation: string, taskId?: string) =>
+        Effect.suspend(() => isClosing ? Effect.fail(closedBefore(operation, taskId)) : Effect.void),
+      /** What the end of the service runs, and waits for; what is returned takes it back. */
+      onClosing: (end: Effect.Effect<unknown>) => {
+        ends.add(end)
+        return () => ends.delete(end)
+      },
+      /** Runs a fiber that the service's end waits for. */
+      watch: <A, E>(effect: Effect.Effect<A, E>) =>
+        Effect.tap(Effect.forkIn(Effect.interruptible(effect), scope), (fiber) =>
+          Effect.sync(() => {
+            fibers.add(fiber)
+            fiber.addObserver(() => fibers.delete(fiber))
+          }))
     }
-
-    return {
-      acquire: makeAcquire(watch, onClosing, () => closing),
-      closing: () => closing,
-      onClosing,
-      release: makeRelease(http, watch, scope),
-      usable: (operation, taskId) =>
-        Effect.suspend(() => closing ? Effect.fail(closedBefore(operation, taskId)) : Effect.void),
-      watch
-    }
+    return { ...service, acquire: makeAcquire(service), release: makeRelease(http, service.watch, scope) }
   })
 
+type Watch = <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<Fiber.RuntimeFiber<A, E>>
+
 /**
- * From a create to its owner: somebody owns what the server made, or it is abandoned. `left` says that nobody waits for
- * the answer any more, and `settled` that the answer has found its owner.
+ * Runs a create and, once it succeeded, `owned` in one uninterruptible step. If the caller is interrupted before the
+ * answer, the answer is awaited in the background and what it brought is given to `abandoned`: closing the connection
+ * would leave a task running whose id nobody knows.
  */
-const makeAcquire = (
-  watch: Lifetime["watch"],
-  onClosing: Lifetime["onClosing"],
-  isClosing: () => boolean
-): Lifetime["acquire"] =>
+const makeAcquire = ({ closing, onClosing, usable, watch }: {
+  readonly closing: () => boolean
+  readonly onClosing: (end: Effect.Effect<unknown>) => () => void
+  readonly usable: (operation: string) => Effect.Effect<void, RWKVConnectionError>
+  readonly watch: Watch
+}) =>
 <A, E, B, E2, R2>(
   operation: string,
   create: Effect.Effect<A, E>,
   owned: (created: A) => Effect.Effect<B, E2, R2>,
   abandoned: (created: A) => Effect.Effect<void>
-) =>
+): Effect.Effect<B, E | E2 | RWKVConnectionError, R2> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
       // Interrupted before we began: send nothing.
-      yield* restore(Effect.suspend(() => isClosing() ? Effect.fail(closedBefore(operation)) : Effect.void))
+      yield* restore(usable(operation))
       const answer = yield* Deferred.make<A, E | RWKVConnectionError>()
+      /** The answer has found its owner. */
       const settled = yield* Deferred.make<void>()
+      /** Nobody waits for the answer any more. */
       let left = false
-      /** False if the answer is there already. */
-      const leave = Effect.suspend(() => {
-        left = true
-        return Deferred.fail(answer, clientClosed(operation))
-      })
-      const withdraw = onClosing(Effect.flatMap(leave, (early) => early ? Effect.void : Deferred.await(settled)))
+      /** Waits as it is told if the answer is there already. */
+      const leave = (late: Effect.Effect<void>) =>
+        Effect.suspend(() => {
+          left = true
+          return Effect.unlessEffect(late, Deferred.fail(answer, clientClosed(operation)))
+        })
+      const withdraw = onClosing(leave(Deferred.await(settled)))
       const creator = yield* watch(
         Effect.uninterruptibleMask((restore) =>
           Effect.flatMap(
@@ -151,37 +134,29 @@ const makeAcquire = (
           )
         )
       )
-      const abandon = Effect.matchEffect(Deferred.await(answer), {
-        onFailure: () => Effect.void,
-        onSuccess: abandoned
-      })
       return yield* restore(Deferred.await(answer)).pipe(
-        Effect.onInterrupt(() => Effect.flatMap(leave, (early) => early ? Effect.void : abandon)),
+        Effect.onInterrupt(() => leave(Effect.ignore(Effect.flatMap(Deferred.await(answer), abandoned)))),
         Effect.ensuring(inherit(creator)),
         // The end of the service comes before what is owned by nobody yet.
         Effect.flatMap((created): Effect.Effect<B, E2 | RWKVConnectionError, R2> =>
-          isClosing() ? Effect.zipRight(abandoned(created), clientClosed(operation)) : owned(created)
+          closing() ? Effect.zipRight(abandoned(created), clientClosed(operation)) : owned(created)
         ),
         Effect.ensuring(Effect.zipRight(Effect.sync(withdraw), Deferred.succeed(settled, undefined)))
       )
     })
   )
 
-const makeRelease = (
-  http: HttpClient.Service,
-  watch: Lifetime["watch"],
-  scope: Scope.Scope
-): Lifetime["release"] =>
-(farewell) => {
-  const { operation, taskId, within } = farewell
-  if (!farewell.stop && !farewell.delete) return Effect.void
+/** Stops and deletes a task, once, within a limit, whatever state the calling fiber is in. It never fails. */
+const makeRelease = (http: HttpClient.Service, watch: Watch, scope: Scope.Scope) => (farewell: Farewell) => {
+  const { operation, stop = false, taskId, within = "2 seconds" } = farewell
+  if (!stop && farewell.delete !== true) return Effect.void
   const log = Effect.logDebug(`${operation}: task ${taskId} is done with, and may not have ended`).pipe(
     Effect.annotateLogs({ package: "effect-rwkv" })
   )
   const tell = (request: Effect.Effect<unknown, unknown>) => Effect.catchAllCause(request, () => log)
   const requests = Effect.zipRight(
-    farewell.stop ? tell(http.stop(taskId, { operation })) : Effect.void,
-    farewell.delete ? tell(http.delete(taskId, { operation, force: true })) : Effect.void
+    stop ? tell(http.stop(taskId, { operation })) : Effect.void,
+    farewell.delete === true ? tell(http.delete(taskId, { operation, force: true })) : Effect.void
   )
   // The server says yes to a stop before it has an effect, and sometimes it has none (H29, H30).
   const check = http.status(taskId, { operation }).pipe(
@@ -193,7 +168,7 @@ const makeRelease = (
   )
   return Effect.flatMap(watch(atMost(requests, within)), Fiber.await).pipe(
     Effect.flatMap((exit) => Exit.isSuccess(exit) && exit.value ? Effect.void : log),
-    Effect.zipRight(farewell.stop && !farewell.delete ? check : Effect.void),
+    Effect.zipRight(farewell.delete === true ? Effect.void : check),
     Effect.asVoid
   )
 }

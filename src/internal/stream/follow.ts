@@ -18,11 +18,9 @@ import { within } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
 import { connect, type Connection } from "./connection.js"
 import * as Machine from "./machine.js"
-import type { Pull } from "./pull.js"
-import { settled } from "./settle.js"
+import { settled, textFrom } from "./settle.js"
 import type { Command, FollowFailure, Signal, State, Told } from "./signals.js"
-import { textFrom } from "./tail.js"
-import type { Telling } from "./telling.js"
+import type { Pull, Telling } from "./telling.js"
 import * as Watchdog from "./watchdog.js"
 
 export interface Subject {
@@ -56,17 +54,6 @@ export interface Policy {
 /** What is asked for at least so long, however little time is left. */
 const shortestQuestion = 1000
 
-const deliver = <A>({ taskId }: Subject, telling: Telling<A>, told: Told): A | undefined => {
-  switch (told._tag) {
-    case "Started":
-      return telling.started(taskId, told.prefillTime)
-    case "Text":
-      return telling.text(told.text)
-    case "Finished":
-      return telling.finished(told.result)
-  }
-}
-
 /** The machine with its state, what it has told and nobody took, and how often it failed since the last new text. */
 const makeMind = <A>(subject: Subject, policy: Policy, telling: Telling<A>, watchdog: Watchdog.Watchdog) => {
   const { fromToken, opened, operation, prefillTime, run, taskId } = subject
@@ -78,7 +65,7 @@ const makeMind = <A>(subject: Subject, policy: Policy, telling: Telling<A>, watc
   let failures: Schedule.ScheduleDriver<unknown, FollowFailure> | undefined
 
   const tell = (told: Told) => {
-    const element = deliver(subject, telling, told)
+    const element = telling(told, taskId)
     if (element !== undefined) line.push(element)
     if (told._tag === "Text") failures = undefined
   }
@@ -124,10 +111,8 @@ const makeQuestions = (http: HttpClient.Service, subject: Subject, policy: Polic
           onFailure: (error): Signal => ({ _tag: "Unasked", error }),
           onSuccess: (info): Signal => ({ _tag: "Status", info })
         }),
-        {
-          duration: Math.max(shortestQuestion, watchdog.left()),
-          onTimeout: () => Effect.sync((): Signal => ({ _tag: "Unanswered", unread: isUnread() }))
-        }
+        Math.max(shortestQuestion, watchdog.left()),
+        () => Effect.sync((): Signal => ({ _tag: "Unanswered", unread: isUnread() }))
       )
   }
 }

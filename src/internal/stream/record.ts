@@ -15,9 +15,8 @@ import { type BranchFailure, StreamTruncatedError } from "../../RWKVError.js"
 import type * as Ledger from "../owner/ledger.js"
 import { clientClosed } from "../owner/lifetime.js"
 import { inherit } from "../wire/limit.js"
-import type { Opening, Pull } from "./pull.js"
-import type { FollowFailure } from "./signals.js"
-import type { Telling } from "./telling.js"
+import type { FollowFailure, Told } from "./signals.js"
+import type { Opening, Pull, Telling } from "./telling.js"
 
 export interface Begun {
   readonly taskId: TaskId
@@ -125,34 +124,27 @@ export const record = (
 
 /** A recording as it is pulled: what is known at once, the rest as it comes. */
 export const live = <A>(
-  taskId: TaskId,
-  prefillTime: TaskResult["prefillTime"],
-  recording: Ledger.Recording,
+  { prefillTime, recording, taskId }: Omit<Begun, "leave">,
   telling: Telling<A>
 ): Pull<A> => {
   let offset = 0
-  let ended = false
-  let begun = false
+  let next: Told["_tag"] | "End" = "Started"
+  const tell = (told: Told) => Chunk.fromIterable(Option.toArray(Option.fromNullable(telling(told, taskId))))
   return Effect.gen(function*() {
-    while (true) {
-      const told = begun ? undefined : telling.started(taskId, prefillTime)
-      begun = true
-      if (told !== undefined) return Chunk.of(told)
-      if (ended) return yield* Effect.fail(Option.none())
-      // Taken before the text is read: what comes in between is not missed.
-      const more = recording.more()
-      const done = yield* Deferred.poll(recording.result)
-      const fresh = recording.text().slice(offset)
-      offset += fresh.length
-      if (fresh === "" && Option.isNone(done)) yield* more
-      const next = fresh !== ""
-        ? telling.text(fresh)
-        : Option.isSome(done)
-        ? telling.finished(yield* Effect.mapError(done.value, Option.some))
-        : undefined
-      ended = fresh === "" && Option.isSome(done)
-      if (next !== undefined) return Chunk.of(next)
+    if (next === "Started") {
+      next = "Text"
+      return tell({ _tag: "Started", prefillTime })
     }
+    if (next === "End") return yield* Effect.fail(Option.none())
+    // Taken before the text is read: what comes in between is not missed.
+    const more = recording.more()
+    const done = yield* Deferred.poll(recording.result)
+    const text = recording.text().slice(offset)
+    offset += text.length
+    if (text !== "") return tell({ _tag: "Text", text })
+    if (Option.isNone(done)) return yield* Effect.as(more, Chunk.empty())
+    next = "End"
+    return tell({ _tag: "Finished", result: yield* Effect.mapError(done.value, Option.some) })
   })
 }
 
@@ -168,7 +160,7 @@ export const listenTo = <A>(
   Effect.as(
     Effect.addFinalizer(() =>
       Effect.flatMap(Deferred.isDone(recording.result), (done) =>
-        lifetime.release({ operation, taskId, stop: stops && !done, delete: false, within: "2 seconds" }))
+        lifetime.release({ operation, taskId, stop: stops && !done }))
     ),
-    live(taskId, Duration.zero, recording, telling)
+    live({ taskId, prefillTime: Duration.zero, recording }, telling)
   )

@@ -25,8 +25,9 @@ import type { BulkOptions, DeleteOptions, SubscribeOptions, Task, WaitOptions } 
 import * as Bulk from "./bulk.js"
 import { isTemplate } from "../stream/preconditions.js"
 import * as Options from "../input/options.js"
-import type { Gate } from "../owner/gate.js"
+import type { Gate } from "../owner/ledger.js"
 import type { Begun } from "../stream/record.js"
+import { limited } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
 import type * as Runs from "../stream/runs.js"
 import { encoder, withDefaults } from "../input/request.js"
@@ -79,14 +80,8 @@ export const make = (
     Stream.unwrap(Effect.map(gate(operation, about), stream))
 
   const abandon = (operation: string, keep = false) => ({ taskId }: TaskResult) =>
-    ledger.lifetime.release({
-      operation,
-      taskId,
-      stop: true,
-      // What nobody ever had the id of, nobody can want.
-      delete: !keep,
-      within: "2 seconds"
-    })
+    // What nobody ever had the id of, nobody can want.
+    ledger.lifetime.release({ operation, taskId, stop: true, delete: !keep })
 
   const isFim = (request: Generation.CreateRequest | Generation.FimRequest): request is Generation.FimRequest =>
     hasProperty(request, "prefix")
@@ -138,8 +133,7 @@ export const make = (
                 operation,
                 taskId: created.taskId,
                 stop: exit._tag === "Failure",
-                delete: created.taskId.startsWith("TMP_"),
-                within: "2 seconds"
+                delete: created.taskId.startsWith("TMP_")
               })
             ),
             created
@@ -150,7 +144,7 @@ export const make = (
         created,
         ({ maxTokens, taskId }) => waiting.end(operation, taskId, options, maxTokens)
       )
-      return Wait.limited(Effect.scoped(ended), { operation, kind: "wait" }, limit)
+      return limited(Effect.scoped(ended), limit, { operation, kind: "wait" })
     })
 
   const result = verb(
@@ -226,14 +220,7 @@ export const make = (
     Effect.fnUntraced(function*(operation, id: string) {
       const taskId = yield* validate.taskId(operation, id)
       if (isTemplate(taskId)) return yield* new AlreadyTemplateError({ operation, taskId })
-      const forget = (template: TaskResult) =>
-        ledger.lifetime.release({
-          operation,
-          taskId: template.taskId,
-          stop: false,
-          delete: true,
-          within: "2 seconds"
-        })
+      const forget = ({ taskId }: TaskResult) => ledger.lifetime.release({ operation, taskId, delete: true })
       return yield* creates(ledger.lifetime.acquire(
         operation,
         Effect.tap(

@@ -22,7 +22,7 @@ import * as validate from "../input/validate.js"
 import type * as Ledger from "../owner/ledger.js"
 import { settled } from "../stream/settle.js"
 import type { FollowFailure } from "../stream/signals.js"
-import { within } from "../wire/limit.js"
+import { limited } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
 
 /** Whoever waits for the end wants to know what prevented it, and not that a stream was cut by it. */
@@ -38,13 +38,6 @@ const unwrap = (error: FollowFailure): WaitFailure => {
       return error.cause
   }
 }
-
-export const limited = <A, E>(
-  effect: Effect.Effect<A, E>,
-  expired: { readonly operation: string; readonly taskId?: TaskId; readonly kind: "wait" | "stop" },
-  limit: Duration.Duration
-): Effect.Effect<A, E | RWKVTimeoutError> =>
-  within(effect, { duration: limit, onTimeout: () => new RWKVTimeoutError({ ...expired, limit }) })
 
 const isFinished = ({ status }: TaskInfo) => status === "Finished"
 
@@ -136,7 +129,7 @@ export const make = (
       const taskId = yield* validate.taskId(operation, id)
       const limit = yield* limitOf(operation, options)
       const ended = end(operation, taskId, options, maxTokens)
-      return yield* limited(ended, { operation, taskId, kind: "wait" }, limit)
+      return yield* limited(ended, limit, { operation, taskId, kind: "wait" })
     })
 
   /** Looks until a stopped task has ended; a stop that did not reach it is repeated once (H29, H30). */
@@ -158,7 +151,7 @@ export const make = (
         return isFinished(after) ? after : yield* Effect.zipRight(ask, looking(state, pauses))
       })
       return yield* Effect.tapError(
-        limited(ended, { operation, taskId, kind: "stop" }, limit),
+        limited(ended, limit, { operation, taskId, kind: "stop" }),
         (error) => error._tag === "RWKVTimeoutError" ? forget : Effect.void
       )
     })
