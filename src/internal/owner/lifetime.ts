@@ -10,9 +10,9 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import type * as HttpClient from "../../HttpClient.js"
 import type { TaskId } from "../../Protocol.js"
-import { RWKVConnectionError } from "../../RWKVError.js"
+import type { RWKVConnectionError } from "../../RWKVError.js"
 import { inherit } from "../wire/limit.js"
-import { closedBefore } from "../wire/closed.js"
+import { clientClosed, closedBefore } from "../wire/closed.js"
 
 /** What the server is told of a task that its owner is done with. */
 export interface Farewell {
@@ -24,16 +24,6 @@ export interface Farewell {
 }
 
 export type Lifetime = Effect.Effect.Success<ReturnType<typeof make>>
-
-/** What is open when the service ends fails with this. */
-export const clientClosed = (operation: string, taskId?: string) =>
-  new RWKVConnectionError({
-    operation,
-    taskId,
-    description: "the client was closed",
-    requestSent: true,
-    retryable: false
-  })
 
 /** How long the end of a service may be held up by what it still has to tell the server. */
 const grace = Duration.seconds(2)

@@ -14,11 +14,10 @@ import type * as RWKVConfig from "../../RWKVConfig.js"
 import {
   AlreadyTemplateError,
   type BranchFailure,
+  type CallFailure,
   type RWKVConnectionError,
   type RWKVError,
-  type TaskFailure,
   TemplateProtectedError,
-  UnsupportedByServerError,
   type WaitFailure
 } from "../../RWKVError.js"
 import type { BulkOptions, DeleteOptions, SubscribeOptions, Task, WaitOptions } from "../../Task.js"
@@ -27,7 +26,6 @@ import { isTemplate } from "../stream/preconditions.js"
 import * as Options from "../input/options.js"
 import type { Gate } from "../owner/ledger.js"
 import type { Begun } from "../stream/record.js"
-import { limited } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
 import type * as Runs from "../stream/runs.js"
 import { encoder, withDefaults } from "../input/request.js"
@@ -45,10 +43,7 @@ interface Streams {
   readonly subscribeEvents: (id: string, options?: SubscribeOptions) => ReturnType<Task["streamEvents"]>
 }
 
-const limitedTo = <E>(
-  request: Generation.GenerationOptions,
-  create: Effect.Effect<TaskResult, E>
-): Effect.Effect<Created, E> => Effect.map(create, (created) => ({ ...created, maxTokens: request.maxTokens }))
+type Create<A> = (request: A, options: HttpClient.CallOptions) => Effect.Effect<TaskResult, CallFailure>
 
 const encodeContinue = encoder(Generation.ContinueRequest)
 
@@ -86,22 +81,11 @@ export const make = (
   const isFim = (request: Generation.CreateRequest | Generation.FimRequest): request is Generation.FimRequest =>
     hasProperty(request, "prefix")
 
-  const complete = <A extends object>(operation: string, request: A) =>
-    withDefaults(operation, config.defaults, request)
-
-  const create = (operation: string, request: Generation.CreateRequest, persistence?: Generation.Persistence) =>
-    Effect.flatMap(complete(operation, request), (request) =>
-      limitedTo(
-        request,
-        http.create(persistence === undefined ? request : { ...request, persistence }, { operation })
-      ))
-
-  const fim = (operation: string, request: Generation.FimRequest) =>
-    Effect.flatMap(complete(operation, request), (request) => limitedTo(request, http.fim(request, { operation })))
-
-  const createOrFim = (operation: string, request: Generation.CreateRequest | Generation.FimRequest) =>
-    Effect.flatten(
-      validate.attempt(operation, "", () => isFim(request) ? fim(operation, request) : create(operation, request))
+  const make = <A extends Generation.GenerationOptions>(operation: string, request: A, create: Create<A>) =>
+    Effect.flatMap(
+      withDefaults(operation, config.defaults, request),
+      (request) =>
+        Effect.map(create(request, { operation }), (created): Created => ({ ...created, maxTokens: request.maxTokens }))
     )
 
   /** A handle for the task of a create, which is stopped if nobody is left to take the handle. */
@@ -117,60 +101,55 @@ export const make = (
       abandoned
     ))
 
+  const creating = <A extends Generation.GenerationOptions>(operation: string, create: Create<A>) =>
+    verb(operation, (operation, request: A) => owned(operation, make(operation, request, create)))
+
+  const kept = (persistence: Generation.Persistence): Create<Generation.CreateRequest> => (request, options) =>
+    http.create({ ...request, persistence }, options)
+
   const run = (
     operation: string,
     request: Generation.CreateRequest | Generation.FimRequest,
     options?: WaitOptions
-  ): Effect.Effect<TaskResult, WaitFailure> =>
-    Effect.flatMap(waiting.limitOf(operation, options), (limit) => {
-      const created = creates(ledger.lifetime.acquire(
-        operation,
-        createOrFim(operation, request),
-        (created) =>
-          Effect.as(
-            Effect.addFinalizer((exit) =>
-              ledger.lifetime.release({
-                operation,
-                taskId: created.taskId,
-                stop: exit._tag === "Failure",
-                delete: created.taskId.startsWith("TMP_")
-              })
-            ),
-            created
-          ),
-        abandon(operation)
-      ))
-      const ended = Effect.flatMap(
-        created,
-        ({ maxTokens, taskId }) => waiting.end(operation, taskId, options, maxTokens)
+  ): Effect.Effect<TaskResult, WaitFailure> => {
+    const create = validate.attempt(
+      operation,
+      "",
+      () => isFim(request) ? make(operation, request, http.fim) : make(operation, request, http.create)
+    )
+    const own = (created: Created) =>
+      Effect.as(
+        Effect.addFinalizer((exit) =>
+          ledger.lifetime.release({
+            operation,
+            taskId: created.taskId,
+            stop: exit._tag === "Failure",
+            delete: created.taskId.startsWith("TMP_")
+          })
+        ),
+        created
       )
-      return limited(Effect.scoped(ended), limit, { operation, kind: "wait" })
-    })
+    const ended = Effect.flatMap(
+      creates(ledger.lifetime.acquire(operation, Effect.flatten(create), own, abandon(operation))),
+      ({ maxTokens, taskId }) => waiting.end(operation, taskId, options, maxTokens)
+    )
+    return waiting.inTime(Effect.scoped(ended), options, { operation })
+  }
 
   const result = verb(
     "TaskService.result",
     Effect.fnUntraced(function*(operation, id: string) {
+      const read = isTemplate(id) ? preconditions.template(operation, id) : reads(http.result(id, { operation }))
       const recording = ledger.recordings.get(id)
-      if (recording !== undefined) {
-        const sofar = Option.isNone(yield* Deferred.poll(recording.result))
-          ? yield* reads(http.result(id, { operation }))
-          : undefined
-        if (sofar?.finished === false) return { ...sofar, text: recording.text(), undecodedTail: false }
-        // The server is done: so is the recording, or it is about to be.
-        const known = yield* Effect.option(Deferred.await(recording.result))
-        if (Option.isSome(known)) return known.value
-        const ended = sofar ?? (yield* reads(http.result(id, { operation })))
-        return { ...ended, text: recording.text(), undecodedTail: true }
-      }
-      return yield* reads(Effect.mapError(http.result(id, { operation }), (error) => refused(operation, id, error)))
+      if (recording === undefined) return yield* read
+      const sofar = Option.isNone(yield* Deferred.poll(recording.result)) ? yield* read : undefined
+      if (sofar?.finished === false) return { ...sofar, text: recording.text(), undecodedTail: false }
+      // The server is done: so is the recording, or it is about to be.
+      const known = yield* Effect.option(Deferred.await(recording.result))
+      if (Option.isSome(known)) return known.value
+      return { ...(sofar ?? (yield* read)), text: recording.text(), undecodedTail: true }
     })
   )
-
-  /** Templates answer 500 where the server cannot use them. */
-  const refused = (operation: string, id: string, error: TaskFailure) =>
-    error._tag === "RWKVServerError" && error.status === 500 && isTemplate(id)
-      ? new UnsupportedByServerError({ operation, taskId: id, feature: "templates" })
-      : error
 
   const deleteTask = verb(
     "TaskService.delete",
@@ -225,7 +204,7 @@ export const make = (
         operation,
         Effect.tap(
           http.asTemplate(taskId, { operation }),
-          (template) => Effect.onError(preconditions.templateWorks(operation, template.taskId), () => forget(template))
+          (template) => Effect.onError(preconditions.template(operation, template.taskId), () => forget(template))
         ),
         (template) => Effect.succeed(handle(template.taskId, template.prefillTime)),
         forget
@@ -265,31 +244,15 @@ export const make = (
   })
 
   return {
-    create: verb(
-      "TaskService.create",
-      (operation, request: Generation.CreateRequest) => owned(operation, create(operation, request))
-    ),
-    createTemporary: verb(
-      "TaskService.createTemporary",
-      (operation, request: Generation.CreateRequest) => owned(operation, create(operation, request, "temporary"))
-    ),
-    createPersistent: verb(
-      "TaskService.createPersistent",
-      (operation, request: Generation.CreateRequest) => owned(operation, create(operation, request, "persistent"))
-    ),
-    fim: verb(
-      "TaskService.fim",
-      (operation, request: Generation.FimRequest) => owned(operation, fim(operation, request))
-    ),
+    create: creating("TaskService.create", http.create),
+    createTemporary: creating("TaskService.createTemporary", kept("temporary")),
+    createPersistent: creating("TaskService.createPersistent", kept("persistent")),
+    fim: creating("TaskService.fim", http.fim),
     run: verb("TaskService.run", run),
     runAll: <E, R>(
       requests:
         | Iterable<Generation.CreateRequest | Generation.FimRequest>
-        | Stream.Stream<
-          Generation.CreateRequest | Generation.FimRequest,
-          E,
-          R
-        >,
+        | Stream.Stream<Generation.CreateRequest | Generation.FimRequest, E, R>,
       options?: BulkOptions
     ) => streamed(Bulk.operation, undefined, () => Bulk.runAll(verb(Bulk.operation, run), requests, options)),
     // It asks the server nothing.

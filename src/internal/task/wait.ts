@@ -89,11 +89,17 @@ export const make = (
         isFinished(info) ? Effect.void : new RWKVTimeoutError({ operation, taskId, kind: "wait", limit }))
     })
 
-  const limitOf = (operation: string, options: WaitOptions | undefined) =>
-    Effect.flatMap(
-      Options.ofWait(operation, options),
-      ({ timeout }) => validate.duration(operation, "timeout", timeout, Duration.infinity)
-    )
+  /** Within the time that the options give it. */
+  const inTime = <A, E>(
+    effect: Effect.Effect<A, E>,
+    options: WaitOptions | undefined,
+    about: { readonly operation: string; readonly taskId?: TaskId }
+  ) =>
+    Effect.gen(function*() {
+      const { timeout } = yield* Options.ofWait(about.operation, options)
+      const limit = yield* validate.duration(about.operation, "timeout", timeout, Duration.infinity)
+      return yield* limited(effect, limit, { ...about, kind: "wait" })
+    })
 
   /**
    * Waits without a limit of its own. One stream costs less than many looks, and tells the end when it comes; whoever
@@ -125,12 +131,10 @@ export const make = (
     options?: WaitOptions,
     maxTokens?: number
   ): Effect.Effect<TaskResult, WaitFailure> =>
-    Effect.gen(function*() {
-      const taskId = yield* validate.taskId(operation, id)
-      const limit = yield* limitOf(operation, options)
-      const ended = end(operation, taskId, options, maxTokens)
-      return yield* limited(ended, limit, { operation, taskId, kind: "wait" })
-    })
+    Effect.flatMap(
+      validate.taskId(operation, id),
+      (taskId) => inTime(end(operation, taskId, options, maxTokens), options, { operation, taskId })
+    )
 
   /** Looks until a stopped task has ended; a stop that did not reach it is repeated once (H29, H30). */
   const stop = (operation: string, id: string, options?: StopOptions): Effect.Effect<TaskInfo, TaskFailure> =>
@@ -156,5 +160,5 @@ export const make = (
       )
     })
 
-  return { end, limitOf, stop, wait }
+  return { end, inTime, stop, wait }
 }
