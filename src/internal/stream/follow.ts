@@ -94,6 +94,8 @@ const makeMind = <A>(subject: Subject, policy: Policy, telling: Telling<A>, watc
   }
 }
 
+type Question = Extract<Command, { readonly _tag: "ReadResult" | "ReadTail" | "AskStatus" }>
+
 /** What the machine asks the server, as the signal that answers it. */
 const makeQuestions = (http: HttpClient.Service, subject: Subject, policy: Policy, watchdog: Watchdog.Watchdog) => {
   const { fromToken, operation, taskId } = subject
@@ -101,19 +103,25 @@ const makeQuestions = (http: HttpClient.Service, subject: Subject, policy: Polic
     policy.patient === true ? retry.polls(policy.retry)(read) : retry.reads(policy.retry)(read)
   const answer = <A>(read: Effect.Effect<A, TaskFailure>, signal: (answer: A) => Signal): Effect.Effect<Signal> =>
     Effect.match(read, { onFailure: (error): Signal => ({ _tag: "Unread", error }), onSuccess: signal })
-  return {
-    result: () => answer(settled(reads(http.result(taskId, { operation }))), (result) => ({ _tag: "Result", result })),
-    tail: (whole: string) =>
-      answer(textFrom(http, subject, policy, whole, fromToken), (text) => ({ _tag: "Tail", text })),
-    status: (isUnread: () => boolean) =>
-      within(
-        Effect.match(reads(http.status(taskId, { operation })), {
-          onFailure: (error): Signal => ({ _tag: "Unasked", error }),
-          onSuccess: (info): Signal => ({ _tag: "Status", info })
-        }),
-        Math.max(shortestQuestion, watchdog.left()),
-        () => Effect.sync((): Signal => ({ _tag: "Unanswered", unread: isUnread() }))
-      )
+  return (question: Question, isUnread: () => boolean): Effect.Effect<Signal> => {
+    switch (question._tag) {
+      case "ReadResult":
+        return answer(settled(reads(http.result(taskId, { operation }))), (result) => ({ _tag: "Result", result }))
+      case "ReadTail":
+        return answer(
+          textFrom(http, subject, policy, question.whole, fromToken),
+          (text) => ({ _tag: "Tail", text })
+        )
+      case "AskStatus":
+        return within(
+          Effect.match(reads(http.status(taskId, { operation })), {
+            onFailure: (error): Signal => ({ _tag: "Unasked", error }),
+            onSuccess: (info): Signal => ({ _tag: "Status", info })
+          }),
+          Math.max(shortestQuestion, watchdog.left()),
+          () => Effect.sync((): Signal => ({ _tag: "Unanswered", unread: isUnread() }))
+        )
+    }
   }
 }
 
@@ -143,25 +151,20 @@ export const follow = <A>(
       left = true
       return Effect.zipRight(connection.close, policy.farewell(mind.command()._tag === "End"))
     })
+    const unlessClosed = <A, E>(effect: Effect.Effect<A, E>) => Effect.raceFirst(effect, Deferred.await(closed))
     const withdraw = lifetime.onClosing(Effect.zipRight(Deferred.succeed(closed, { _tag: "Closing" }), leave))
     yield* Effect.addFinalizer(() => {
       withdraw()
       return leave
     })
 
-    const ask = (question: Effect.Effect<Signal>) =>
-      Effect.map(Effect.raceFirst(question, Deferred.await(closed)), mind.hear)
-
     const listen = Effect.suspend(() => {
       const [next, ...later] = signals
-      if (next === undefined) {
-        return Effect.map(connection.take, (taken) => {
-          signals = taken
-        })
-      }
       signals = later
-      mind.hear(next)
-      return Effect.void
+      if (next !== undefined) return Effect.sync(() => mind.hear(next))
+      return Effect.map(connection.take, (taken) => {
+        signals = taken
+      })
     })
 
     const reconnect = Effect.uninterruptible(Effect.gen(function*() {
@@ -179,16 +182,11 @@ export const follow = <A>(
         case "Reconnect":
           return reconnect
         case "Retry":
-          return Effect.zipRight(
-            Effect.raceFirst(Effect.mapError(mind.pause(command), Option.some), Deferred.await(closed)),
-            reconnect
-          )
+          return Effect.zipRight(unlessClosed(Effect.mapError(mind.pause(command), Option.some)), reconnect)
         case "ReadResult":
-          return ask(questions.result())
         case "ReadTail":
-          return ask(questions.tail(command.whole))
         case "AskStatus":
-          return ask(questions.status(connection.unread))
+          return Effect.map(unlessClosed(questions(command, connection.unread)), mind.hear)
         case "Fail":
           return Effect.fail(Option.some(command.error))
         case "End":
