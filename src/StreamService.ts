@@ -13,10 +13,9 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Generation from "./Generation.js"
 import { RWKVHttpClient } from "./HttpClient.js"
-import * as Gate from "./internal/owner/gate.js"
-import { type Opening, pulled } from "./internal/stream/pull.js"
+import * as Ledger from "./internal/owner/ledger.js"
 import * as Runs from "./internal/stream/runs.js"
-import { events, texts } from "./internal/stream/telling.js"
+import { events, type Opening, pulled, texts } from "./internal/stream/telling.js"
 import type { StreamEvent } from "./Protocol.js"
 import { RWKVConfig } from "./RWKVConfig.js"
 import type { RWKVError } from "./RWKVError.js"
@@ -94,7 +93,7 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Scope.Sc
   const http = yield* RWKVHttpClient
   const runs = yield* Runs.make(http, yield* RWKVConfig)
   const { continued, created, forked, subscribed } = runs
-  const gate = yield* Gate.of(runs.ledger)
+  const gate = yield* Ledger.gate(runs.ledger)
   /** A verb under its name, refused once the service was closed. */
   const streamed = <Args extends ReadonlyArray<unknown>, A>(
     operation: string,

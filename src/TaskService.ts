@@ -12,7 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import type * as Generation from "./Generation.js"
 import { RWKVHttpClient } from "./HttpClient.js"
-import * as Gate from "./internal/owner/gate.js"
+import * as Ledger from "./internal/owner/ledger.js"
 import * as Runs from "./internal/stream/runs.js"
 import * as Tasks from "./internal/task/tasks.js"
 import type * as Protocol from "./Protocol.js"
@@ -99,7 +99,7 @@ export const layer: Layer.Layer<TaskService, never, RWKVHttpClient | RWKVConfig 
     Effect.gen(function*() {
       const [http, config, streams] = yield* Effect.all([RWKVHttpClient, RWKVConfig, StreamService])
       const runs = Runs.carriedBy(streams) ?? (yield* Runs.make(http, config))
-      return Tasks.make(http, config, streams, runs, yield* Gate.of(runs.ledger))
+      return Tasks.make(http, config, streams, runs, yield* Ledger.gate(runs.ledger))
     })
   )
 )

@@ -2,17 +2,16 @@
  * What the services of one program remember together, because the server does not: which tasks this program stopped,
  * which tasks share a buffer since a fork, and the texts that a fork overwrites there.
  */
-import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { constant } from "effect/Function"
-import * as Iterable from "effect/Iterable"
-import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
-import { RWKVHttpClient, type Service as HttpService } from "../../HttpClient.js"
-import type { TaskResult } from "../../Protocol.js"
-import type { StreamTruncatedError, TaskFailure } from "../../RWKVError.js"
+import * as RcRef from "effect/RcRef"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import type { Service as HttpService } from "../../HttpClient.js"
+import { TaskId, type TaskResult } from "../../Protocol.js"
+import type { RWKVConnectionError, StreamTruncatedError, TaskFailure } from "../../RWKVError.js"
+import { closed, closedBefore } from "../wire/closed.js"
 import * as Lifetime from "./lifetime.js"
 
 /** The text of a run that only this program knows. */
@@ -59,35 +58,14 @@ export const makeGroup = (): Group => {
   }
 }
 
-export interface Service {
-  readonly lifetime: Lifetime.Lifetime
-  readonly stopped: Remembered<true>
-  readonly sharing: Remembered<Group>
-  readonly recordings: Remembered<Recording>
-  /** A new run of a task makes what was known of the old one untrue. */
-  readonly begins: (id: string) => void
-}
-
 /** The newest entries of a map: a program may run for months. */
-export interface Remembered<A> {
-  readonly get: (id: string) => A | undefined
-  readonly set: (id: string, value: A) => void
-  readonly delete: (id: string) => void
-}
-
-const remember = <A>(capacity: number): Remembered<A> => {
-  const entries = new Map<string, A>()
-  return {
-    get: (id) => entries.get(id),
-    delete: (id) => {
-      entries.delete(id)
-    },
-    set: (id, value) => {
-      entries.delete(id)
-      entries.set(id, value)
-      if (entries.size <= capacity) return
-      Option.map(Iterable.head(entries.keys()), (oldest) => entries.delete(oldest))
-    }
+class Newest<A> extends Map<string, A> {
+  override set(id: string, value: A): this {
+    this.delete(id)
+    super.set(id, value)
+    const [oldest] = this.keys()
+    if (oldest !== undefined && this.size > 4096) this.delete(oldest)
+    return this
   }
 }
 
@@ -99,40 +77,48 @@ export const recordingOf = (result: TaskResult): Effect.Effect<Recording> =>
     return { text: constant(result.text), more: constant(Effect.void), result: deferred }
   })
 
-export class Ledger extends Context.Tag("effect-rwkv/internal/Ledger")<Ledger, Service>() {}
+export type Service = Effect.Effect.Success<ReturnType<typeof make>>
 
-const layer: Layer.Layer<Ledger, never, RWKVHttpClient> = Layer.scoped(
-  Ledger,
-  Effect.map(Effect.flatMap(RWKVHttpClient, Lifetime.make), (lifetime) => {
-    const stopped = remember<true>(4096)
-    const recordings = remember<Recording>(4096)
+const make = (http: HttpService) =>
+  Effect.map(Lifetime.make(http), (lifetime) => {
+    const stopped = new Newest<true>()
+    const recordings = new Newest<Recording>()
     return {
       lifetime,
       stopped,
-      sharing: remember(4096),
+      sharing: new Newest<Group>(),
       recordings,
-      begins: (id) => {
+      /** A new run of a task makes what was known of the old one untrue. */
+      begins: (id: string) => {
         stopped.delete(id)
         recordings.delete(id)
       }
     }
   })
-)
 
-/** The memo map of a client counts who uses its ledger: the last one that goes ends it. */
-const memoMaps = new WeakMap<HttpService, Layer.MemoMap>()
-
-const memoMapOf = (http: HttpService): Effect.Effect<Layer.MemoMap> =>
-  Effect.map(Layer.makeMemoMap, (unused) => {
-    const memoMap = memoMaps.get(http) ?? unused
-    memoMaps.set(http, memoMap)
-    return memoMap
-  })
+/** The reference of a client counts who uses its ledger: the last one that goes ends it. */
+const references = new WeakMap<HttpService, RcRef.RcRef<Service>>()
 
 /** The one ledger of all services over this client, however their layers are composed. */
 export const of = (http: HttpService): Effect.Effect<Service, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const memoMap = yield* memoMapOf(http)
-    const built = Layer.buildWithMemoMap(layer, memoMap, yield* Effect.scope)
-    return Context.get(yield* Effect.provideService(built, RWKVHttpClient, http), Ledger)
+    // This scope is never closed: users are counted, and no one of them ends it for the others.
+    const unused = yield* Scope.extend(RcRef.make({ acquire: make(http) }), yield* Scope.make())
+    const reference = references.get(http) ?? unused
+    references.set(http, reference)
+    return yield* RcRef.get(reference)
   })
+
+/** Refuses what is asked for after the end, so that nothing is sent; `about` is told of if it is the id of a task. */
+export type Gate = (operation: string, about?: unknown) => Effect.Effect<void, RWKVConnectionError>
+
+const isTaskId = Schema.is(TaskId)
+
+/** The verbs of a service end with its layer, whether or not what they are built on goes on for others. */
+export const gate = ({ lifetime }: Service): Effect.Effect<Gate, never, Scope.Scope> =>
+  Effect.map(closed, (isClosed) => (operation, about) =>
+    Effect.suspend(() =>
+      isClosed() || lifetime.closing()
+        ? Effect.fail(closedBefore(operation, isTaskId(about) ? about : undefined))
+        : Effect.void
+    ))

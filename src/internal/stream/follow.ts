@@ -2,7 +2,6 @@
  * Follows a task's text: carries out what the state machine asks for, and hands over what it tells.
  */
 import * as Chunk from "effect/Chunk"
-import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -13,16 +12,14 @@ import * as Polling from "../../Polling.js"
 import type { TaskId } from "../../Protocol.js"
 import type { TaskFailure } from "../../RWKVError.js"
 import type { Run } from "../owner/ledger.js"
-import type { Lifetime } from "../owner/lifetime.js"
+import { atMost, type Lifetime } from "../owner/lifetime.js"
 import { within } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
 import { connect, type Connection } from "./connection.js"
 import * as Machine from "./machine.js"
-import type { Pull } from "./pull.js"
-import { settled } from "./settle.js"
+import { settled, textFrom } from "./settle.js"
 import type { Command, FollowFailure, Signal, State, Told } from "./signals.js"
-import { textFrom } from "./tail.js"
-import type { Telling } from "./telling.js"
+import type { Pull, Telling } from "./telling.js"
 import * as Watchdog from "./watchdog.js"
 
 export interface Subject {
@@ -43,6 +40,8 @@ export interface Subject {
 export interface Policy {
   readonly idleTimeout: Duration.Duration
   readonly stallTimeout: Duration.Duration
+  /** How long the end of a connection may take. */
+  readonly stopTimeout: Duration.Duration
   /**
    * Whether a task that waits for its turn, without a limit, is worth waiting for; a server that does not answer is
    * not.
@@ -56,17 +55,6 @@ export interface Policy {
 /** What is asked for at least so long, however little time is left. */
 const shortestQuestion = 1000
 
-const deliver = <A>({ taskId }: Subject, telling: Telling<A>, told: Told): A | undefined => {
-  switch (told._tag) {
-    case "Started":
-      return telling.started(taskId, told.prefillTime)
-    case "Text":
-      return telling.text(told.text)
-    case "Finished":
-      return telling.finished(told.result)
-  }
-}
-
 /** The machine with its state, what it has told and nobody took, and how often it failed since the last new text. */
 const makeMind = <A>(subject: Subject, policy: Policy, telling: Telling<A>, watchdog: Watchdog.Watchdog) => {
   const { fromToken, opened, operation, prefillTime, run, taskId } = subject
@@ -78,7 +66,7 @@ const makeMind = <A>(subject: Subject, policy: Policy, telling: Telling<A>, watc
   let failures: Schedule.ScheduleDriver<unknown, FollowFailure> | undefined
 
   const tell = (told: Told) => {
-    const element = deliver(subject, telling, told)
+    const element = telling(told, taskId)
     if (element !== undefined) line.push(element)
     if (told._tag === "Text") failures = undefined
   }
@@ -107,6 +95,8 @@ const makeMind = <A>(subject: Subject, policy: Policy, telling: Telling<A>, watc
   }
 }
 
+type Question = Extract<Command, { readonly _tag: "ReadResult" | "ReadTail" | "AskStatus" }>
+
 /** What the machine asks the server, as the signal that answers it. */
 const makeQuestions = (http: HttpClient.Service, subject: Subject, policy: Policy, watchdog: Watchdog.Watchdog) => {
   const { fromToken, operation, taskId } = subject
@@ -114,21 +104,25 @@ const makeQuestions = (http: HttpClient.Service, subject: Subject, policy: Polic
     policy.patient === true ? retry.polls(policy.retry)(read) : retry.reads(policy.retry)(read)
   const answer = <A>(read: Effect.Effect<A, TaskFailure>, signal: (answer: A) => Signal): Effect.Effect<Signal> =>
     Effect.match(read, { onFailure: (error): Signal => ({ _tag: "Unread", error }), onSuccess: signal })
-  return {
-    result: () => answer(settled(reads(http.result(taskId, { operation }))), (result) => ({ _tag: "Result", result })),
-    tail: (whole: string) =>
-      answer(textFrom(http, subject, policy, whole, fromToken), (text) => ({ _tag: "Tail", text })),
-    status: (isUnread: () => boolean) =>
-      within(
-        Effect.match(reads(http.status(taskId, { operation })), {
-          onFailure: (error): Signal => ({ _tag: "Unasked", error }),
-          onSuccess: (info): Signal => ({ _tag: "Status", info })
-        }),
-        {
-          duration: Math.max(shortestQuestion, watchdog.left()),
-          onTimeout: () => Effect.sync((): Signal => ({ _tag: "Unanswered", unread: isUnread() }))
-        }
-      )
+  return (question: Question, isUnread: () => boolean): Effect.Effect<Signal> => {
+    switch (question._tag) {
+      case "ReadResult":
+        return answer(settled(reads(http.result(taskId, { operation }))), (result) => ({ _tag: "Result", result }))
+      case "ReadTail":
+        return answer(
+          textFrom(http, subject, policy, question.whole, fromToken),
+          (text) => ({ _tag: "Tail", text })
+        )
+      case "AskStatus":
+        return within(
+          Effect.match(reads(http.status(taskId, { operation })), {
+            onFailure: (error): Signal => ({ _tag: "Unasked", error }),
+            onSuccess: (info): Signal => ({ _tag: "Status", info })
+          }),
+          Math.max(shortestQuestion, watchdog.left()),
+          () => Effect.sync((): Signal => ({ _tag: "Unanswered", unread: isUnread() }))
+        )
+    }
   }
 }
 
@@ -143,47 +137,45 @@ export const follow = <A>(
     const { fromToken, opened, operation, prefillTime, taskId } = subject
     const open = connect(http.stream(taskId, { fromToken, operation }))
     let connection = opened?.connection ?? (yield* open)
+    /** Whether the task's state is being asked for: then silence is known. */
+    let asking = false
     const watchdog = yield* Watchdog.make(policy, (silent, late) => {
-      connection.offer({ _tag: "Idle", silent, late })
+      if (!asking) connection.offer({ _tag: "Idle", silent, late })
     })
     const mind = makeMind(subject, policy, telling, watchdog)
     if (prefillTime !== undefined) mind.tell({ _tag: "Started", prefillTime })
     const questions = makeQuestions(http, subject, policy, watchdog)
     let signals: ReadonlyArray<Signal> = opened?.signals ?? []
     let left = false
-    const closed = yield* Deferred.make<Signal>()
 
-    const leave = Effect.suspend(() => {
-      if (left) return Effect.void
+    /** A body that does not let go is not waited for for longer than the stop. */
+    const close = Effect.suspend(() => atMost(connection.close, policy.stopTimeout))
+    const leave = yield* lifetime.own(Effect.suspend(() => {
       left = true
-      return Effect.zipRight(connection.close, policy.farewell(mind.command()._tag === "End"))
-    })
-    const withdraw = lifetime.onClosing(Effect.zipRight(Deferred.succeed(closed, { _tag: "Closing" }), leave))
-    yield* Effect.addFinalizer(() => {
-      withdraw()
-      return leave
-    })
+      return Effect.zipRight(close, policy.farewell(mind.command()._tag === "End"))
+    }))
+    yield* Effect.addFinalizer(() => leave)
 
-    const ask = (question: Effect.Effect<Signal>) =>
-      Effect.map(Effect.raceFirst(question, Deferred.await(closed)), mind.hear)
+    /** Ends with the service. */
+    const unlessClosing = <A>(effect: Effect.Effect<A, Option.Option<FollowFailure>>) =>
+      lifetime.unlessClosing(effect, operation, taskId).pipe(
+        Effect.mapError((error) => Option.isOption(error) ? error : Option.some(error))
+      )
 
     const listen = Effect.suspend(() => {
       const [next, ...later] = signals
-      if (next === undefined) {
-        return Effect.map(connection.take, (taken) => {
-          signals = taken
-        })
-      }
       signals = later
-      mind.hear(next)
-      return Effect.void
+      if (next !== undefined) return Effect.sync(() => mind.hear(next))
+      return Effect.map(connection.take, (taken) => {
+        signals = taken
+      })
     })
 
     const reconnect = Effect.uninterruptible(Effect.gen(function*() {
-      yield* connection.close
+      yield* close
       connection = yield* open
       signals = []
-      if (left) yield* connection.close
+      if (left) yield* close
       mind.hear({ _tag: left ? "Closing" : "Connected" })
     }))
 
@@ -194,16 +186,15 @@ export const follow = <A>(
         case "Reconnect":
           return reconnect
         case "Retry":
-          return Effect.zipRight(
-            Effect.raceFirst(Effect.mapError(mind.pause(command), Option.some), Deferred.await(closed)),
-            reconnect
-          )
+          return Effect.zipRight(unlessClosing(Effect.mapError(mind.pause(command), Option.some)), reconnect)
         case "ReadResult":
-          return ask(questions.result())
         case "ReadTail":
-          return ask(questions.tail(command.whole))
         case "AskStatus":
-          return ask(questions.status(connection.unread))
+          asking = true
+          return Effect.map(unlessClosing(questions(command, connection.unread)), (answer) => {
+            asking = false
+            mind.hear(answer)
+          })
         case "Fail":
           return Effect.fail(Option.some(command.error))
         case "End":

@@ -14,7 +14,6 @@ import {
   type BranchFailure,
   RWKVDecodeError,
   RWKVServerError,
-  RWKVTimeoutError,
   type RWKVValidationError,
   StreamTruncatedError,
   type TaskFailure
@@ -23,14 +22,13 @@ import type { FollowOptions, StreamOptions } from "../../Task.js"
 import * as validate from "../input/validate.js"
 import type * as Ledger from "../owner/ledger.js"
 import type { Lifetime } from "../owner/lifetime.js"
-import { within } from "../wire/limit.js"
+import { limited } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
 import type { Frame } from "../wire/sse.js"
 import { connect, type Connection } from "./connection.js"
 import { follow, type Policy, type Subject } from "./follow.js"
-import type { Opening } from "./pull.js"
 import type { Signal } from "./signals.js"
-import type { Telling } from "./telling.js"
+import type { Opening, Telling } from "./telling.js"
 
 export interface Launch {
   readonly operation: string
@@ -82,7 +80,7 @@ const headOf = (
   return Effect.succeed({
     taskId: head.taskId,
     prefillTime: Duration.seconds(head.prefillTime),
-    opened: { connection, signals: [{ _tag: "Frames", frames }, ...signals] }
+    opened: { connection, signals: [{ _tag: "Frames", frames: [head, ...frames] }, ...signals] }
   })
 }
 
@@ -102,14 +100,14 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
   /** Opens a POST stream and reads on until the server has told which task it is. */
   const openDirect = (operation: string, stream: Stream.Stream<Frame, TaskFailure>) =>
     Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(connect(stream), (connection) =>
-        restore(within(connection.take, {
-          duration: config.requestTimeout,
-          onTimeout: () => new RWKVTimeoutError({ operation, kind: "request", limit: config.requestTimeout })
-        })).pipe(
-          Effect.flatMap((signals) => headOf(operation, connection, signals)),
-          Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : connection.close)
-        ))
+      Effect.flatMap(
+        connect(stream),
+        (connection) =>
+          restore(limited(connection.take, config.requestTimeout, { operation, kind: "request" })).pipe(
+            Effect.flatMap((signals) => headOf(operation, connection, signals)),
+            Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : connection.close)
+          )
+      )
     )
 
   const launch = <A>(run: Launch, telling: Telling<A>): Opening<A> => {
@@ -168,7 +166,6 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
           operation,
           taskId,
           stop: !finished && options.onInterrupt === "stop",
-          delete: false,
           within: chosen.stopTimeout
         })
       return yield* Effect.uninterruptible(follow(

@@ -18,7 +18,7 @@ import {
   StreamTruncatedError,
   type TaskFailure
 } from "../../RWKVError.js"
-import { clientClosed } from "../owner/lifetime.js"
+import { clientClosed } from "../wire/closed.js"
 import { type Frame, undecodable } from "../wire/sse.js"
 import type { Command, FollowFailure, Signal, State, Step, Subject, Told } from "./signals.js"
 
@@ -58,13 +58,10 @@ const go = (
   life: Step["life"] = "none"
 ): Step => ({ state, told, command, life })
 
+const undecoded = (subject: Subject, description: string) => new RWKVDecodeError({ ...about(subject), description })
+
 const truncated = (subject: Subject, { delivered }: State, description: string, cause?: FollowFailure) =>
-  new StreamTruncatedError({
-    ...about(subject),
-    text: delivered,
-    description,
-    ...(cause === undefined ? {} : { cause })
-  })
+  new StreamTruncatedError({ ...about(subject), text: delivered, description, ...(cause && { cause }) })
 
 /** A failure before anything was heard is told as it is; later it is what cut the text short. */
 const cutBy = (subject: Subject, state: State, error: TaskFailure) =>
@@ -86,22 +83,17 @@ const readAnew = (subject: Subject, state: State, command: Command): Command =>
 const stalled = (subject: Subject) =>
   fail(new RWKVTimeoutError({ ...about(subject), kind: "stalled", limit: subject.stallTimeout }))
 
-const begin = (state: State, prefillTime: Duration.Duration): readonly [State, ReadonlyArray<Told>] =>
-  state.started ? [state, []] : [{ ...state, started: true }, [{ _tag: "Started", prefillTime }]]
+const begin = (state: State, prefillTime: Duration.Duration): Step =>
+  state.started ? go(state) : go({ ...state, started: true }, listen, [{ _tag: "Started", prefillTime }])
 
 /** Text that continues what was delivered. */
 const deliver = (subject: Subject, state: State, text: string): Step => {
   if (text === "") return go(state)
   if (state.delivered.length + text.length > longest) {
-    return go(state, fail(new RWKVDecodeError({ ...about(subject), description: "more text than a run can have" })))
+    return go(state, fail(undecoded(subject, "more text than a run can have")))
   }
-  const [begun, told] = begin(state, Duration.zero)
-  return go(
-    { ...begun, delivered: begun.delivered + text, offset: begun.offset + text.length, patience: 0 },
-    listen,
-    [...told, { _tag: "Text", text }],
-    "progress"
-  )
+  const longer = { ...state, delivered: state.delivered + text, offset: state.offset + text.length, patience: 0 }
+  return then(begin(longer, Duration.zero), (state) => go(state, listen, [{ _tag: "Text", text }], "progress"))
 }
 
 /** Goes on from a step that only listens. */
@@ -121,20 +113,16 @@ const onMisread = (subject: Subject, state: State): Step => {
 
 const onFrame = (subject: Subject, state: State, frame: Exclude<Frame, { readonly _tag: "Data" }>): Step => {
   switch (frame._tag) {
-    case "Head": {
-      const [begun, told] = begin(state, Duration.seconds(frame.prefillTime))
-      return go(begun, listen, told)
-    }
+    case "Head":
+      return begin(state, Duration.seconds(frame.prefillTime))
     case "Done":
       return go(state, readResult)
-    case "Unreadable": {
-      const error = new RWKVDecodeError({ ...about(subject), description: frame.description })
-      return go(state, readAnew(subject, state, retry(error)))
-    }
+    case "Unreadable":
+      return go(state, readAnew(subject, state, retry(undecoded(subject, frame.description))))
     case "Failed":
       return go(state, fail(new RWKVServerError({ ...about(subject), status: 500, description: frame.description })))
     case "TooLarge":
-      return go(state, fail(new RWKVDecodeError({ ...about(subject), description: "a frame larger than the limit" })))
+      return go(state, fail(undecoded(subject, "a frame larger than the limit")))
   }
 }
 
@@ -176,10 +164,12 @@ const onFrames = (subject: Subject, before: State, frames: ReadonlyArray<Frame>)
 
 const complete = (subject: Subject, state: State, result: TaskResult, text: string): Step => {
   if (!text.startsWith(state.delivered)) return go(state, rewritten(subject, state))
-  const [begun, told] = begin(state, result.prefillTime)
-  const rest = deliver(subject, { ...begun, offset: begun.delivered.length }, text.slice(begun.delivered.length))
-  const last = then(rest, (state) => go(state, { _tag: "End" }, [{ _tag: "Finished", result }]))
-  return { ...last, told: [...told, ...last.told] }
+  const known = state.delivered.length
+  const rest = then(
+    begin({ ...state, offset: known }, result.prefillTime),
+    (state) => deliver(subject, state, text.slice(known))
+  )
+  return then(rest, (state) => go(state, { _tag: "End" }, [{ _tag: "Finished", result }]))
 }
 
 const onResult = (subject: Subject, state: State, result: TaskResult): Step => {
@@ -233,11 +223,10 @@ export const step = (subject: Subject) => (state: State, signal: Signal): Step =
       const command = state.witnessed ? listen : readAnew(subject, state, listen)
       return command._tag === "Listen" ? onFrames(subject, state, signal.frames) : go(state, command)
     }
-    case "Ended":
-      return go(
-        state,
-        readAnew(subject, state, retry(truncated(subject, state, "the stream ended without its end mark")))
-      )
+    case "Ended": {
+      const error = truncated(subject, state, "the stream ended without its end mark")
+      return go(state, readAnew(subject, state, retry(error)))
+    }
     case "Broken":
       return onBroken(subject, state, signal.error)
     case "Idle":
@@ -245,10 +234,7 @@ export const step = (subject: Subject) => (state: State, signal: Signal): Step =
     case "Closing":
       return go(state, fail(clientClosed(subject.operation, subject.taskId)))
     case "Connected":
-      return go(
-        { ...state, offset: 0, passed: 0, aligned: true, witnessed: false },
-        readAnew(subject, state, listen)
-      )
+      return go({ ...state, offset: 0, passed: 0, aligned: true, witnessed: false }, readAnew(subject, state, listen))
     case "Result":
       return onResult(subject, state, signal.result)
     case "Tail":

@@ -13,63 +13,52 @@ import * as validate from "../input/validate.js"
 
 export const isTemplate = (id: string): boolean => id.startsWith("_")
 
-export interface Preconditions {
-  /** Fails if the task still runs, or is a template that this server cannot use. */
-  readonly ready: (
-    operation: string,
-    id: string
-  ) => Effect.Effect<void, TaskFailure | TaskBusyError | UnsupportedByServerError>
-  /** Keeps the text of a task that is about to be forked, for forks write to the buffer of their source. */
-  readonly preserve: (operation: string, id: string, group: Ledger.Group) => Effect.Effect<void, TaskFailure>
-  /** Finds out what a 500 of `continue` or `fork` meant. */
-  readonly explain: (error: RWKVServerError, id: string) => Effect.Effect<never, RWKVServerError | TaskBusyError>
-  /** A template answers 500 to whoever asks for its result, on servers that cannot use templates. */
-  readonly templateWorks: (operation: string, id: string) => Effect.Effect<void, TaskFailure | UnsupportedByServerError>
-}
+export type Preconditions = ReturnType<typeof make>
 
-export const make = (
-  http: HttpClient.Service,
-  ledger: Ledger.Service,
-  schedule: Polling.RetrySchedule
-): Preconditions => {
+export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule: Polling.RetrySchedule) => {
   const reads = retry.reads(schedule)
 
   const busy = (operation: string, id: string) =>
-    Effect.flatMap(reads(http.status(id, { operation })), (info) =>
-      info.status === "Finished"
-        ? Effect.void
-        : Effect.fail(new TaskBusyError({ operation, taskId: id, status: info.status })))
+    Effect.flatMap(
+      reads(http.status(id, { operation })),
+      ({ status }) =>
+        status === "Finished" ? Effect.void : Effect.fail(new TaskBusyError({ operation, taskId: id, status }))
+    )
 
-  const templateWorks: Preconditions["templateWorks"] = (operation, id) =>
-    http.result(id, { operation }).pipe(
-      Effect.mapError((error) =>
+  /** A template answers 500 to whoever asks for its result, on servers that cannot use templates. */
+  const template = (operation: string, id: string) =>
+    reads(Effect.mapError(
+      http.result(id, { operation }),
+      (error) =>
         error._tag === "RWKVServerError" && error.status === 500
           ? new UnsupportedByServerError({ operation, taskId: id, feature: "templates" })
           : error
-      ),
-      reads,
-      Effect.asVoid
-    )
+    ))
 
   return {
-    templateWorks,
-    ready: (operation, id) =>
+    template,
+    /** Fails if the task still runs, or is a template that this server cannot use. */
+    ready: (operation: string, id: string) =>
       Effect.flatMap(
         validate.taskId(operation, id),
-        (taskId): Effect.Effect<void, TaskFailure | TaskBusyError | UnsupportedByServerError> =>
-          isTemplate(taskId) ? templateWorks(operation, taskId) : busy(operation, taskId)
+        (taskId): Effect.Effect<unknown, TaskFailure | TaskBusyError | UnsupportedByServerError> =>
+          isTemplate(taskId) ? template(operation, taskId) : busy(operation, taskId)
       ),
-    preserve: (operation, id, group) =>
+    /** Keeps the text of a task that is about to be forked, for forks write to the buffer of their source. */
+    preserve: (operation: string, id: string, group: Ledger.Group) =>
       group.lock.withPermits(1)(Effect.suspend(() =>
         isTemplate(id) || ledger.recordings.get(id) !== undefined
           ? Effect.void
           : Effect.flatMap(settled(reads(http.result(id, { operation }))), (result) =>
             Effect.map(Ledger.recordingOf(result), (recording) => ledger.recordings.set(id, recording)))
       )),
-    explain: (error, id) =>
+    /** Finds out what a 500 of `continue` or `fork` meant. */
+    explain: (error: RWKVServerError, id: string): Effect.Effect<never, RWKVServerError | TaskBusyError> =>
       error.status !== 500
         ? Effect.fail(error)
-        : Effect.catchAll(busy(error.operation, id), (found) =>
-          Effect.fail(found._tag === "TaskBusyError" ? found : error)).pipe(Effect.zipRight(Effect.fail(error)))
+        : Effect.matchEffect(busy(error.operation, id), {
+          onFailure: (found) => Effect.fail(found._tag === "TaskBusyError" ? found : error),
+          onSuccess: () => Effect.fail(error)
+        })
   }
 }

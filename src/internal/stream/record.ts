@@ -9,15 +9,15 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
+import type * as FiberRefs from "effect/FiberRefs"
 import * as Option from "effect/Option"
 import type { StreamEvent, TaskId, TaskResult } from "../../Protocol.js"
 import { type BranchFailure, StreamTruncatedError } from "../../RWKVError.js"
 import type * as Ledger from "../owner/ledger.js"
-import { clientClosed } from "../owner/lifetime.js"
-import { inherit } from "../wire/limit.js"
-import type { Opening, Pull } from "./pull.js"
-import type { FollowFailure } from "./signals.js"
-import type { Telling } from "./telling.js"
+import { clientClosed } from "../wire/closed.js"
+import { handBack } from "../wire/limit.js"
+import type { FollowFailure, Told } from "./signals.js"
+import type { Opening, Pull, Telling } from "./telling.js"
 
 export interface Begun {
   readonly taskId: TaskId
@@ -70,6 +70,11 @@ export const record = (
       const tape = makeTape()
       let id = ""
       let mixed = false
+      /** What middleware wrote to FiberRefs by the time that the run had begun, or could not. */
+      let written: FiberRefs.FiberRefs | undefined
+      const remember = Effect.map(Effect.getFiberRefs, (refs) => {
+        written ??= refs
+      })
       const note = (event: StreamEvent): Effect.Effect<unknown> => {
         const group = groupOf()
         mixed = mixed || group?.mixed() === true
@@ -79,7 +84,7 @@ export const record = (
             if (group !== undefined) ledger.sharing.set(id, group)
             ledger.begins(id)
             ledger.recordings.set(id, tape.recording)
-            return Deferred.succeed(begun, event)
+            return Effect.zipRight(remember, Deferred.succeed(begun, event))
           case "Text":
             return tape.add(event.text)
           case "Finished":
@@ -101,9 +106,11 @@ export const record = (
         if (early && !mixed && groupOf()?.mixed() !== true) ledger.recordings.delete(id)
       })
       const fiber = yield* opening.pipe(
-        Effect.tapErrorCause((cause) => Deferred.failCause(begun, cause)),
+        Effect.tapErrorCause((cause) => Effect.zipRight(remember, Deferred.failCause(begun, cause))),
         Effect.flatMap((pull) => Effect.forever(Effect.flatMap(pull, Effect.forEach(note, { discard: true })))),
         Effect.scoped,
+        // A defect is one of a client of the program's own, and stays one.
+        Effect.tapDefect((cause) => tape.end(Effect.failCause(cause))),
         Effect.catchAll((error) =>
           Option.isOption(error) && Option.isSome(error) ? tape.end(Effect.fail(error.value)) : Effect.void
         ),
@@ -117,7 +124,7 @@ export const record = (
       const named = Effect.raceFirst(Deferred.await(begun), silent)
       const { prefillTime, taskId } = yield* restore(named).pipe(
         Effect.onInterrupt(() => leave),
-        Effect.ensuring(inherit(fiber))
+        Effect.ensuring(Effect.suspend(() => handBack(written)))
       )
       return yield* owned({ taskId, prefillTime, recording: tape.recording, leave })
     })
@@ -125,34 +132,27 @@ export const record = (
 
 /** A recording as it is pulled: what is known at once, the rest as it comes. */
 export const live = <A>(
-  taskId: TaskId,
-  prefillTime: TaskResult["prefillTime"],
-  recording: Ledger.Recording,
+  { prefillTime, recording, taskId }: Omit<Begun, "leave">,
   telling: Telling<A>
 ): Pull<A> => {
   let offset = 0
-  let ended = false
-  let begun = false
+  let next: Told["_tag"] | "End" = "Started"
+  const tell = (told: Told) => Chunk.fromIterable(Option.toArray(Option.fromNullable(telling(told, taskId))))
   return Effect.gen(function*() {
-    while (true) {
-      const told = begun ? undefined : telling.started(taskId, prefillTime)
-      begun = true
-      if (told !== undefined) return Chunk.of(told)
-      if (ended) return yield* Effect.fail(Option.none())
-      // Taken before the text is read: what comes in between is not missed.
-      const more = recording.more()
-      const done = yield* Deferred.poll(recording.result)
-      const fresh = recording.text().slice(offset)
-      offset += fresh.length
-      if (fresh === "" && Option.isNone(done)) yield* more
-      const next = fresh !== ""
-        ? telling.text(fresh)
-        : Option.isSome(done)
-        ? telling.finished(yield* Effect.mapError(done.value, Option.some))
-        : undefined
-      ended = fresh === "" && Option.isSome(done)
-      if (next !== undefined) return Chunk.of(next)
+    if (next === "Started") {
+      next = "Text"
+      return tell({ _tag: "Started", prefillTime })
     }
+    if (next === "End") return yield* Effect.fail(Option.none())
+    // Taken before the text is read: what comes in between is not missed.
+    const more = recording.more()
+    const done = yield* Deferred.poll(recording.result)
+    const text = recording.text().slice(offset)
+    offset += text.length
+    if (text !== "") return tell({ _tag: "Text", text })
+    if (Option.isNone(done)) return yield* Effect.as(more, Chunk.empty())
+    next = "End"
+    return tell({ _tag: "Finished", result: yield* Effect.mapError(done.value, Option.some) })
   })
 }
 
@@ -168,7 +168,7 @@ export const listenTo = <A>(
   Effect.as(
     Effect.addFinalizer(() =>
       Effect.flatMap(Deferred.isDone(recording.result), (done) =>
-        lifetime.release({ operation, taskId, stop: stops && !done, delete: false, within: "2 seconds" }))
+        lifetime.release({ operation, taskId, stop: stops && !done }))
     ),
-    live(taskId, Duration.zero, recording, telling)
+    live({ taskId, prefillTime: Duration.zero, recording }, telling)
   )

@@ -19,11 +19,10 @@ import * as Ledger from "../owner/ledger.js"
 import * as retry from "../wire/retry.js"
 import * as Launcher from "./launch.js"
 import * as Preconditions from "./preconditions.js"
-import type { Opening, Pull } from "./pull.js"
 import { listenTo, live, record } from "./record.js"
 import type { FollowFailure } from "./signals.js"
 import * as Starts from "./starts.js"
-import { ends, events, type Telling } from "./telling.js"
+import { ends, events, type Opening, type Pull, type Telling } from "./telling.js"
 
 const RunsId: unique symbol = Symbol.for("effect-rwkv/Runs")
 
@@ -60,9 +59,7 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
 
   /** A run that is left when its stream is. */
   const attached = <A>(id: string, start: Launcher.Launch, telling: Telling<A>): Opening<A> =>
-    recorded(id, start)(({ leave, prefillTime, recording, taskId }) =>
-      Effect.as(Effect.addFinalizer(() => leave), live(taskId, prefillTime, recording, telling))
-    )
+    recorded(id, start)((begun) => Effect.as(Effect.addFinalizer(() => begun.leave), live(begun, telling)))
 
   /** A run that goes on without its caller once it has begun. */
   const detached = (id: string, start: Launcher.Launch) =>

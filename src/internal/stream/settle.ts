@@ -1,9 +1,17 @@
 /**
- * Reading a text that is whole: the server calls a task finished a moment before it stores the last tokens.
+ * Reading a text that is finished, which the server calls so a moment before it stores the last tokens: all of it, or
+ * its end from a token on, which only the server can cut.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { TaskResult } from "../../Protocol.js"
+import * as Stream from "effect/Stream"
+import type * as HttpClient from "../../HttpClient.js"
+import type * as Polling from "../../Polling.js"
+import type { TaskId, TaskResult } from "../../Protocol.js"
+import { RWKVConnectionError, type TaskFailure } from "../../RWKVError.js"
+import { limited } from "../wire/limit.js"
+import * as retry from "../wire/retry.js"
+import { undecodable } from "../wire/sse.js"
 
 /** When a finished result is read again while its time of generation, which is stored last, is missing. */
 const delays = ["20 millis", "60 millis", "120 millis"] as const
@@ -24,3 +32,50 @@ export const settled = <E>(
     (result) =>
       delay === undefined || isSettled(result) ? Effect.succeed(result) : settled(Effect.delay(read, delay), later)
   )
+
+/**
+ * A token inside a character stands for the whole character, of up to four. Undefined if none of them can be read.
+ */
+export const textFrom = (
+  http: HttpClient.Service,
+  { operation, taskId }: { readonly operation: string; readonly taskId: TaskId },
+  { retry: schedule, stallTimeout }: {
+    readonly retry: Polling.RetrySchedule
+    readonly stallTimeout: Duration.Duration
+  },
+  whole: string,
+  fromToken: number
+): Effect.Effect<string | undefined, TaskFailure> => {
+  const textAt = (token: number) =>
+    limited(
+      Effect.gen(function*() {
+        let room = whole.length + undecodable.length
+        const stream = Stream.takeUntil(http.stream(taskId, { fromToken: token, operation }), (frame) => {
+          if (frame._tag === "Data") room -= frame.text.length
+          return room < 0
+        })
+        const frames = Array.from(yield* Stream.runCollect(stream))
+        const text = frames.map((frame) => frame._tag === "Data" ? frame.text : "").join("")
+        const sound = frames.at(-1)?._tag === "Done" && (text === undecodable || whole.endsWith(text)) &&
+          frames.every(({ _tag }) => _tag === "Head" || _tag === "Data" || _tag === "Done")
+        if (sound && text !== "") return text
+        if (sound && (yield* http.status(taskId, { operation })).generatedTokens <= token) return text
+        return yield* new RWKVConnectionError({
+          operation,
+          taskId,
+          description: "the stream did not arrive whole",
+          requestSent: true,
+          retryable: true
+        })
+      }),
+      stallTimeout,
+      { operation, taskId, kind: "stalled" }
+    )
+  return Effect.gen(function*() {
+    for (let token = fromToken; token >= Math.max(0, fromToken - 3); token--) {
+      const text = yield* retry.reads(schedule)(textAt(token))
+      if (text !== undecodable) return text
+    }
+    return undefined
+  })
+}

@@ -1,25 +1,32 @@
 /**
- * What a run is told as: its text alone, its events, or only its end.
+ * What a run is told as: its text alone, its events, or only its end; and how that is pulled.
  */
-import { constUndefined } from "effect/Function"
+import type * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import { StreamEvent, type TaskId, type TaskResult } from "../../Protocol.js"
+import type { BranchFailure } from "../../RWKVError.js"
+import type { FollowFailure, Told } from "./signals.js"
 
-export interface Telling<A> {
-  readonly started: (taskId: TaskId, prefillTime: TaskResult["prefillTime"]) => A | undefined
-  readonly text: (text: string) => A | undefined
-  readonly finished: (result: TaskResult) => A | undefined
-}
+/** The next elements; `None` is the end. */
+export type Pull<A> = Effect.Effect<Chunk.Chunk<A>, Option.Option<FollowFailure>>
 
-export const texts: Telling<string> = { started: constUndefined, text: (text) => text, finished: constUndefined }
+/** What has to happen before the first pull. What follows a stream to its end needs no Stream for it. */
+export type Opening<A, E = BranchFailure> = Effect.Effect<Pull<A>, E, Scope.Scope>
 
-export const events: Telling<StreamEvent> = {
-  started: (taskId, prefillTime) => StreamEvent.Started({ taskId, prefillTime }),
-  text: (text) => StreamEvent.Text({ text }),
-  finished: (result) => StreamEvent.Finished({ result })
-}
+export const pulled = <A, E>(opening: Opening<A, E>): Stream.Stream<A, E | FollowFailure> =>
+  Stream.unwrapScoped(Effect.map(opening, Stream.repeatEffectChunkOption))
 
-export const ends: Telling<TaskResult> = {
-  started: constUndefined,
-  text: constUndefined,
-  finished: (result) => result
-}
+/** The element that is made of what was told, if any. */
+export type Telling<A> = (told: Told, taskId: TaskId) => A | undefined
+
+export const texts: Telling<string> = (told) => told._tag === "Text" ? told.text : undefined
+
+export const events: Telling<StreamEvent> = (told, taskId) =>
+  told._tag === "Started" ? StreamEvent.Started({ ...told, taskId }) : told._tag === "Text"
+    ? StreamEvent.Text(told)
+    : StreamEvent.Finished(told)
+
+export const ends: Telling<TaskResult> = (told) => told._tag === "Finished" ? told.result : undefined

@@ -6,18 +6,8 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
 
-export interface Watchdog {
-  /** Whether the consumer waits for more: the time that it takes for itself is no silence. */
-  readonly waiting: (waiting: boolean) => void
-  /** Text came, new or known already. */
-  readonly heard: (fresh: boolean) => void
-  /** The task moves, though no text came. */
-  readonly moved: () => void
-  /** Milliseconds that are left of the time without progress. */
-  readonly left: () => number
-}
+export type Watchdog = Effect.Effect.Success<ReturnType<typeof make>>
 
 /** Naps in an idle timeout: silence is noticed late by one of them at most. */
 const naps = 8
@@ -29,10 +19,10 @@ const naps = 8
 export const make = (
   { idleTimeout, stallTimeout }: { readonly idleTimeout: Duration.Duration; readonly stallTimeout: Duration.Duration },
   onIdle: (silent: boolean, late: boolean) => void
-): Effect.Effect<Watchdog, never, Scope.Scope> =>
+) =>
   Effect.suspend(() => {
-    const idle = Math.max(1, Duration.toMillis(idleTimeout))
     const stall = Duration.toMillis(stallTimeout)
+    const idle = Math.max(1, Math.min(Duration.toMillis(idleTimeout), stall))
     const nap = Math.max(1, idle / naps)
     let waits = true
     let fresh = false
@@ -53,17 +43,21 @@ export const make = (
       uncalled = 0
       onIdle(silent >= idle, still >= stall)
     }
-    const watchdog: Watchdog = {
-      waiting: (waiting) => {
+    const watchdog = {
+      /** Whether the consumer waits for more: the time that it takes for itself is no silence. */
+      waiting: (waiting: boolean) => {
         waits = waiting
       },
-      heard: (isFresh) => {
+      /** Text came, new or known already. */
+      heard: (isFresh: boolean) => {
         if (isFresh) fresh = true
         else repeated = true
       },
+      /** The task moves, though no text came. */
       moved: () => {
         still = 0
       },
+      /** Milliseconds that are left of the time without progress. */
       left: () => stall - still
     }
     return Effect.delay(Effect.sync(onWake), nap).pipe(

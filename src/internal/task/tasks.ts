@@ -14,18 +14,17 @@ import type * as RWKVConfig from "../../RWKVConfig.js"
 import {
   AlreadyTemplateError,
   type BranchFailure,
+  type CallFailure,
   type RWKVConnectionError,
   type RWKVError,
-  type TaskFailure,
   TemplateProtectedError,
-  UnsupportedByServerError,
   type WaitFailure
 } from "../../RWKVError.js"
 import type { BulkOptions, DeleteOptions, SubscribeOptions, Task, WaitOptions } from "../../Task.js"
 import * as Bulk from "./bulk.js"
 import { isTemplate } from "../stream/preconditions.js"
 import * as Options from "../input/options.js"
-import type { Gate } from "../owner/gate.js"
+import type { Gate } from "../owner/ledger.js"
 import type { Begun } from "../stream/record.js"
 import * as retry from "../wire/retry.js"
 import type * as Runs from "../stream/runs.js"
@@ -44,10 +43,7 @@ interface Streams {
   readonly subscribeEvents: (id: string, options?: SubscribeOptions) => ReturnType<Task["streamEvents"]>
 }
 
-const limitedTo = <E>(
-  request: Generation.GenerationOptions,
-  create: Effect.Effect<TaskResult, E>
-): Effect.Effect<Created, E> => Effect.map(create, (created) => ({ ...created, maxTokens: request.maxTokens }))
+type Create<A> = (request: A, options: HttpClient.CallOptions) => Effect.Effect<TaskResult, CallFailure>
 
 const encodeContinue = encoder(Generation.ContinueRequest)
 
@@ -71,7 +67,7 @@ export const make = (
   (...args: Args): Effect.Effect<A, E | RWKVConnectionError> =>
     gate(operation, args[0]).pipe(
       Effect.zipRight(Effect.suspend(() => perform(operation, ...args))),
-      Effect.withSpan(operation)
+      Effect.withSpan(operation, { captureStackTrace: false })
     )
 
   /** The same for a stream, which brings its own spans. */
@@ -79,34 +75,17 @@ export const make = (
     Stream.unwrap(Effect.map(gate(operation, about), stream))
 
   const abandon = (operation: string, keep = false) => ({ taskId }: TaskResult) =>
-    ledger.lifetime.release({
-      operation,
-      taskId,
-      stop: true,
-      // What nobody ever had the id of, nobody can want.
-      delete: !keep,
-      within: "2 seconds"
-    })
+    // What nobody ever had the id of, nobody can want.
+    ledger.lifetime.release({ operation, taskId, stop: true, delete: !keep })
 
   const isFim = (request: Generation.CreateRequest | Generation.FimRequest): request is Generation.FimRequest =>
     hasProperty(request, "prefix")
 
-  const complete = <A extends object>(operation: string, request: A) =>
-    withDefaults(operation, config.defaults, request)
-
-  const create = (operation: string, request: Generation.CreateRequest, persistence?: Generation.Persistence) =>
-    Effect.flatMap(complete(operation, request), (request) =>
-      limitedTo(
-        request,
-        http.create(persistence === undefined ? request : { ...request, persistence }, { operation })
-      ))
-
-  const fim = (operation: string, request: Generation.FimRequest) =>
-    Effect.flatMap(complete(operation, request), (request) => limitedTo(request, http.fim(request, { operation })))
-
-  const createOrFim = (operation: string, request: Generation.CreateRequest | Generation.FimRequest) =>
-    Effect.flatten(
-      validate.attempt(operation, "", () => isFim(request) ? fim(operation, request) : create(operation, request))
+  const make = <A extends Generation.GenerationOptions>(operation: string, request: A, create: Create<A>) =>
+    Effect.flatMap(
+      withDefaults(operation, config.defaults, request),
+      (request) =>
+        Effect.map(create(request, { operation }), (created): Created => ({ ...created, maxTokens: request.maxTokens }))
     )
 
   /** A handle for the task of a create, which is stopped if nobody is left to take the handle. */
@@ -122,61 +101,66 @@ export const make = (
       abandoned
     ))
 
+  const creating = <A extends Generation.GenerationOptions>(operation: string, create: Create<A>) =>
+    verb(operation, (operation, request: A) => owned(operation, make(operation, request, create)))
+
+  const kept = (persistence: Generation.Persistence): Create<Generation.CreateRequest> => (request, options) =>
+    http.create({ ...request, persistence }, options)
+
   const run = (
     operation: string,
     request: Generation.CreateRequest | Generation.FimRequest,
     options?: WaitOptions
-  ): Effect.Effect<TaskResult, WaitFailure> =>
-    Effect.flatMap(waiting.limitOf(operation, options), (limit) => {
-      const created = creates(ledger.lifetime.acquire(
-        operation,
-        createOrFim(operation, request),
-        (created) =>
-          Effect.as(
-            Effect.addFinalizer((exit) =>
-              ledger.lifetime.release({
-                operation,
-                taskId: created.taskId,
-                stop: exit._tag === "Failure",
-                delete: created.taskId.startsWith("TMP_"),
-                within: "2 seconds"
-              })
-            ),
-            created
-          ),
-        abandon(operation)
-      ))
-      const ended = Effect.flatMap(
-        created,
-        ({ maxTokens, taskId }) => waiting.end(operation, taskId, options, maxTokens)
+  ): Effect.Effect<TaskResult, WaitFailure> => {
+    const create = validate.attempt(
+      operation,
+      "",
+      () => isFim(request) ? make(operation, request, http.fim) : make(operation, request, http.create)
+    )
+    const own = (created: Created) => {
+      let finished = false
+      const release = Effect.suspend(() =>
+        ledger.lifetime.release({
+          operation,
+          taskId: created.taskId,
+          stop: !finished,
+          delete: created.taskId.startsWith("TMP_")
+        })
       )
-      return Wait.limited(Effect.scoped(ended), { operation, kind: "wait" }, limit)
-    })
+      return Effect.flatMap(ledger.lifetime.own(release), (leave) =>
+        Effect.as(
+          Effect.addFinalizer((exit) => {
+            finished = exit._tag === "Success"
+            return leave
+          }),
+          created
+        ))
+    }
+    const ended = Effect.flatMap(
+      creates(ledger.lifetime.acquire(operation, Effect.flatten(create), own, abandon(operation))),
+      ({ maxTokens, taskId }) =>
+        ledger.lifetime.unlessClosing(waiting.end(operation, taskId, options, maxTokens), operation, taskId)
+    )
+    return waiting.inTime(Effect.scoped(ended), options, { operation })
+  }
 
   const result = verb(
     "TaskService.result",
     Effect.fnUntraced(function*(operation, id: string) {
-      const recording = ledger.recordings.get(id)
-      if (recording !== undefined) {
-        const sofar = Option.isNone(yield* Deferred.poll(recording.result))
-          ? yield* reads(http.result(id, { operation }))
-          : undefined
-        if (sofar?.finished === false) return { ...sofar, text: recording.text(), undecodedTail: false }
-        // The server is done: so is the recording, or it is about to be.
-        const known = yield* Effect.option(Deferred.await(recording.result))
-        if (Option.isSome(known)) return known.value
-        const ended = sofar ?? (yield* reads(http.result(id, { operation })))
-        return { ...ended, text: recording.text(), undecodedTail: true }
-      }
-      return yield* reads(Effect.mapError(http.result(id, { operation }), (error) => refused(operation, id, error)))
+      const taskId = yield* validate.taskId(operation, id)
+      const read = isTemplate(taskId)
+        ? preconditions.template(operation, taskId)
+        : reads(http.result(taskId, { operation }))
+      const recording = ledger.recordings.get(taskId)
+      if (recording === undefined) return yield* read
+      const sofar = Option.isNone(yield* Deferred.poll(recording.result)) ? yield* read : undefined
+      if (sofar?.finished === false) return { ...sofar, text: recording.text(), undecodedTail: false }
+      // The server is done: so is the recording, or it is about to be.
+      const known = yield* Effect.option(Deferred.await(recording.result))
+      if (Option.isSome(known)) return known.value
+      return { ...(sofar ?? (yield* read)), text: recording.text(), undecodedTail: true }
     })
   )
-
-  /** Templates answer 500 where the server cannot use them. */
-  const refused = (operation: string, id: string, error: TaskFailure) =>
-    error._tag === "RWKVServerError" && error.status === 500 && isTemplate(id)
-      ? new UnsupportedByServerError({ operation, taskId: id, feature: "templates" })
-      : error
 
   const deleteTask = verb(
     "TaskService.delete",
@@ -226,19 +210,12 @@ export const make = (
     Effect.fnUntraced(function*(operation, id: string) {
       const taskId = yield* validate.taskId(operation, id)
       if (isTemplate(taskId)) return yield* new AlreadyTemplateError({ operation, taskId })
-      const forget = (template: TaskResult) =>
-        ledger.lifetime.release({
-          operation,
-          taskId: template.taskId,
-          stop: false,
-          delete: true,
-          within: "2 seconds"
-        })
+      const forget = ({ taskId }: TaskResult) => ledger.lifetime.release({ operation, taskId, delete: true })
       return yield* creates(ledger.lifetime.acquire(
         operation,
         Effect.tap(
           http.asTemplate(taskId, { operation }),
-          (template) => Effect.onError(preconditions.templateWorks(operation, template.taskId), () => forget(template))
+          (template) => Effect.onError(preconditions.template(operation, template.taskId), () => forget(template))
         ),
         (template) => Effect.succeed(handle(template.taskId, template.prefillTime)),
         forget
@@ -278,31 +255,15 @@ export const make = (
   })
 
   return {
-    create: verb(
-      "TaskService.create",
-      (operation, request: Generation.CreateRequest) => owned(operation, create(operation, request))
-    ),
-    createTemporary: verb(
-      "TaskService.createTemporary",
-      (operation, request: Generation.CreateRequest) => owned(operation, create(operation, request, "temporary"))
-    ),
-    createPersistent: verb(
-      "TaskService.createPersistent",
-      (operation, request: Generation.CreateRequest) => owned(operation, create(operation, request, "persistent"))
-    ),
-    fim: verb(
-      "TaskService.fim",
-      (operation, request: Generation.FimRequest) => owned(operation, fim(operation, request))
-    ),
+    create: creating("TaskService.create", http.create),
+    createTemporary: creating("TaskService.createTemporary", kept("temporary")),
+    createPersistent: creating("TaskService.createPersistent", kept("persistent")),
+    fim: creating("TaskService.fim", http.fim),
     run: verb("TaskService.run", run),
     runAll: <E, R>(
       requests:
         | Iterable<Generation.CreateRequest | Generation.FimRequest>
-        | Stream.Stream<
-          Generation.CreateRequest | Generation.FimRequest,
-          E,
-          R
-        >,
+        | Stream.Stream<Generation.CreateRequest | Generation.FimRequest, E, R>,
       options?: BulkOptions
     ) => streamed(Bulk.operation, undefined, () => Bulk.runAll(verb(Bulk.operation, run), requests, options)),
     // It asks the server nothing.

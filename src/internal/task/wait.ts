@@ -22,7 +22,7 @@ import * as validate from "../input/validate.js"
 import type * as Ledger from "../owner/ledger.js"
 import { settled } from "../stream/settle.js"
 import type { FollowFailure } from "../stream/signals.js"
-import { within } from "../wire/limit.js"
+import { limited } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
 
 /** Whoever waits for the end wants to know what prevented it, and not that a stream was cut by it. */
@@ -38,13 +38,6 @@ const unwrap = (error: FollowFailure): WaitFailure => {
       return error.cause
   }
 }
-
-export const limited = <A, E>(
-  effect: Effect.Effect<A, E>,
-  expired: { readonly operation: string; readonly taskId?: TaskId; readonly kind: "wait" | "stop" },
-  limit: Duration.Duration
-): Effect.Effect<A, E | RWKVTimeoutError> =>
-  within(effect, { duration: limit, onTimeout: () => new RWKVTimeoutError({ ...expired, limit }) })
 
 const isFinished = ({ status }: TaskInfo) => status === "Finished"
 
@@ -96,11 +89,17 @@ export const make = (
         isFinished(info) ? Effect.void : new RWKVTimeoutError({ operation, taskId, kind: "wait", limit }))
     })
 
-  const limitOf = (operation: string, options: WaitOptions | undefined) =>
-    Effect.flatMap(
-      Options.ofWait(operation, options),
-      ({ timeout }) => validate.duration(operation, "timeout", timeout, Duration.infinity)
-    )
+  /** Within the time that the options give it. */
+  const inTime = <A, E>(
+    effect: Effect.Effect<A, E>,
+    options: WaitOptions | undefined,
+    about: { readonly operation: string; readonly taskId?: TaskId }
+  ) =>
+    Effect.gen(function*() {
+      const { timeout } = yield* Options.ofWait(about.operation, options)
+      const limit = yield* validate.duration(about.operation, "timeout", timeout, Duration.infinity)
+      return yield* limited(effect, limit, { ...about, kind: "wait" })
+    })
 
   /**
    * Waits without a limit of its own. One stream costs less than many looks, and tells the end when it comes; whoever
@@ -132,12 +131,10 @@ export const make = (
     options?: WaitOptions,
     maxTokens?: number
   ): Effect.Effect<TaskResult, WaitFailure> =>
-    Effect.gen(function*() {
-      const taskId = yield* validate.taskId(operation, id)
-      const limit = yield* limitOf(operation, options)
-      const ended = end(operation, taskId, options, maxTokens)
-      return yield* limited(ended, { operation, taskId, kind: "wait" }, limit)
-    })
+    Effect.flatMap(
+      validate.taskId(operation, id),
+      (taskId) => inTime(end(operation, taskId, options, maxTokens), options, { operation, taskId })
+    )
 
   /** Looks until a stopped task has ended; a stop that did not reach it is repeated once (H29, H30). */
   const stop = (operation: string, id: string, options?: StopOptions): Effect.Effect<TaskInfo, TaskFailure> =>
@@ -158,10 +155,10 @@ export const make = (
         return isFinished(after) ? after : yield* Effect.zipRight(ask, looking(state, pauses))
       })
       return yield* Effect.tapError(
-        limited(ended, { operation, taskId, kind: "stop" }, limit),
+        limited(ended, limit, { operation, taskId, kind: "stop" }),
         (error) => error._tag === "RWKVTimeoutError" ? forget : Effect.void
       )
     })
 
-  return { end, limitOf, stop, wait }
+  return { end, inTime, stop, wait }
 }

@@ -50,7 +50,7 @@ const bytesOf = (response: Answer): Stream.Stream<Uint8Array, HttpClientError.Re
  * some runtimes have nothing else.
  */
 const isShort = ({ headers }: Answer, limit: number): boolean =>
-  headers["content-encoding"] === undefined && Number(headers["content-length"] ?? Infinity) <= limit ||
+  headers["content-encoding"] === undefined && Number(headers["content-length"] || Infinity) <= limit ||
   !hasProperty(globalThis.Response?.prototype, "body")
 
 /** A whole body as text. It fails with `tooLarge` when there are more bytes than the limit; the rest is not read. */

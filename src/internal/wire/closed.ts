@@ -5,15 +5,14 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { RWKVConnectionError } from "../../RWKVError.js"
 
+const failure = (description: string, requestSent: boolean) => (operation: string, taskId?: string) =>
+  new RWKVConnectionError({ operation, taskId, description, requestSent, retryable: false })
+
 /** What every call to a service that was closed fails with. */
-export const closedBefore = (operation: string, taskId?: string): RWKVConnectionError =>
-  new RWKVConnectionError({
-    operation,
-    taskId,
-    description: "the client was closed before, and nothing was sent",
-    requestSent: false,
-    retryable: false
-  })
+export const closedBefore = failure("the client was closed before, and nothing was sent", false)
+
+/** What is open when the service ends fails with this. */
+export const clientClosed = failure("the client was closed", true)
 
 /** Whether the scope that this is made in was closed. */
 export const closed: Effect.Effect<() => boolean, never, Scope.Scope> = Effect.suspend(() => {

@@ -92,7 +92,7 @@ export const make = (config: RWKVConfig.Service) => {
         const url = moved ? undefined : movedTo(origin, response)
         if (url === undefined) return refuse(call, response)
         const again = execute(call, client, HttpClientRequest.setUrl(request, url), true)
-        return Effect.zipRight(readBody(call, response), again)
+        return Effect.zipRight(Effect.ignore(readBody(call, response)), again)
       })
     )
 

@@ -13,15 +13,17 @@ import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
+import { RWKVTimeoutError } from "../../RWKVError.js"
 
-/** Hands back what a fiber that may go on wrote to FiberRefs: all but its context. */
-export const inherit = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Effect.Effect<void> =>
-  Effect.suspend(() => Effect.inheritFiberRefs(FiberRefs.delete(fiber.getFiberRefs(), FiberRef.currentContext)))
+/** Hands back what another fiber wrote to FiberRefs: all but its context. */
+export const handBack = (refs: FiberRefs.FiberRefs | undefined): Effect.Effect<void> =>
+  refs === undefined ? Effect.void : Effect.inheritFiberRefs(FiberRefs.delete(refs, FiberRef.currentContext))
 
 /** Interrupts an effect when its time is over, whether or not the caller may be interrupted. */
 export const within = <A, E, R, B, E2>(
   effect: Effect.Effect<A, E, R>,
-  { duration, onTimeout }: { readonly duration: Duration.DurationInput; readonly onTimeout: () => Effect.Effect<B, E2> }
+  duration: Duration.DurationInput,
+  onTimeout: () => Effect.Effect<B, E2>
 ): Effect.Effect<A | B, E | E2, R> =>
   Duration.isFinite(Duration.decode(duration))
     ? Effect.uninterruptibleMask((restore) =>
@@ -42,3 +44,10 @@ export const within = <A, E, R, B, E2>(
       })
     )
     : effect
+
+/** Fails where the limit is reached. */
+export const limited = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  limit: Duration.Duration,
+  about: Pick<RWKVTimeoutError, "operation" | "taskId" | "kind">
+) => within(effect, limit, () => new RWKVTimeoutError({ ...about, limit }))

@@ -8,9 +8,8 @@ import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
-import type * as Stream from "effect/Stream"
 import type * as RWKVConfig from "../../RWKVConfig.js"
-import { type CallFailure, type RWKVConnectionError, RWKVDecodeError, RWKVTimeoutError } from "../../RWKVError.js"
+import { type CallFailure, type RWKVConnectionError, RWKVDecodeError, type RWKVTimeoutError } from "../../RWKVError.js"
 import * as Json from "../input/json.js"
 import * as Body from "./body.js"
 import { breach } from "./breach.js"
@@ -18,20 +17,10 @@ import * as Client from "./client.js"
 import { closedBefore } from "./closed.js"
 import { about, type Call, make as makeExchange } from "./exchange.js"
 import { toStream } from "./frames.js"
-import { within } from "./limit.js"
-import { type Frame, makeDecoder } from "./sse.js"
+import { limited } from "./limit.js"
+import { makeDecoder } from "./sse.js"
 
-export interface Requests {
-  /** The answer decoded by a Schema. */
-  readonly json: <A, I, E = never>(call: Call<E>, schema: Schema.Schema<A, I>) => Effect.Effect<A, CallFailure | E>
-  /** Any 2xx answer: its body if it has this shape. */
-  readonly accepted: <A, I, E = never>(
-    call: Call<E>,
-    schema: Schema.Schema<A, I>
-  ) => Effect.Effect<Option.Option<A>, CallFailure | E>
-  /** The frames of an event stream; the connection is closed with the stream. */
-  readonly frames: <E = never>(call: Effect.Effect<Call<E>, CallFailure>) => Stream.Stream<Frame, CallFailure | E>
-}
+export type Requests = ReturnType<typeof make>
 
 const parse = <A, I>(call: Call<unknown>, schema: Schema.Schema<A, I>, body: string) => {
   const unreadable = (description: string) => new RWKVDecodeError({ ...about(call), description })
@@ -41,11 +30,7 @@ const parse = <A, I>(call: Call<unknown>, schema: Schema.Schema<A, I>, body: str
   return Either.mapLeft(ParseResult.decodeUnknownEither(schema)(json.value), (error) => unreadable(breach(error)))
 }
 
-export const make = (
-  platformClient: HttpClient.HttpClient,
-  config: RWKVConfig.Service,
-  closed: () => boolean
-): Requests => {
+export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.Service, closed: () => boolean) => {
   const { broken, readBody, sayOf, send } = makeExchange(config)
   const client = Client.make(
     config.transformClient(Client.underneath(platformClient)),
@@ -54,14 +39,11 @@ export const make = (
   const scopedClient = HttpClient.withScope(client)
 
   const bounded = <A, E, R>(call: Call<unknown>, effect: Effect.Effect<A, E, R>) =>
-    Effect.suspend((): Effect.Effect<A, E | RWKVConnectionError | RWKVTimeoutError, R> => {
-      if (closed()) return Effect.fail(closedBefore(call.operation, call.taskId))
-      const limit = config.requestTimeout
-      return within(effect, {
-        duration: limit,
-        onTimeout: () => new RWKVTimeoutError({ ...about(call), kind: "request", limit })
-      })
-    })
+    Effect.suspend((): Effect.Effect<A, E | RWKVConnectionError | RWKVTimeoutError, R> =>
+      closed()
+        ? Effect.fail(closedBefore(call.operation, call.taskId))
+        : limited(effect, config.requestTimeout, { ...about(call), kind: "request" })
+    )
 
   const answer = <A, E>(call: Call<E>, use: (body: string) => Effect.Effect<A, CallFailure>) =>
     bounded(
@@ -84,8 +66,13 @@ export const make = (
     )
 
   return {
-    json: (call, schema) => answer(call, (body) => parse(call, schema, body)),
-    accepted: (call, schema) => answer(call, (body) => Effect.succeed(Either.getRight(parse(call, schema, body)))),
-    frames: (call) => toStream(Effect.flatMap(call, open))
+    /** The answer decoded by a Schema. */
+    json: <A, I, E = never>(call: Call<E>, schema: Schema.Schema<A, I>) =>
+      answer(call, (body) => parse(call, schema, body)),
+    /** Any 2xx answer: its body if it has this shape. */
+    accepted: <A, I, E = never>(call: Call<E>, schema: Schema.Schema<A, I>) =>
+      answer(call, (body) => Effect.succeed(Either.getRight(parse(call, schema, body)))),
+    /** The frames of an event stream; the connection is closed with the stream. */
+    frames: <E = never>(call: Effect.Effect<Call<E>, CallFailure>) => toStream(Effect.flatMap(call, open))
   }
 }

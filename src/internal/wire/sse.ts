@@ -49,13 +49,7 @@ const frameOf = (payload: string, say: (text: string) => string): Frame => {
   return { _tag: "Failed", description: typeof told === "string" ? say(told) : "no explanation" }
 }
 
-export interface Decoder {
-  /** The frames that these bytes complete. Nothing comes after `Done` or `TooLarge`. */
-  readonly push: (bytes: Uint8Array) => ReadonlyArray<Frame>
-  /** The frames that the end of the bytes completes. */
-  readonly flush: () => ReadonlyArray<Frame>
-  readonly ended: () => boolean
-}
+export type Decoder = ReturnType<typeof makeDecoder>
 
 /** What the parser holds of an event beside its data: a field's name, and the CR of an unfinished line end. */
 const overhead = 8
@@ -64,7 +58,7 @@ const overhead = 8
  * @param maxFrameSize the most UTF-16 units of one event's data
  * @param say makes an excerpt of what the server says
  */
-export const makeDecoder = (maxFrameSize: number, say: (text: string) => string): Decoder => {
+export const makeDecoder = (maxFrameSize: number, say: (text: string) => string) => {
   const utf8 = new TextDecoder("utf-8", { fatal: true })
   const decode = Option.liftThrowable((bytes: Uint8Array | undefined) =>
     bytes === undefined ? utf8.decode() : utf8.decode(bytes, { stream: true })
@@ -72,19 +66,18 @@ export const makeDecoder = (maxFrameSize: number, say: (text: string) => string)
   let frames: Array<Frame> = []
   let ended = false
   let endsInCR = false
+  const add = (frame: Frame) => {
+    ended = frame._tag === "Done" || frame._tag === "TooLarge"
+    frames.push(frame)
+  }
   const parser = createParser({
     // The parser limits only what it has to keep between two chunks.
     maxBufferSize: maxFrameSize + overhead,
     onEvent: ({ data }) => {
-      if (ended) return
-      const frame = data.length > maxFrameSize ? tooLarge : frameOf(data, say)
-      ended = frame._tag === "Done" || frame._tag === "TooLarge"
-      frames.push(frame)
+      if (!ended) add(data.length > maxFrameSize ? tooLarge : frameOf(data, say))
     },
-    onError: (error) => {
-      if (error.type !== "max-buffer-size-exceeded" || ended) return
-      ended = true
-      frames.push(tooLarge)
+    onError: ({ type }) => {
+      if (!ended && type === "max-buffer-size-exceeded") add(tooLarge)
     }
   })
   const take = () => {
@@ -110,11 +103,13 @@ export const makeDecoder = (maxFrameSize: number, say: (text: string) => string)
   }
   return {
     ended: () => ended,
-    push: (bytes) => {
+    /** The frames that these bytes complete. Nothing comes after `Done` or `TooLarge`. */
+    push: (bytes: Uint8Array): ReadonlyArray<Frame> => {
       if (ended) return []
       const text = decode(bytes)
       return Option.isNone(text) ? damaged() : feed(text.value)
     },
-    flush: () => ended || Option.isSome(decode(undefined)) ? [] : damaged()
+    /** The frames that the end of the bytes completes. */
+    flush: (): ReadonlyArray<Frame> => ended || Option.isSome(decode(undefined)) ? [] : damaged()
   }
 }

@@ -12,16 +12,16 @@ const textOf = (signals: ReadonlyArray<Signal>) =>
     .map((frame) => frame._tag === "Data" ? frame.text : frame._tag).join("")
 
 describe("connection", () => {
-  it.scoped("is read up to two signals ahead, and no further until they are taken", () =>
+  it.scoped("is read a signal ahead, and no further until it is taken", () =>
     Effect.gen(function*() {
       let read = 0
       const frames = Stream.repeatEffect(Effect.sync(() => data(`${read++} `))).pipe(Stream.take(10))
       const connection = yield* connect(frames)
       yield* TestClock.adjust("1 second")
-      expect(read).toBeLessThanOrEqual(3)
-      expect(textOf(yield* connection.take)).toBe("0 1 ")
+      expect(read).toBeLessThanOrEqual(2)
+      expect(textOf(yield* connection.take)).toBe("0 ")
       yield* TestClock.adjust("1 second")
-      expect(read).toBeLessThanOrEqual(5)
+      expect(read).toBeLessThanOrEqual(3)
       yield* connection.close
     }))
 

@@ -4,12 +4,12 @@ import { Deferred, Effect, Exit, Fiber, FiberRef, Layer, TestClock } from "effec
 import { RWKV, TaskService } from "effect-rwkv"
 import { within } from "../../../src/internal/wire/limit.js"
 
-const limit = { duration: "1 second", onTimeout: () => Effect.fail("late" as const) } as const
+const limited = <A, E>(effect: Effect.Effect<A, E>) => within(effect, "1 second", () => Effect.fail("late" as const))
 
 describe("a limit", () => {
   it.effect("ends an effect at its time, and not before", () =>
     Effect.gen(function*() {
-      const fiber = yield* Effect.fork(Effect.exit(within(Effect.never, limit)))
+      const fiber = yield* Effect.fork(Effect.exit(limited(Effect.never)))
       yield* TestClock.adjust("999 millis")
       expect((yield* Fiber.poll(fiber))._tag).toBe("None")
       yield* TestClock.adjust("1 milli")
@@ -18,7 +18,7 @@ describe("a limit", () => {
 
   it.effect("holds where the caller cannot be interrupted, as in finalizers", () =>
     Effect.gen(function*() {
-      const fiber = yield* Effect.fork(Effect.exit(Effect.uninterruptible(within(Effect.never, limit))))
+      const fiber = yield* Effect.fork(Effect.exit(Effect.uninterruptible(limited(Effect.never))))
       yield* TestClock.adjust("1 second")
       expect(yield* Fiber.join(fiber)).toEqual(Exit.fail("late"))
     }))
@@ -27,7 +27,7 @@ describe("a limit", () => {
     Effect.gen(function*() {
       const interrupted = yield* Deferred.make<void>()
       const effect = Effect.onInterrupt(Effect.never, () => Deferred.succeed(interrupted, undefined))
-      const fiber = yield* Effect.fork(within(effect, limit))
+      const fiber = yield* Effect.fork(limited(effect))
       yield* TestClock.adjust("10 millis")
       yield* Fiber.interrupt(fiber)
       yield* Deferred.await(interrupted)
@@ -40,7 +40,7 @@ describe("a limit", () => {
       for (const effect of [write, Effect.zipRight(write, Effect.fail("no")), Effect.zipRight(write, Effect.never)]) {
         yield* FiberRef.set(ref, "before")
         const time = yield* Effect.fork(TestClock.adjust("1 second"))
-        yield* Effect.exit(within(effect, limit))
+        yield* Effect.exit(limited(effect))
         yield* Fiber.join(time)
         expect(yield* FiberRef.get(ref)).toBe("after")
       }
