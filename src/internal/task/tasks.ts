@@ -139,8 +139,11 @@ export const make = (
   const result = verb(
     "TaskService.result",
     Effect.fnUntraced(function*(operation, id: string) {
-      const read = isTemplate(id) ? preconditions.template(operation, id) : reads(http.result(id, { operation }))
-      const recording = ledger.recordings.get(id)
+      const taskId = yield* validate.taskId(operation, id)
+      const read = isTemplate(taskId)
+        ? preconditions.template(operation, taskId)
+        : reads(http.result(taskId, { operation }))
+      const recording = ledger.recordings.get(taskId)
       if (recording === undefined) return yield* read
       const sofar = Option.isNone(yield* Deferred.poll(recording.result)) ? yield* read : undefined
       if (sofar?.finished === false) return { ...sofar, text: recording.text(), undecodedTail: false }
