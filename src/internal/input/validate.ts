@@ -16,7 +16,7 @@ export const invalid = (operation: string, path: string, message: string): RWKVV
 export const attempt = <A>(operation: string, path: string, read: () => A): Effect.Effect<A, RWKVValidationError> =>
   Effect.try({ try: read, catch: () => invalid(operation, path, "cannot be read") })
 
-const isTaskId = Schema.is(TaskId)
+export const isTaskId = Schema.is(TaskId)
 
 export const taskId = (operation: string, id: unknown): Effect.Effect<TaskId, RWKVValidationError> =>
   isTaskId(id) ? Effect.succeed(id) : Effect.fail(invalid(operation, "taskId", idRule))

@@ -4,13 +4,14 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as FiberId from "effect/FiberId"
 import { constant } from "effect/Function"
 import * as RcRef from "effect/RcRef"
-import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import type { Service as HttpService } from "../../HttpClient.js"
-import { TaskId, type TaskResult } from "../../Protocol.js"
+import type { TaskResult } from "../../Protocol.js"
 import type { RWKVConnectionError, StreamTruncatedError, TaskFailure } from "../../RWKVError.js"
+import { isTaskId } from "../input/validate.js"
 import { closed, closedBefore } from "../wire/closed.js"
 import * as Lifetime from "./lifetime.js"
 
@@ -70,12 +71,11 @@ class Newest<A> extends Map<string, A> {
 }
 
 /** A recording of a run that has ended. */
-export const recordingOf = (result: TaskResult): Effect.Effect<Recording> =>
-  Effect.gen(function*() {
-    const deferred = yield* Deferred.make<TaskResult, TaskFailure | StreamTruncatedError>()
-    yield* Deferred.succeed(deferred, result)
-    return { text: constant(result.text), more: constant(Effect.void), result: deferred }
-  })
+export const recordingOf = (ended: TaskResult): Recording => {
+  const result: Recording["result"] = Deferred.unsafeMake(FiberId.none)
+  Deferred.unsafeDone(result, Effect.succeed(ended))
+  return { text: constant(ended.text), more: constant(Effect.void), result }
+}
 
 export type Service = Effect.Effect.Success<ReturnType<typeof make>>
 
@@ -111,8 +111,6 @@ export const of = (http: HttpService): Effect.Effect<Service, never, Scope.Scope
 
 /** Refuses what is asked for after the end, so that nothing is sent; `about` is told of if it is the id of a task. */
 export type Gate = (operation: string, about?: unknown) => Effect.Effect<void, RWKVConnectionError>
-
-const isTaskId = Schema.is(TaskId)
 
 /** The verbs of a service end with its layer, whether or not what they are built on goes on for others. */
 export const gate = ({ lifetime }: Service): Effect.Effect<Gate, never, Scope.Scope> =>

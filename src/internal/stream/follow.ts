@@ -100,8 +100,7 @@ type Question = Extract<Command, { readonly _tag: "ReadResult" | "ReadTail" | "A
 /** What the machine asks the server, as the signal that answers it. */
 const makeQuestions = (http: HttpClient.Service, subject: Subject, policy: Policy, watchdog: Watchdog.Watchdog) => {
   const { fromToken, operation, taskId } = subject
-  const reads = <A>(read: Effect.Effect<A, TaskFailure>) =>
-    policy.patient === true ? retry.polls(policy.retry)(read) : retry.reads(policy.retry)(read)
+  const reads = (policy.patient === true ? retry.polls : retry.reads)(policy.retry)
   const answer = <A>(read: Effect.Effect<A, TaskFailure>, signal: (answer: A) => Signal): Effect.Effect<Signal> =>
     Effect.match(read, { onFailure: (error): Signal => ({ _tag: "Unread", error }), onSuccess: signal })
   return (question: Question, isUnread: () => boolean): Effect.Effect<Signal> => {

@@ -5,10 +5,9 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import type * as HttpClient from "../../HttpClient.js"
-import { TaskId, type TaskResult } from "../../Protocol.js"
+import type { TaskId, TaskResult } from "../../Protocol.js"
 import type * as RWKVConfig from "../../RWKVConfig.js"
 import {
   type BranchFailure,
@@ -50,8 +49,6 @@ type Begun = Pick<Subject, "taskId" | "opened"> & Pick<TaskResult, "prefillTime"
 
 const enter = (group: Ledger.Group) => Effect.acquireRelease(Effect.sync(group.enter), (run) => Effect.sync(run.leave))
 
-const isTaskId = Schema.is(TaskId)
-
 /** The options of a stream that were not given. */
 const usual = {
   idleTimeout: Duration.seconds(30),
@@ -68,14 +65,12 @@ const headOf = (
   if (first?._tag === "Broken") return Effect.fail(first.error)
   if (first?._tag !== "Frames") {
     const description = "the stream ended before it told its task, which may exist"
-    return Effect.fail(new StreamTruncatedError({ operation, text: "", description }))
+    return new StreamTruncatedError({ operation, text: "", description })
   }
   const [head, ...frames] = first.frames
-  if (head?._tag === "Failed") {
-    return Effect.fail(new RWKVServerError({ operation, status: 500, description: head.description }))
-  }
-  if (head?._tag !== "Head" || !isTaskId(head.taskId)) {
-    return Effect.fail(new RWKVDecodeError({ operation, description: "a stream that does not begin with its task" }))
+  if (head?._tag === "Failed") return new RWKVServerError({ operation, status: 500, description: head.description })
+  if (head?._tag !== "Head" || !validate.isTaskId(head.taskId)) {
+    return new RWKVDecodeError({ operation, description: "a stream that does not begin with its task" })
   }
   return Effect.succeed({
     taskId: head.taskId,

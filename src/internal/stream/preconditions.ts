@@ -49,8 +49,9 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule:
       group.lock.withPermits(1)(Effect.suspend(() =>
         isTemplate(id) || ledger.recordings.get(id) !== undefined
           ? Effect.void
-          : Effect.flatMap(settled(reads(http.result(id, { operation }))), (result) =>
-            Effect.map(Ledger.recordingOf(result), (recording) => ledger.recordings.set(id, recording)))
+          : Effect.map(settled(reads(http.result(id, { operation }))), (result) => {
+            ledger.recordings.set(id, Ledger.recordingOf(result))
+          })
       )),
     /** Finds out what a 500 of `continue` or `fork` meant. */
     explain: (error: RWKVServerError, id: string): Effect.Effect<never, RWKVServerError | TaskBusyError> =>

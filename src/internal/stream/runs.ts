@@ -73,30 +73,6 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
       )
     })
 
-  const subscribed = <A>(
-    operation: string,
-    telling: Telling<A>,
-    id: string,
-    options: SubscribeOptions | undefined
-  ): Opening<A> =>
-    Effect.gen(function*() {
-      const taskId = yield* validate.taskId(operation, id)
-      const chosen = yield* Options.ofSubscribe(operation, options)
-      const from = yield* validate.integer(
-        operation,
-        "fromToken",
-        chosen.fromToken === undefined ? 0 : chosen.fromToken
-      )
-      const recording = ledger.recordings.get(taskId)
-      if (recording !== undefined && from === 0) {
-        return yield* listenTo(ledger, operation, taskId, recording, chosen.onInterrupt === "stop", telling)
-      }
-      const fromToken = from >= 0
-        ? from
-        : Math.max(0, from + (yield* reads(http.status(taskId, { operation }))).generatedTokens)
-      return yield* listen({ operation, options: chosen, taskId, fromToken }, telling)
-    }).pipe(Effect.withSpanScoped(operation, { captureStackTrace: false }))
-
   return {
     ledger,
     preconditions,
@@ -122,7 +98,20 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
       options?: StreamOptions
     ): Opening<A> => attached(id, forking(operation, id, request, options), telling),
     subscribed: <A>(operation: string, telling: Telling<A>) => (id: string, options?: SubscribeOptions): Opening<A> =>
-      subscribed(operation, telling, id, options),
+      Effect.gen(function*() {
+        const taskId = yield* validate.taskId(operation, id)
+        const chosen = yield* Options.ofSubscribe(operation, options)
+        const given = chosen.fromToken === undefined ? 0 : chosen.fromToken
+        const from = yield* validate.integer(operation, "fromToken", given)
+        const recording = ledger.recordings.get(taskId)
+        if (recording !== undefined && from === 0) {
+          return yield* listenTo(ledger, operation, taskId, recording, chosen.onInterrupt === "stop", telling)
+        }
+        const fromToken = from >= 0
+          ? from
+          : Math.max(0, from + (yield* reads(http.status(taskId, { operation }))).generatedTokens)
+        return yield* listen({ operation, options: chosen, taskId, fromToken }, telling)
+      }).pipe(Effect.withSpanScoped(operation, { captureStackTrace: false })),
     fork: (operation: string, id: string, request: Generation.ForkRequest) =>
       detached(id, forking(operation, id, request)),
     /** Continues a task that shares its buffer. */

@@ -28,15 +28,12 @@ import * as retry from "../wire/retry.js"
 /** Whoever waits for the end wants to know what prevented it, and not that a stream was cut by it. */
 const unwrap = (error: FollowFailure): WaitFailure => {
   if (error._tag !== "StreamTruncatedError" || !isRWKVError(error.cause)) return error
-  switch (error.cause._tag) {
-    case "TaskBusyError":
-    case "TemplateProtectedError":
-    case "AlreadyTemplateError":
-    case "UnsupportedByServerError":
-      return error
-    default:
-      return error.cause
-  }
+  const { cause } = error
+  // These say nothing of a wait.
+  return cause._tag === "TaskBusyError" || cause._tag === "TemplateProtectedError" ||
+      cause._tag === "AlreadyTemplateError" || cause._tag === "UnsupportedByServerError"
+    ? error
+    : cause
 }
 
 const isFinished = ({ status }: TaskInfo) => status === "Finished"

@@ -18,17 +18,13 @@ type Answer = HttpClientResponse.HttpClientResponse
 const utf8 = new TextEncoder()
 
 /** What breaks in a stream that others made is no mistake of ours: a client of the program's own may have read it. */
-const brokenBody = (response: Answer, cause: Cause.Cause<unknown>) =>
-  Cause.isInterruptedOnly(cause)
-    ? Stream.failCause(Cause.stripFailures(cause))
-    : Stream.fail(
-      new HttpClientError.ResponseError({
-        request: response.request,
-        response,
-        reason: "Decode",
-        cause: Cause.squash(cause)
-      })
-    )
+const brokenBody = (response: Answer, cause: Cause.Cause<unknown>) => {
+  if (Cause.isInterruptedOnly(cause)) return Stream.failCause(Cause.stripFailures(cause))
+  const { request } = response
+  return Stream.fail(
+    new HttpClientError.ResponseError({ request, response, reason: "Decode", cause: Cause.squash(cause) })
+  )
+}
 
 const hasNoContent = ({ status }: Answer) => status === 204 || status === 205
 

@@ -96,11 +96,7 @@ export const make = (config: RWKVConfig.Service) => {
       })
     )
 
-  const send = <E, R>(
-    call: Call<E>,
-    client: Client<R>,
-    accept: string
-  ): Effect.Effect<Answer, CallFailure | E, R> => {
+  const send = <E, R>(call: Call<E>, client: Client<R>, accept: string): Effect.Effect<Answer, CallFailure | E, R> => {
     const request = HttpClientRequest.make(call.method)(config.baseUrl + call.path, { headers: { accept, ...headers } })
     return call.body === undefined ? execute(call, client, request) : Effect.matchEffect(HttpBody.json(call.body), {
       onFailure: () => Effect.fail(invalid(call.operation, "", "is too large to be sent")),

@@ -44,7 +44,7 @@ const issuesOf = (detail: unknown, say: Say) =>
 
 const explanation = (body: string, say: Say) => say(detail(body) ?? body) || "no explanation"
 
-const number = (text = ""): number | undefined => /^\s*\d{1,9}(\.\d+)?\s*$/.test(text) ? Number(text) : undefined
+const number = (text = "") => /^\s*\d{1,9}(\.\d+)?\s*$/.test(text) ? Number(text) : undefined
 
 /** The time until a date of HTTP, as in `Mon, 23 Nov 2026 12:00:30 GMT`. DateTime knows its zone as a number only. */
 const until = (date: string, now: number): number | undefined =>
