@@ -4,6 +4,7 @@
 import * as Chunk from "effect/Chunk"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
@@ -148,7 +149,10 @@ export const follow = <A>(
     let left = false
 
     /** A body that does not let go is not waited for for longer than the stop. */
-    const close = Effect.suspend(() => atMost(connection.close, policy.stopTimeout))
+    const close = Effect.flatMap(
+      Effect.suspend(() => Effect.forkDaemon(connection.close)),
+      (closing) => atMost(Fiber.join(closing), policy.stopTimeout)
+    )
     const leave = yield* lifetime.own(Effect.suspend(() => {
       left = true
       return Effect.zipRight(close, policy.farewell(mind.command()._tag === "End"))

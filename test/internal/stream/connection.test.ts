@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Chunk, Effect, Fiber, Stream, TestClock } from "effect"
+import { Cause, Chunk, Effect, Fiber, FiberRef, Stream, TestClock } from "effect"
 import { connect } from "../../../src/internal/stream/connection.js"
 import type { Signal } from "../../../src/internal/stream/signals.js"
 import type { Frame } from "../../../src/internal/wire/sse.js"
@@ -70,6 +70,22 @@ describe("connection", () => {
       yield* TestClock.adjust("1 milli")
       expect(textOf(yield* connection.take)).toBe("text")
       expect(Cause.squash(yield* Effect.flip(Effect.sandbox(connection.take)))).toBe("mistake")
+      yield* connection.close
+    }))
+
+  it.scoped("F93 hands back what a client wrote to FiberRefs, and not what it sets for a while", () =>
+    Effect.gen(function*() {
+      const ref = yield* FiberRef.make("before")
+      const local = yield* FiberRef.make("outside")
+      let pulls = 0
+      const pull = Effect.suspend(() => pulls++ === 0 ? Effect.succeed(data("text")) : Effect.never)
+      const frames = Stream.concat(
+        Stream.drain(Stream.fromEffect(FiberRef.set(ref, "after"))),
+        Stream.repeatEffect(Effect.locally(pull, local, "inside"))
+      )
+      const connection = yield* connect(frames)
+      expect(textOf(yield* connection.take)).toBe("text")
+      expect([yield* FiberRef.get(ref), yield* FiberRef.get(local)]).toEqual(["after", "outside"])
       yield* connection.close
     }))
 
