@@ -61,7 +61,11 @@ export const make = (http: HttpClient.Service) =>
       Effect.clockWith((clock) => {
         isClosing = true
         const ended = Effect.withClock(Effect.zipRight(Deferred.succeed(closed, undefined), allEnded), clock)
-        return Effect.zipRight(Effect.withClock(atMost(ended, grace), realClock), Scope.close(scope, exit))
+        // Not waited for when its time is over: what it waits for ends with the scope.
+        return Effect.forkDaemon(ended).pipe(
+          Effect.flatMap((ending) => Effect.withClock(atMost(Fiber.await(ending), grace), realClock)),
+          Effect.zipRight(Scope.close(scope, exit))
+        )
       })
     )
 
