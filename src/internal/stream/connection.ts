@@ -42,7 +42,9 @@ export const connect = (frames: Stream.Stream<Frame, TaskFailure>) =>
     const scope = yield* Scope.make()
     // One signal waits here to be taken, and the reader waits with the next.
     const line = yield* Mailbox.make<Signal>(1)
-    /** What middleware wrote to FiberRefs by the first signal, between two pulls: in one, others may be set for a while. */
+    /**
+     * What middleware wrote to FiberRefs by the first signal, between two pulls: in one, others may be set for a while.
+     */
     let written: FiberRefs.FiberRefs | undefined
     const note = Effect.map(Effect.getFiberRefs, (refs) => {
       written ??= refs

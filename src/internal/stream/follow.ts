@@ -53,7 +53,7 @@ export interface Policy {
   readonly farewell: (finished: boolean) => Effect.Effect<void>
 }
 
-/** What is asked for at least so long, however little time is left. */
+/** The least time that a question about the status is given, in milliseconds. */
 const shortestQuestion = 1000
 
 /** The machine with its state, what it has told and nobody took, and how often it failed since the last new text. */

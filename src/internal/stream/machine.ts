@@ -41,7 +41,7 @@ export const initial = (direct: boolean, started: boolean): State => ({
   offset: 0,
   aligned: true,
   witnessed: direct,
-  patience: 0,
+  letPass: 0,
   passed: 0,
   tokens: -1,
   question: { silent: false, late: false },
@@ -92,7 +92,7 @@ const deliver = (subject: Subject, state: State, text: string): Step => {
   if (state.delivered.length + text.length > longest) {
     return go(state, fail(undecoded(subject, "more text than a run can have")))
   }
-  const longer = { ...state, delivered: state.delivered + text, offset: state.offset + text.length, patience: 0 }
+  const longer = { ...state, delivered: state.delivered + text, offset: state.offset + text.length, letPass: 0 }
   return then(begin(longer, Duration.zero), (state) => go(state, listen, [{ _tag: "Text", text }], "progress"))
 }
 
@@ -106,8 +106,8 @@ const then = (step: Step, next: (state: State) => Step): Step => {
 /** After a gap a frame only tells that there is more: what it continues is unknown (H12). */
 const onMisread = (subject: Subject, state: State): Step => {
   if (state.aligned) return go({ ...state, aligned: false })
-  if (state.passed < state.patience) return go({ ...state, passed: state.passed + 1 })
-  const later = { ...state, patience: Math.min(2 * state.patience + 1, 63) }
+  if (state.passed < state.letPass) return go({ ...state, passed: state.passed + 1 })
+  const later = { ...state, letPass: Math.min(2 * state.letPass + 1, 63) }
   return go(later, readAnew(subject, later, reconnect))
 }
 
@@ -177,7 +177,7 @@ const onResult = (subject: Subject, state: State, result: TaskResult): Step => {
     const command = retry(truncated(subject, state, "the stream ended, the task did not"))
     return go(state, readAnew(subject, state, command))
   }
-  // What its own connection told is all there is to say of a run that others wrote over.
+  // Where other runs wrote to the buffer, only an own connection without a gap knows this run's text (H15).
   const told = state.witnessed && state.aligned
   if (!state.alone && !told) return go(state, readAnew(subject, state, listen))
   if (!state.alone || result.undecodedTail) {
@@ -211,7 +211,7 @@ const onUnasked = (subject: Subject, state: State, error: TaskFailure): Step =>
   )
 
 const onBroken = (subject: Subject, state: State, error: TaskFailure): Step => {
-  // Who waited the whole time of a request for nothing has waited long enough.
+  // A whole request timeout without an answer is not repeated.
   const hopeless = !error.isRetryable || !state.heard && !subject.patient && error._tag === "RWKVTimeoutError"
   const otherwise = cutBy(subject, state, error)
   return go(state, hopeless ? fail(otherwise) : readAnew(subject, state, retry(error, otherwise)))

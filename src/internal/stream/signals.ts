@@ -30,7 +30,7 @@ export interface State {
   /** Whether the text is this connection's alone, and not what the server's buffer says (H15). */
   readonly witnessed: boolean
   /** Frames after a gap that are let pass before the next connection; more each time that one found nothing new. */
-  readonly patience: number
+  readonly letPass: number
   readonly passed: number
   /** Tokens at the last question; -1 before the first. */
   readonly tokens: number
@@ -56,7 +56,9 @@ export type Signal =
   /** A question failed: for the result or its tail, or for the status. */
   | { readonly _tag: "Unread"; readonly error: TaskFailure }
   | { readonly _tag: "Unasked"; readonly error: TaskFailure }
-  /** No answer within the stall timeout. `unread`: but signals that came meanwhile. */
+  /**
+   * No answer within what is left of the stall timeout, a second at least. `unread`: but signals that came meanwhile.
+   */
   | { readonly _tag: "Unanswered"; readonly unread: boolean }
 
 export type Told =

@@ -99,8 +99,8 @@ export const make = (
     })
 
   /**
-   * Waits without a limit of its own. One stream costs less than many looks, and tells the end when it comes; whoever
-   * wants to look, or says when, gets looks.
+   * Waits without a limit of its own: by one stream, which costs least and hears the end when it comes, or by polling
+   * where a schedule, `onProgress` or `by` asks for that.
    */
   const end = (
     operation: string,

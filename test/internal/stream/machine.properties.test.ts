@@ -174,7 +174,7 @@ describe("a stream of a server that may fail, and is good in the end", () => {
     expect(count(({ signal, step }) => signal._tag === "Frames" && textOf(step) !== "")).toBeGreaterThan(400)
     expect(count(({ signal, step }) => signal._tag === "Result" && textOf(step) !== "")).toBeGreaterThan(30)
     expect(count(({ before, signal }) => signal._tag === "Connected" && before.delivered !== "")).toBeGreaterThan(200)
-    expect(count(({ before, signal }) => signal._tag === "Connected" && before.patience > 3)).toBeGreaterThan(3)
+    expect(count(({ before, signal }) => signal._tag === "Connected" && before.letPass > 3)).toBeGreaterThan(3)
     expect(count(({ step }) => step.command._tag === "ReadTail")).toBeGreaterThan(30)
     expect(count(({ before }) => !before.alone)).toBeGreaterThan(100)
     expect(count(({ step }) => step.command._tag === "End")).toBeGreaterThan(400)

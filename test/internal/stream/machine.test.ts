@@ -61,7 +61,7 @@ rows("frames", [
   ["none say nothing", beginning, frames(), "", "Listen", { heard: false }, "none"],
   ["a head is heard, and is no text", beginning, frames(head), "", "Listen", { heard: true, started: true }, "none"],
   ["text is delivered", beginning, frames(head, data("ab"), data("c")), "abc", "Listen", { offset: 3 }, "progress"],
-  ["text goes on", abc, frames(data("de")), "de", "Listen", { offset: 5, patience: 0 }, "progress"],
+  ["text goes on", abc, frames(data("de")), "de", "Listen", { offset: 5, letPass: 0 }, "progress"],
   ["an empty frame is no text", abc, frames(data("")), "", "Listen", { offset: 3 }, "none"],
   ["U+FFFD inside other text is text (F51)", abc, frames(data("\uFFFDx")), "\uFFFDx", "Listen"],
   ["the end asks for the result", abc, frames(done), "", "ReadResult"],
@@ -98,18 +98,18 @@ rows("a connection that reads anew", [
 rows("a frame that the server could not decode (H10)", [
   ["is a gap", abc, frames(gap), "", "Listen", { aligned: false, passed: 0 }, "repeated"],
   ["ends the text of its connection", abc, frames(data("d"), gap), "d", "Listen", { aligned: false }, "progress"],
-  ["makes the next frame ask for another connection", lost, frames(data("e")), "", "Reconnect", { patience: 1 }],
+  ["makes the next frame ask for another connection", lost, frames(data("e")), "", "Reconnect", { letPass: 1 }],
   ["is followed by the end: no other connection is needed", lost, frames(done), "", "ReadResult"],
-  ["lets as many frames pass as there is patience", { ...lost, patience: 1 }, frames(data("e")), "", "Listen", {
+  ["lets as many frames pass as there is letPass", { ...lost, letPass: 1 }, frames(data("e")), "", "Listen", {
     passed: 1
   }],
   [
-    "asks when patience has ended",
-    { ...lost, patience: 1, passed: 1 },
+    "asks when letPass has ended",
+    { ...lost, letPass: 1, passed: 1 },
     frames(data("e")),
     "",
     "Reconnect",
-    { patience: 3 },
+    { letPass: 3 },
     "repeated"
   ],
   ["is not read around where others write (H15)", shared(lost), frames(data("e")), "", "Fail StreamTruncatedError"]
@@ -119,7 +119,7 @@ describe("frames that the server could not decode", () => {
   it("once: the text is complete, exactly once", () => {
     const step = hear(subject, abc, frames(gap), frames(data("f")), connected, frames(data("abcdé"), data("f")))
     expect(textOf(step)).toBe("déf")
-    expect(step.state).toMatchObject({ delivered: "abcdéf", patience: 0 })
+    expect(step.state).toMatchObject({ delivered: "abcdéf", letPass: 0 })
   })
 
   it("at every border, for ever: each connection lets more of them pass, up to 63", () => {
@@ -138,12 +138,12 @@ describe("frames that the server could not decode", () => {
       }
     }
     expect(passes).toEqual([1, 2, 4, 8, 16, 32, 64, 64])
-    expect(state.patience).toBe(63)
+    expect(state.letPass).toBe(63)
   })
 
   it("new text makes it impatient again", () => {
-    expect(hear(subject, { ...again, patience: 31 }, frames(data("abc"))).state.patience).toBe(31)
-    expect(hear(subject, { ...again, patience: 31 }, frames(data("abcd"))).state.patience).toBe(0)
+    expect(hear(subject, { ...again, letPass: 31 }, frames(data("abc"))).state.letPass).toBe(31)
+    expect(hear(subject, { ...again, letPass: 31 }, frames(data("abcd"))).state.letPass).toBe(0)
   })
 })
 
