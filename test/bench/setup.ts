@@ -59,7 +59,7 @@ export const compile = async (withPeers: boolean) => {
   await build({ ...common, alias, entryPoints: entries, outdir: ownOutput, outExtension: { ".js": ".mjs" } })
   // File by file, as it is published, for the time that importing takes.
   await build({
-    entryPoints: [`${root}src/*.ts`, `${root}src/internal/*.ts`],
+    entryPoints: [`${root}src/*.ts`, `${root}src/internal/**/*.ts`],
     format: "esm",
     platform: "node",
     target: "es2022",
