@@ -47,7 +47,7 @@ export const notify = (hub: Hub | undefined, signal: Signal): void => {
 }
 
 /**
- * The scheduler's place for one run. A task keeps pointing at its last one, which is why a stop may be lost.
+ * One run of a task in the batch.
  *
  * @internal
  */
@@ -79,7 +79,8 @@ export interface Task {
   integerTimes: boolean
   start: number
   finish: number
-  slot: Slot | undefined
+  /** The slot that the last run began in. A stop is written there, whoever is in it by then (H29). */
+  place: number | undefined
   hub: Hub | undefined
   /** The last token of the prompt cannot be looked up: the first pulse with it breaks the scheduler. */
   poison: boolean
@@ -101,7 +102,7 @@ export const copy = (
   integerTimes: true,
   start: 0,
   finish: 0,
-  slot: undefined,
+  place: undefined,
   hub: undefined,
   poison: self.poison
 })
