@@ -24,8 +24,8 @@ export type Lifetime = Effect.Effect.Success<ReturnType<typeof make>>
 /** Real time: a program under a test clock ends without anyone to move that clock. */
 const realClock = Clock.make()
 
-/** How long a clock may stand still, in real time, before nothing that waits for it is waited for. */
-const standstill = Duration.millis(100)
+/** In short sleeps, so that an event loop that is busy comes to others in between. */
+const aWhile = Effect.withClock(Effect.repeatN(Effect.sleep("10 millis"), 9), realClock)
 
 /** In a fiber that is being interrupted only what is interruptible, in a fiber of its own, can be cut short. */
 export const atMost = (effect: Effect.Effect<unknown>, limit: Duration.DurationInput): Effect.Effect<boolean> =>
@@ -52,18 +52,23 @@ export const make = (http: HttpClient.Service, closeTimeout: Duration.Duration) 
           Effect.zipRight(allEnded)
         )
     )
+    /** Completes if nobody moves the program's clock: what waits for that is not waited for. */
+    const still: Effect.Effect<void> = Effect.suspend(() => {
+      const left = ends.size + fibers.size
+      return Effect.flatMap(aWhile, () => left === ends.size + fibers.size ? Effect.void : still)
+    })
+    const standing = Effect.flatten(Effect.raceFirst(
+      Effect.as(Effect.sleep(Duration.nanos(1n)), Effect.never),
+      Effect.as(still, Effect.void)
+    ))
     yield* Effect.addFinalizer((exit) =>
       Effect.gen(function*() {
         isClosing = true
         yield* Deferred.succeed(closed, undefined)
         // Not waited for when its time is over: what it waits for ends with the scope.
         const ending = yield* Effect.forkDaemon(allEnded)
-        const standing = Effect.raceFirst(
-          Effect.as(Effect.sleep("1 millis"), Effect.never),
-          Effect.as(Effect.withClock(Effect.sleep(standstill), realClock), Effect.void)
-        )
         const clock = yield* Effect.clock
-        const ended = Effect.withClock(Effect.raceFirst(Fiber.await(ending), Effect.flatten(standing)), clock)
+        const ended = Effect.withClock(Effect.raceFirst(Fiber.await(ending), standing), clock)
         yield* Effect.withClock(atMost(ended, closeTimeout), realClock)
         yield* Scope.close(scope, exit)
       })
