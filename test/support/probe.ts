@@ -8,6 +8,8 @@ const mark = "x-probe"
 
 const idOf = (url: string): string => /TMP_\w+|TASK_\w+/.exec(url)?.[0] ?? url
 
+export type Probe = ReturnType<typeof make>
+
 export const make = () => {
   let emulator: Emulator.Service | undefined
   const warnings: Array<string> = []

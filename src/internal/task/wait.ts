@@ -144,6 +144,8 @@ export const make = (
         ledger.stopped.set(taskId, true)
         const ask = creates(http.stop(taskId, { operation })).pipe(
           Effect.map(Option.match({ onNone: () => before, onSome: (info) => ({ ...info, taskId }) })),
+          // It may have been carried out: the next looks tell, and a repetition could hit another task.
+          Effect.catchIf((error) => error.isRetryable, () => state),
           // A stop that failed stopped nothing, as far as anyone knows.
           Effect.onError(() => forget)
         )
