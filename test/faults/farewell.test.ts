@@ -171,7 +171,7 @@ describe("F100 a stop that misses", () => {
       for (let i = 0; i < 4; i++) yield* TaskService.create(brief)
       yield* Fiber.interrupt(fiber)
       yield* Effect.sleep("1 second")
-      expect(probe.warnings).toEqual([expect.stringMatching(/may run on: /)])
+      expect(probe.warnings).toEqual([expect.stringMatching(/may not have ended: /)])
       expect(probe.warnedOf()).toEqual(yield* Probe.runningIds)
     }).pipe(probe.watching, against({ ...endless, cacheCapacity: 4 }, probe.config))
   })

@@ -141,8 +141,7 @@ describe("leaving and waiting", () => {
         const ended = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
         expect(exit).toEqual(Exit.fail("mine"))
         expect(ended - begun).toBeLessThanOrEqual(3100)
-        const told = how === "404s" ? "may run on" : "may not have been stopped"
-        expect(lines.filter((line) => line.includes("task TMP_"))).toEqual([expect.stringContaining(told)])
+        expect(lines.filter((line) => line.includes("may not have ended"))).toHaveLength(1)
       }).pipe(against(slow), Logger.withMinimumLogLevel(LogLevel.Debug), Effect.provide(logged(lines)))
     })
   }

@@ -70,7 +70,7 @@ export const make = (http: HttpClient.Service, closing: Effect.Effect<void>) => 
 
   return (farewell: Farewell, onStopped: Effect.Effect<unknown>) => {
     const { maxTokens, operation, taskId } = farewell
-    let fate = farewell.stop === true ? "may run on" : "is not deleted"
+    let fate = farewell.stop === true ? "may not have ended" : "is not deleted"
     let isTold = false
     const warn = (what: string) =>
       Effect.suspend(() => {
@@ -86,7 +86,7 @@ export const make = (http: HttpClient.Service, closing: Effect.Effect<void>) => 
         error._tag === "TaskNotFoundError"
           ? Effect.fail(error)
           : Effect.as(
-            Effect.logDebug(`${operation}: task ${taskId} may not have been stopped: ${error.message}`),
+            Effect.logDebug(`${operation}: task ${taskId} may not have ended: ${error.message}`),
             undefined
           )
       ),
@@ -99,7 +99,7 @@ export const make = (http: HttpClient.Service, closing: Effect.Effect<void>) => 
     const missed = (seen: Seen) =>
       warn(
         seen === undefined
-          ? "may run on after two stops: the server does not say"
+          ? "may not have ended after two stops: the server does not say"
           : maxTokens === undefined
           ? `runs on after two stops, with ${seen.generatedTokens} tokens so far`
           : `runs on after two stops, with ${Math.max(0, maxTokens - seen.generatedTokens)} tokens to go`
