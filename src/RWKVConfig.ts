@@ -41,6 +41,11 @@ export interface Options {
    * takes as long as its prefill.
    */
   readonly requestTimeout?: Duration.DurationInput | undefined
+  /**
+   * How long the end of the services may take, in real time whatever the Clock: to stop what they started, see it
+   * finished and delete it. 5 seconds by default; what is left then is logged as a warning.
+   */
+  readonly closeTimeout?: Duration.DurationInput | undefined
   /** Generation options sent with every create and FIM that does not give its own; none by default. */
   readonly defaults?: GenerationOptions | undefined
   /** When to repeat requests that may safely be repeated; `Polling.retrySchedule` by default. */
@@ -64,6 +69,7 @@ export interface Service {
   readonly baseUrl: string
   readonly headers: Redacted.Redacted<Readonly<Record<string, string>>>
   readonly requestTimeout: Duration.Duration
+  readonly closeTimeout: Duration.Duration
   readonly defaults: GenerationOptions
   readonly retry: Schedule.Schedule<unknown, RWKVError>
   readonly maxResponseSize: number
@@ -147,6 +153,7 @@ const positive = rule.option<number>((value) => typeof value === "number" && val
 
 const fields = {
   headers: rule.anything<Options["headers"]>(),
+  closeTimeout: rule.anything<Duration.DurationInput>(),
   defaults: rule.anything<GenerationOptions>(),
   retry: rule.aSchedule<Polling.RetrySchedule>(),
   maxResponseSize: positive,
@@ -192,6 +199,7 @@ export const make = (input: Options = {}): Effect.Effect<Service, RWKVValidation
       baseUrl: yield* checkUrl(options.baseUrl ?? "http://localhost:8000"),
       headers: yield* checkHeaders(options),
       requestTimeout,
+      closeTimeout: yield* validate.duration(operation, "closeTimeout", options.closeTimeout, "5 seconds"),
       defaults,
       retry: options.retry ?? Polling.retrySchedule,
       maxResponseSize: options.maxResponseSize ?? 32 * 1024 * 1024,

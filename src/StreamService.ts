@@ -162,7 +162,7 @@ const call = <Args extends ReadonlyArray<unknown>, A>(
 
 /**
  * Creates a task and streams its text (`POST /v1/tasks/tmp` or `/create`). Leaving early stops the task, and a
- * temporary task is deleted.
+ * temporary task is deleted in the background once it has ended.
  *
  * @example
  * ```ts

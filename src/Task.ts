@@ -27,13 +27,20 @@ import type {
  * @category models
  */
 export interface FollowOptions {
-  /** What leaving early does to the task: `"stop"` where the stream started the run, `"detach"` for `subscribe`. */
+  /**
+   * What leaving early does to the task: `"stop"` where the stream started the run, `"detach"` for `subscribe`. A stop may
+   * miss. So the service looks until the task has ended, and stops it once more at most; a warning that names the task
+   * and its tokens to go is logged if it runs on.
+   */
   readonly onInterrupt?: "stop" | "detach" | undefined
   /** How long a silence may last before the server is asked what the task does; 30 seconds by default. */
   readonly idleTimeout?: Duration.DurationInput | undefined
   /** How long a task may make no progress, even waiting for a slot, before the stream fails; 10 minutes by default. */
   readonly stallTimeout?: Duration.DurationInput | undefined
-  /** How long leaving early may take to stop the task; 2 seconds by default. */
+  /**
+   * How long leaving early may take, to close the connection and have the first stop answered; 2 seconds by default. What
+   * is not done by then goes on in the background, until the services end.
+   */
   readonly stopTimeout?: Duration.DurationInput | undefined
   /** When to connect again after a failure, anew after each progress; the configuration's `retry` by default. */
   readonly retry?: Polling.RetrySchedule | undefined
@@ -53,8 +60,9 @@ export interface StreamOptions extends FollowOptions {
    */
   readonly transport?: "subscribe" | "direct" | undefined
   /**
-   * Whether a temporary task is deleted when the stream is done with it. The default is `"delete"` for text streams,
-   * whose caller never learns the id, and `"keep"` for event streams. Persistent tasks are always kept.
+   * Whether a temporary task is deleted when the stream is done with it: in the background, and never before the task
+   * has ended. The default is `"delete"` for text streams, whose caller never learns the id, and `"keep"` for event
+   * streams. Persistent tasks are always kept.
    */
   readonly cleanup?: "delete" | "keep" | undefined
 }
@@ -167,7 +175,7 @@ export interface Task {
   readonly status: Effect.Effect<TaskInfo, TaskFailure>
   /** Stops the generation and waits until it has stopped. */
   readonly stop: (options?: StopOptions) => Effect.Effect<TaskInfo, TaskFailure>
-  /** Deletes the task, stopping it if it runs. */
+  /** Deletes the task, stopping it if it runs. If that stop misses it runs on, and nobody can find it: `stop` first. */
   readonly delete: (options?: DeleteOptions) => Effect.Effect<void, TaskFailure | TemplateProtectedError>
   /** Starts a new run of this task, which keeps its id. */
   readonly continue: (request: Generation.ContinueRequest) => Effect.Effect<Task, BranchFailure>

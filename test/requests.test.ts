@@ -10,6 +10,9 @@ const taking = (seconds: number): Emulator.Options => ({
   reply: () => "0123456789abcdefghijklmnopqrstuv".repeat(seconds * 20)
 })
 
+/** Nobody waits for a deletion. */
+const behind = Effect.sleep("1 second")
+
 const request = (seconds: number) => ({ prompt: "Hello", maxTokens: seconds * 640 })
 
 describe("tasks", () => {
@@ -17,6 +20,7 @@ describe("tasks", () => {
     Effect.gen(function*() {
       const { text } = yield* TaskService.run(request(5))
       expect(text).toHaveLength(5 * 640)
+      yield* behind
       expect(yield* verbs).toEqual(["POST tmp", "GET stream", "GET get_result", "POST delete"])
     }).pipe(against(taking(5))))
 
@@ -24,6 +28,7 @@ describe("tasks", () => {
     Effect.gen(function*() {
       const first = yield* TaskService.create(request(14))
       yield* TaskService.run(request(1))
+      yield* behind
       expect(yield* verbs).toEqual([
         "POST tmp",
         "POST tmp",
@@ -49,6 +54,7 @@ describe("tasks", () => {
         Effect.withRandom(Random.fixed([0.5]))
       )
       expect(text).toHaveLength(3 * 640)
+      yield* behind
       const all = yield* verbs
       expect(all.filter((verb) => verb !== "GET status")).toEqual(["POST tmp", "GET get_result", "POST delete"])
       expect(yield* count("GET status")).toBeLessThanOrEqual(14)
@@ -61,6 +67,7 @@ describe("tasks", () => {
       const results = TaskService.runAll(requests, { onProgress: () => Effect.void })
       const right = Stream.filter(results, ({ result }) => result._tag === "Right")
       expect(yield* Stream.runCount(right)).toBe(runs)
+      yield* behind
       const each = ["POST tmp", "GET stream", "GET get_result", "POST delete"]
       expect([...yield* verbs].sort()).toEqual(each.flatMap((verb) => Array.from({ length: runs }, () => verb)).sort())
     }).pipe(against(taking(2))))
@@ -71,6 +78,7 @@ describe("streams", () => {
     Effect.gen(function*() {
       const text = yield* Stream.mkString(StreamService.create(request(2)))
       expect(text).toHaveLength(2 * 640)
+      yield* behind
       expect(yield* verbs).toEqual(["POST tmp", "GET stream", "GET get_result", "POST delete"])
     }).pipe(against(taking(2))))
 

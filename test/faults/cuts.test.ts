@@ -141,7 +141,7 @@ describe("streams: time and cuts", () => {
       expect((yield* Fiber.poll(fiber))._tag).toBe("None")
       yield* Effect.sleep("50 seconds")
       expect(yield* Fiber.join(fiber)).toMatchObject({ _tag: "RWKVTimeoutError", kind: "stalled" })
-      expect([yield* openStreams, yield* count("POST stop")]).toEqual([0, 1])
+      expect([yield* openStreams, yield* count("POST stop"), yield* count("POST delete")]).toEqual([0, 2, 0])
     }).pipe(against(stuck)))
 
   it.effect("F41 the same when every question about the status hangs", () =>

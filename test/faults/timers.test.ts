@@ -22,7 +22,8 @@ const flush = async () => {
 const run = (effect: Effect.Effect<unknown, unknown, Services>, config: RWKVConfig.Options = {}, server?: Server) =>
   Effect.runPromise(
     Effect.flip(effect).pipe(
-      Effect.provide(over(server === undefined ? hanging : serve(server).client, config)),
+      // The end of the layer is no subject here.
+      Effect.provide(over(server === undefined ? hanging : serve(server).client, { closeTimeout: 0, ...config })),
       Effect.scoped
     )
   )

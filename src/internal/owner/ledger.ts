@@ -3,6 +3,7 @@
  * which tasks share a buffer since a fork, and the texts that a fork overwrites there.
  */
 import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 import { constant } from "effect/Function"
@@ -79,8 +80,8 @@ export const recordingOf = (ended: TaskResult): Recording => {
 
 export type Service = Effect.Effect.Success<ReturnType<typeof make>>
 
-const make = (http: HttpService) =>
-  Effect.map(Lifetime.make(http), (lifetime) => {
+const make = (http: HttpService, closeTimeout: Duration.Duration) =>
+  Effect.map(Lifetime.make(http, closeTimeout), (lifetime) => {
     const stopped = new Newest<true>()
     const recordings = new Newest<Recording>()
     return {
@@ -99,11 +100,14 @@ const make = (http: HttpService) =>
 /** The reference of a client counts who uses its ledger: the last one that goes ends it. */
 const references = new WeakMap<HttpService, RcRef.RcRef<Service>>()
 
-/** The one ledger of all services over this client, however their layers are composed. */
-export const of = (http: HttpService): Effect.Effect<Service, never, Scope.Scope> =>
+/**
+ * The one ledger of all services over this client, however their layers are composed. How long its end may take is said
+ * by the first of them.
+ */
+export const of = (http: HttpService, closeTimeout: Duration.Duration): Effect.Effect<Service, never, Scope.Scope> =>
   Effect.gen(function*() {
     // This scope is never closed: users are counted, and no one of them ends it for the others.
-    const unused = yield* Scope.extend(RcRef.make({ acquire: make(http) }), yield* Scope.make())
+    const unused = yield* Scope.extend(RcRef.make({ acquire: make(http, closeTimeout) }), yield* Scope.make())
     const reference = references.get(http) ?? unused
     references.set(http, reference)
     return yield* RcRef.get(reference)

@@ -10,27 +10,22 @@ import * as Fiber from "effect/Fiber"
 import type * as FiberRefs from "effect/FiberRefs"
 import * as Scope from "effect/Scope"
 import type * as HttpClient from "../../HttpClient.js"
-import type { TaskId } from "../../Protocol.js"
 import type { RWKVConnectionError } from "../../RWKVError.js"
 import { handBack } from "../wire/limit.js"
 import { clientClosed, closedBefore } from "../wire/closed.js"
+import * as Farewell from "./farewell.js"
 
-/** What the server is told of a task that its owner is done with. */
-export interface Farewell {
-  readonly operation: string
-  readonly taskId: TaskId
-  readonly stop?: boolean
-  readonly delete?: boolean
-  readonly within?: Duration.DurationInput
-}
+/** What is left of a create that the end of the service cut off. */
+const untold = (operation: string) =>
+  Farewell.logged(Effect.logWarning(`${operation}: closed before the server had answered: a task may run on unknown`))
 
 export type Lifetime = Effect.Effect.Success<ReturnType<typeof make>>
 
-/** How long the end of a service may be held up by what it still has to tell the server. */
-const grace = Duration.seconds(2)
-
 /** Real time: a program under a test clock ends without anyone to move that clock. */
 const realClock = Clock.make()
+
+/** In short sleeps, so that an event loop that is busy comes to others in between. */
+const aWhile = Effect.withClock(Effect.repeatN(Effect.sleep("10 millis"), 9), realClock)
 
 /** In a fiber that is being interrupted only what is interruptible, in a fiber of its own, can be cut short. */
 export const atMost = (effect: Effect.Effect<unknown>, limit: Duration.DurationInput): Effect.Effect<boolean> =>
@@ -39,7 +34,7 @@ export const atMost = (effect: Effect.Effect<unknown>, limit: Duration.DurationI
     Effect.timeoutTo({ duration: limit, onSuccess: () => true, onTimeout: () => false })
   )
 
-export const make = (http: HttpClient.Service) =>
+export const make = (http: HttpClient.Service, closeTimeout: Duration.Duration) =>
   Effect.gen(function*() {
     const scope = yield* Scope.make()
     const fibers = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
@@ -57,15 +52,25 @@ export const make = (http: HttpClient.Service) =>
           Effect.zipRight(allEnded)
         )
     )
+    /** Completes if nobody moves the program's clock: what waits for that is not waited for. */
+    const still: Effect.Effect<void> = Effect.suspend(() => {
+      const left = ends.size + fibers.size
+      return Effect.flatMap(aWhile, () => left === ends.size + fibers.size ? Effect.void : still)
+    })
+    const standing = Effect.flatten(Effect.raceFirst(
+      Effect.as(Effect.sleep(Duration.nanos(1n)), Effect.never),
+      Effect.as(still, Effect.void)
+    ))
     yield* Effect.addFinalizer((exit) =>
-      Effect.clockWith((clock) => {
+      Effect.gen(function*() {
         isClosing = true
-        const ended = Effect.withClock(Effect.zipRight(Deferred.succeed(closed, undefined), allEnded), clock)
+        yield* Deferred.succeed(closed, undefined)
         // Not waited for when its time is over: what it waits for ends with the scope.
-        return Effect.forkDaemon(ended).pipe(
-          Effect.flatMap((ending) => Effect.withClock(atMost(Fiber.await(ending), grace), realClock)),
-          Effect.zipRight(Scope.close(scope, exit))
-        )
+        const ending = yield* Effect.forkDaemon(allEnded)
+        const clock = yield* Effect.clock
+        const ended = Effect.withClock(Effect.raceFirst(Fiber.await(ending), standing), clock)
+        yield* Effect.withClock(atMost(ended, closeTimeout), realClock)
+        yield* Scope.close(scope, exit)
       })
     )
 
@@ -101,18 +106,28 @@ export const make = (http: HttpClient.Service) =>
           if (isClosing) yield* leave
           return leave
         }),
-      /** Runs a fiber that the service's end waits for. */
-      watch: <A, E>(effect: Effect.Effect<A, E>) =>
-        Effect.tap(Effect.forkIn(Effect.interruptible(effect), scope), (fiber) =>
-          Effect.sync(() => {
-            fibers.add(fiber)
-            fiber.addObserver(() => fibers.delete(fiber))
-          }))
+      /** Runs a fiber that the service's end waits for, and that tells by `cut` if there was no time for it. */
+      watch: <A, E>(effect: Effect.Effect<A, E>, cut: Effect.Effect<unknown> = Effect.void) =>
+        Effect.onInterrupt(Effect.interruptible(effect), () => cut).pipe(
+          Effect.forkIn(scope),
+          Effect.tap((fiber) =>
+            Effect.sync(() => {
+              fibers.add(fiber)
+              fiber.addObserver(() => fibers.delete(fiber))
+            })
+          ),
+          // What comes too late for the scope tells so before it is interrupted.
+          Effect.uninterruptible
+        )
     }
-    return { ...service, acquire: makeAcquire(service), release: makeRelease(http, service.watch, scope) }
+    const farewell = Farewell.make(http, Deferred.await(closed))
+    return { ...service, acquire: makeAcquire(service), release: makeRelease(farewell, service.watch) }
   })
 
-type Watch = <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<Fiber.RuntimeFiber<A, E>>
+type Watch = <A, E>(
+  effect: Effect.Effect<A, E>,
+  cut?: Effect.Effect<unknown>
+) => Effect.Effect<Fiber.RuntimeFiber<A, E>>
 
 /**
  * Runs a create and, once it succeeded, `owned` in one uninterruptible step. If the caller is interrupted before the
@@ -153,6 +168,7 @@ const makeAcquire = ({ closing, onClosing, usable, watch }: {
         Effect.uninterruptibleMask((restore) =>
           Effect.flatMap(Effect.zip(Effect.exit(restore(create)), Effect.getFiberRefs), ([exit, refs]) => {
             if (left && Exit.isSuccess(exit)) return abandoned(exit.value)
+            if (left && Exit.isInterrupted(exit)) return untold(operation)
             written = refs
             return Deferred.done(answer, exit)
           })
@@ -170,29 +186,24 @@ const makeAcquire = ({ closing, onClosing, usable, watch }: {
     })
   )
 
-/** Stops and deletes a task, once, within a limit, whatever state the calling fiber is in. It never fails. */
-const makeRelease = (http: HttpClient.Service, watch: Watch, scope: Scope.Scope) => (farewell: Farewell) => {
-  const { operation, stop = false, taskId, within = "2 seconds" } = farewell
-  if (!stop && farewell.delete !== true) return Effect.void
-  const log = Effect.logDebug(`${operation}: task ${taskId} is done with, and may not have ended`).pipe(
-    Effect.annotateLogs({ package: "effect-rwkv" })
-  )
-  const tell = (request: Effect.Effect<unknown, unknown>) => Effect.catchAllCause(request, () => log)
-  const requests = Effect.zipRight(
-    stop ? tell(http.stop(taskId, { operation })) : Effect.void,
-    farewell.delete === true ? tell(http.delete(taskId, { operation, force: true })) : Effect.void
-  )
-  // The server says yes to a stop before it has an effect, and sometimes it has none (H29, H30).
-  const check = http.status(taskId, { operation }).pipe(
-    Effect.delay(within),
-    Effect.flatMap(({ status }) => status === "Finished" ? Effect.void : log),
-    Effect.ignore,
-    Effect.interruptible,
-    Effect.forkIn(scope)
-  )
-  return Effect.flatMap(watch(atMost(requests, within)), Fiber.await).pipe(
-    Effect.flatMap((exit) => Exit.isSuccess(exit) && exit.value ? Effect.void : log),
-    Effect.zipRight(farewell.delete === true ? Effect.void : check),
-    Effect.asVoid
-  )
+export interface Release extends Farewell.Farewell {
+  /** What comes first: the end of a connection, which may never come. */
+  readonly after?: Effect.Effect<unknown> | undefined
+  /** How long the caller is held up, at most. */
+  readonly within?: Duration.DurationInput
 }
+
+/**
+ * Bids farewell to a task in the background. The caller waits for `after` and for the answer to the first stop, whatever
+ * state its fiber is in. It never fails.
+ */
+const makeRelease = (farewell: ReturnType<typeof Farewell.make>, watch: Watch) => (release: Release) =>
+  Effect.gen(function*() {
+    const { within = "2 seconds" } = release
+    const after = release.after === undefined ? Effect.void : Fiber.join(yield* Effect.forkDaemon(release.after))
+    if (release.stop !== true && release.delete !== true) return yield* Effect.asVoid(atMost(after, within))
+    const stopped = yield* Deferred.make<void>()
+    const { cut, steps } = farewell(release, Deferred.succeed(stopped, undefined))
+    yield* watch(Effect.zipRight(atMost(after, within), steps), cut)
+    yield* atMost(release.stop === true ? Effect.zipRight(after, Deferred.await(stopped)) : after, within)
+  })

@@ -49,8 +49,8 @@ export interface Policy {
    */
   readonly patient?: boolean | undefined
   readonly retry: Polling.RetrySchedule
-  /** What the server is told at the end; `finished` is whether the task ended by itself. */
-  readonly farewell: (finished: boolean) => Effect.Effect<void>
+  /** What the server is told after the end of the connection; `finished` is whether the task ended by itself. */
+  readonly farewell: (finished: boolean, after?: Effect.Effect<unknown>) => Effect.Effect<unknown>
 }
 
 /** The least time that a question about the status is given, in milliseconds. */
@@ -155,7 +155,7 @@ export const follow = <A>(
     )
     const leave = yield* lifetime.own(Effect.suspend(() => {
       left = true
-      return Effect.zipRight(close, policy.farewell(mind.command()._tag === "End"))
+      return policy.farewell(mind.command()._tag === "End", connection.close)
     }))
     yield* Effect.addFinalizer(() => leave)
 

@@ -41,6 +41,8 @@ export interface Launch {
   readonly fresh: boolean
   /** Hears of the task as soon as the server has named it. */
   readonly begun?: ((taskId: TaskId) => void) | undefined
+  /** The most tokens that the run can have, if its caller said so. */
+  readonly maxTokens?: (() => number | undefined) | undefined
   /** Whether the run has been handed over, and goes on when its stream is left. */
   readonly detached?: () => boolean
 }
@@ -111,13 +113,19 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
       const options = yield* run.options
       const chosen = yield* settings(operation, options)
       const stays = () => options.onInterrupt === "detach" || run.detached?.() === true
-      const farewell = (taskId: TaskId) => (finished: boolean) =>
+      const about = (taskId: TaskId) => ({
+        operation,
+        taskId,
+        maxTokens: run.maxTokens?.(),
+        retry: config.retry,
+        within: chosen.stopTimeout
+      })
+      const farewell = (taskId: TaskId): Policy["farewell"] => (finished, after) =>
         lifetime.release({
-          operation,
-          taskId,
+          ...about(taskId),
+          after,
           stop: !finished && !stays(),
-          delete: options.cleanup === "delete" && taskId.startsWith("TMP_") && (finished || !stays()),
-          within: chosen.stopTimeout
+          delete: options.cleanup === "delete" && taskId.startsWith("TMP_") && (finished || !stays())
         })
       const group = yield* run.before
       const entered = group === undefined ? undefined : yield* enter(group)
@@ -135,13 +143,33 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
           return follow(http, lifetime, subject, policy, telling)
         },
         ({ opened, taskId }) =>
-          Effect.zipRight(
-            opened?.connection.close ?? Effect.void,
-            lifetime.release({ operation, taskId, stop: true, delete: run.fresh, within: chosen.stopTimeout })
-          )
+          lifetime.release({ ...about(taskId), after: opened?.connection.close, stop: true, delete: run.fresh })
       ))
     }).pipe(Effect.withSpanScoped(operation, { captureStackTrace: false }))
   }
+
+  const leaving = (
+    operation: string,
+    taskId: TaskId,
+    onInterrupt: FollowOptions["onInterrupt"],
+    within: Duration.Duration
+  ): Policy["farewell"] =>
+  (finished, after) =>
+    lifetime.release({
+      operation,
+      taskId,
+      after,
+      stop: !finished && onInterrupt === "stop",
+      retry: config.retry,
+      within
+    })
+
+  /** What leaving a recorded run tells the server. */
+  const leaves = (operation: string, taskId: TaskId, options: FollowOptions) =>
+    Effect.map(
+      settings(operation, options),
+      (chosen) => leaving(operation, taskId, options.onInterrupt, chosen.stopTimeout)
+    )
 
   /** Without a span: for those who have one. */
   const listen = <A>(
@@ -156,13 +184,7 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
     Effect.gen(function*() {
       yield* lifetime.usable(operation)
       const chosen = yield* settings(operation, options)
-      const farewell = (finished: boolean) =>
-        lifetime.release({
-          operation,
-          taskId,
-          stop: !finished && options.onInterrupt === "stop",
-          within: chosen.stopTimeout
-        })
+      const farewell = leaving(operation, taskId, options.onInterrupt, chosen.stopTimeout)
       return yield* Effect.uninterruptible(follow(
         http,
         lifetime,
@@ -172,5 +194,5 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
       ))
     })
 
-  return { launch, listen }
+  return { launch, leaves, listen }
 }

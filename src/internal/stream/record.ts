@@ -16,6 +16,7 @@ import { type BranchFailure, StreamTruncatedError } from "../../RWKVError.js"
 import type * as Ledger from "../owner/ledger.js"
 import { clientClosed } from "../wire/closed.js"
 import { handBack } from "../wire/limit.js"
+import type { Policy } from "./follow.js"
 import type { FollowFailure, Told } from "./signals.js"
 import type { Opening, Pull, Telling } from "./telling.js"
 
@@ -158,17 +159,12 @@ export const live = <A>(
 
 /** What is recorded, as a subscription: leaving it early may stop the task, and ends no recording. */
 export const listenTo = <A>(
-  { lifetime }: Ledger.Service,
-  operation: string,
+  leaving: Policy["farewell"],
   taskId: TaskId,
   recording: Ledger.Recording,
-  stops: boolean,
   telling: Telling<A>
 ): Opening<A> =>
   Effect.as(
-    Effect.addFinalizer(() =>
-      Effect.flatMap(Deferred.isDone(recording.result), (done) =>
-        lifetime.release({ operation, taskId, stop: stops && !done }))
-    ),
+    Effect.addFinalizer(() => Effect.flatMap(Deferred.isDone(recording.result), (done) => leaving(done))),
     live({ taskId, prefillTime: Duration.zero, recording }, telling)
   )

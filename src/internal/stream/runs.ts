@@ -32,7 +32,7 @@ export type Runs = ReturnType<typeof build>
  * What the services over one client share: `StreamService` makes it and carries it, `TaskService` takes it from there.
  */
 export const make = (http: HttpService, config: RWKVConfig.Service): Effect.Effect<Runs, never, Scope.Scope> =>
-  Effect.map(Ledger.of(http), (ledger) => build(http, config, ledger))
+  Effect.map(Ledger.of(http, config.closeTimeout), (ledger) => build(http, config, ledger))
 
 const isCarrier = (streams: object): streams is { readonly [RunsId]: Runs } => hasProperty(streams, RunsId)
 
@@ -51,7 +51,7 @@ const last = (pull: Pull<TaskResult>): Effect.Effect<TaskResult, FollowFailure> 
 const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Service) => {
   const preconditions = Preconditions.make(http, ledger, config.retry)
   const { continuing, forking } = Starts.make(http, ledger, preconditions)
-  const { launch, listen } = Launcher.make(http, ledger.lifetime, config)
+  const { launch, leaves, listen } = Launcher.make(http, ledger.lifetime, config)
   const reads = retry.reads(config.retry)
 
   const recorded = (id: string, start: Launcher.Launch) =>
@@ -76,7 +76,7 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
   return {
     ledger,
     preconditions,
-    created: <A extends object, B>(creation: Starts.Creation<A>, telling: Telling<B>) =>
+    created: <A extends Generation.GenerationOptions, B>(creation: Starts.Creation<A>, telling: Telling<B>) =>
     (
       request: A,
       options?: StreamOptions
@@ -105,7 +105,8 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
         const from = yield* validate.integer(operation, "fromToken", given)
         const recording = ledger.recordings.get(taskId)
         if (recording !== undefined && from === 0) {
-          return yield* listenTo(ledger, operation, taskId, recording, chosen.onInterrupt === "stop", telling)
+          const leaving = yield* leaves(operation, taskId, chosen)
+          return yield* listenTo(leaving, taskId, recording, telling)
         }
         const fromToken = from >= 0
           ? from

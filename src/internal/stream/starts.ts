@@ -29,13 +29,17 @@ export interface Creation<A> {
   readonly stream: (request: A, options: CallOptions) => Stream.Stream<Frame, CallFailure>
 }
 
-export const creating = <A extends object>(
+export const creating = <A extends Generation.GenerationOptions>(
   { cleanup, create, operation, stream }: Creation<A>,
   defaults: Generation.GenerationOptions,
   request: A,
   options: StreamOptions | undefined
 ): Launch => {
-  const complete = Effect.suspend(() => withDefaults(operation, defaults, request))
+  let maxTokens: number | undefined
+  const complete = Effect.map(Effect.suspend(() => withDefaults(operation, defaults, request)), (request) => {
+    maxTokens = request.maxTokens
+    return request
+  })
   return {
     operation,
     options: chosen(operation, options, { cleanup }),
@@ -43,7 +47,8 @@ export const creating = <A extends object>(
     create: Effect.flatMap(complete, (request) => create(request, { operation })),
     stream: Effect.map(complete, (request) => stream(request, { operation })),
     explain: Effect.fail,
-    fresh: true
+    fresh: true,
+    maxTokens: () => maxTokens
   }
 }
 

@@ -25,6 +25,7 @@ import * as Bulk from "./bulk.js"
 import { isTemplate } from "../stream/preconditions.js"
 import * as Options from "../input/options.js"
 import type { Gate } from "../owner/ledger.js"
+import type { Release } from "../owner/lifetime.js"
 import type { Begun } from "../stream/record.js"
 import * as retry from "../wire/retry.js"
 import type * as Runs from "../stream/runs.js"
@@ -58,6 +59,7 @@ export const make = (
   const waiting = Wait.make(http, ledger, config.retry, runs.ended)
   const creates = retry.creates(config.retry)
   const reads = retry.reads(config.retry)
+  const release = (about: Omit<Release, "retry">) => ledger.lifetime.release({ ...about, retry: config.retry })
 
   /** A verb under its name: refused once the service was closed, otherwise a span of that name. */
   const verb = <Args extends ReadonlyArray<unknown>, A, E>(
@@ -74,9 +76,9 @@ export const make = (
   const streamed = <A, E, R>(operation: string, about: unknown, stream: () => Stream.Stream<A, E, R>) =>
     Stream.unwrap(Effect.map(gate(operation, about), stream))
 
-  const abandon = (operation: string, keep = false) => ({ taskId }: TaskResult) =>
+  const abandon = (operation: string, keep = false) => ({ maxTokens, taskId }: Created) =>
     // What nobody ever had the id of, nobody can want.
-    ledger.lifetime.release({ operation, taskId, stop: true, delete: !keep })
+    release({ operation, taskId, stop: true, delete: !keep, maxTokens })
 
   const isFim = (request: Generation.CreateRequest | Generation.FimRequest): request is Generation.FimRequest =>
     hasProperty(request, "prefix")
@@ -119,15 +121,16 @@ export const make = (
     )
     const own = (created: Created) => {
       let finished = false
-      const release = Effect.suspend(() =>
-        ledger.lifetime.release({
+      const farewell = Effect.suspend(() =>
+        release({
           operation,
           taskId: created.taskId,
           stop: !finished,
-          delete: created.taskId.startsWith("TMP_")
+          delete: created.taskId.startsWith("TMP_"),
+          maxTokens: created.maxTokens
         })
       )
-      return Effect.flatMap(ledger.lifetime.own(release), (leave) =>
+      return Effect.flatMap(ledger.lifetime.own(farewell), (leave) =>
         Effect.as(
           Effect.addFinalizer((exit) => {
             finished = exit._tag === "Success"
@@ -210,7 +213,7 @@ export const make = (
     Effect.fnUntraced(function*(operation, id: string) {
       const taskId = yield* validate.taskId(operation, id)
       if (isTemplate(taskId)) return yield* new AlreadyTemplateError({ operation, taskId })
-      const forget = ({ taskId }: TaskResult) => ledger.lifetime.release({ operation, taskId, delete: true })
+      const forget = ({ taskId }: TaskResult) => release({ operation, taskId, delete: true })
       return yield* creates(ledger.lifetime.acquire(
         operation,
         Effect.tap(

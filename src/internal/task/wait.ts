@@ -5,6 +5,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { constant } from "effect/Function"
+import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as HttpClient from "../../HttpClient.js"
 import * as Polling from "../../Polling.js"
@@ -19,6 +20,7 @@ import {
 import type { StopOptions, WaitOptions } from "../../Task.js"
 import * as Options from "../input/options.js"
 import * as validate from "../input/validate.js"
+import { halt, isFinished, looking } from "../owner/farewell.js"
 import type * as Ledger from "../owner/ledger.js"
 import { settled } from "../stream/settle.js"
 import type { FollowFailure } from "../stream/signals.js"
@@ -36,17 +38,11 @@ const unwrap = (error: FollowFailure): WaitFailure => {
     : cause
 }
 
-const isFinished = ({ status }: TaskInfo) => status === "Finished"
-
-/** Looks at a task as often as the schedule says, and until it is finished. */
-const looking = <E>(look: Effect.Effect<TaskInfo, E>, schedule: Polling.WaitSchedule): Effect.Effect<TaskInfo, E> =>
-  Effect.repeat(look, Schedule.passthrough(Schedule.whileInput(schedule, (info) => !isFinished(info))))
-
 /** Without end: the limit of the stop ends it. */
 const pauses = Schedule.exponential("20 millis", 1.5).pipe(Schedule.union(Schedule.spaced("250 millis")))
 
 /** About a second after a stop it is taken for lost. */
-const looksBeforeRestop = 8
+const untilLost = Schedule.intersect(pauses, Schedule.recurs(8))
 
 export const make = (
   http: HttpClient.Service,
@@ -54,7 +50,7 @@ export const make = (
   schedule: Polling.RetrySchedule,
   listen: (operation: string, taskId: TaskId) => Effect.Effect<TaskResult, FollowFailure>
 ) => {
-  const reads = retry.reads(schedule)
+  const creates = retry.creates(schedule)
   const polls = retry.polls(schedule)
 
   /** The server names the ancestor of a fork or a template (H18). */
@@ -82,7 +78,8 @@ export const make = (
         limit = Duration.sum(limit, delay)
         return delay
       })
-      return Effect.flatMap(looking(Effect.tap(look(operation, taskId), onProgress), counted), (info) =>
+      const state = Effect.tap(look(operation, taskId), onProgress)
+      return Effect.flatMap(Effect.flatMap(state, (first) => looking(first, state, counted)), (info) =>
         isFinished(info) ? Effect.void : new RWKVTimeoutError({ operation, taskId, kind: "wait", limit }))
     })
 
@@ -140,16 +137,19 @@ export const make = (
       const given = yield* Options.ofStop(operation, options)
       const limit = yield* validate.duration(operation, "within", given.within, "5 seconds")
       const state = look(operation, taskId)
-      const ask = reads(http.stop(taskId, { operation }))
       const forget = Effect.sync(() => ledger.stopped.delete(taskId))
       const ended = Effect.gen(function*() {
         const before = yield* state
         if (isFinished(before)) return before
         ledger.stopped.set(taskId, true)
-        // A stop that failed stopped nothing, as far as anyone knows.
-        yield* Effect.onError(ask, () => forget)
-        const after = yield* looking(state, Schedule.intersect(pauses, Schedule.recurs(looksBeforeRestop)))
-        return isFinished(after) ? after : yield* Effect.zipRight(ask, looking(state, pauses))
+        const ask = creates(http.stop(taskId, { operation })).pipe(
+          Effect.map(Option.match({ onNone: () => before, onSome: (info) => ({ ...info, taskId }) })),
+          // It may have been carried out: the next looks tell, and a repetition could hit another task.
+          Effect.catchIf((error) => error.isRetryable, () => state),
+          // A stop that failed stopped nothing, as far as anyone knows.
+          Effect.onError(() => forget)
+        )
+        return yield* looking(yield* halt(ask, state, untilLost), state, pauses)
       })
       return yield* Effect.tapError(
         limited(ended, limit, { operation, taskId, kind: "stop" }),

@@ -1,11 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+import { Duration, Effect, Layer } from "effect"
 import { HttpClient, RWKVConfig } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
 import * as Ledger from "../../../src/internal/owner/ledger.js"
 
 const ledger = Effect.provide(
-  Effect.flatMap(HttpClient.RWKVHttpClient, Ledger.of),
+  Effect.flatMap(HttpClient.RWKVHttpClient, (http) => Ledger.of(http, Duration.seconds(5))),
   HttpClient.layer.pipe(Layer.provide(RWKVConfig.layer()), Layer.provide(Emulator.layer()))
 )
 

@@ -1,0 +1,139 @@
+/**
+ * What becomes of a task that nobody follows any more: it is stopped, looked at until it has ended, and deleted then.
+ * The steps are a table in docs/architecture.md.
+ *
+ * A stop can miss, and stays missed when its task has moved (H29): one more helps where a flag was erased (H30), and
+ * every other one hits whoever runs in that slot now. A task that is deleted while it runs is found by nobody.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import type * as HttpClient from "../../HttpClient.js"
+import type * as Polling from "../../Polling.js"
+import type { TaskId, TaskInfo } from "../../Protocol.js"
+import * as retry from "../wire/retry.js"
+
+export interface Farewell {
+  readonly operation: string
+  readonly taskId: TaskId
+  /** Whether the task may be running. */
+  readonly stop?: boolean
+  /** Whether it is deleted, once it has ended. */
+  readonly delete?: boolean
+  /** The most tokens that the run can have, if that is known. */
+  readonly maxTokens?: number | undefined
+  readonly retry: Polling.RetrySchedule
+}
+
+/** What is known of a task; nothing if the server did not say. */
+type Seen = TaskInfo | undefined
+
+export const isFinished = (seen: Seen): boolean => seen?.status === "Finished"
+
+/** Looks again as often as the schedule says, and until the task has ended. */
+export const looking = <A extends Seen, E>(
+  seen: A,
+  look: Effect.Effect<A, E>,
+  schedule: Schedule.Schedule<unknown, A>
+): Effect.Effect<A, E> =>
+  Effect.scheduleFrom(look, seen, Schedule.passthrough(Schedule.whileInput(schedule, (seen: A) => !isFinished(seen))))
+
+/** Stops a task and looks until it has ended; once more if it has not (H29, H30). */
+export const halt = <A extends Seen, E, E2>(
+  stop: Effect.Effect<A, E>,
+  look: Effect.Effect<A, E2>,
+  schedule: Schedule.Schedule<unknown, A>
+): Effect.Effect<A, E | E2> =>
+  Effect.repeat(Effect.flatMap(stop, (seen) => looking(seen, look, schedule)), { until: isFinished, times: 1 })
+
+/** A second and a half, a few times as long as the pulse in which a stop has its effect. */
+const soon = Schedule.exponential("100 millis").pipe(Schedule.intersect(Schedule.recurs(4)))
+
+const later = Schedule.union(Schedule.exponential("1 second"), Schedule.spaced("1 minute"))
+
+const beforeTheEnd = Schedule.spaced("250 millis")
+
+/** Requests of one kind that are under way at once: neither sockets nor the server are flooded when many tasks end. */
+const atOnce = 64
+
+/** What the owner logs, from whichever fiber. */
+export const logged = Effect.annotateLogs({ package: "effect-rwkv" })
+
+const messageOf = ({ message }: { readonly message: string }) => message
+
+/** @param closing completes when the service begins to end */
+export const make = (http: HttpClient.Service, closing: Effect.Effect<void>) => {
+  // Slow deletions hold up no stop.
+  const asking = Effect.unsafeMakeSemaphore(atOnce).withPermits(1)
+  const deleting = Effect.unsafeMakeSemaphore(atOnce).withPermits(1)
+
+  return (farewell: Farewell, onStopped: Effect.Effect<unknown>) => {
+    const { maxTokens, operation, taskId } = farewell
+    let fate = farewell.stop === true ? "may not have ended" : "is not deleted"
+    let isTold = false
+    const warn = (what: string) =>
+      Effect.suspend(() => {
+        if (isTold) return Effect.void
+        isTold = true
+        return Effect.logWarning(`${operation}: task ${taskId} ${what}`)
+      })
+
+    const stop = asking(http.stop(taskId, { operation })).pipe(
+      retry.creates(farewell.retry),
+      Effect.map(Option.getOrUndefined),
+      Effect.catchAll((error) =>
+        error._tag === "TaskNotFoundError"
+          ? Effect.fail(error)
+          : Effect.as(
+            Effect.logDebug(`${operation}: task ${taskId} may not have ended: ${error.message}`),
+            undefined
+          )
+      ),
+      Effect.ensuring(onStopped)
+    )
+    const look = asking(http.status(taskId, { operation })).pipe(
+      retry.polls(farewell.retry),
+      Effect.catchIf((error) => error.isRetryable, () => Effect.succeed(undefined))
+    )
+    const missed = (seen: Seen) =>
+      warn(
+        seen === undefined
+          ? "may not have ended after two stops: the server does not say"
+          : maxTokens === undefined
+          ? `runs on after two stops, with ${seen.generatedTokens} tokens so far`
+          : `runs on after two stops, with ${Math.max(0, maxTokens - seen.generatedTokens)} tokens to go`
+      )
+    const watch = (seen: TaskInfo | undefined) =>
+      Effect.raceFirst(looking(seen, look, later), Effect.zipRight(closing, looking(seen, look, beforeTheEnd)))
+
+    const ended = Effect.gen(function*() {
+      const seen = yield* halt(stop, look, soon)
+      if (isFinished(seen)) return
+      yield* missed(seen)
+      if (farewell.delete === true) yield* watch(seen)
+    })
+    const deleted = Effect.suspend(() => {
+      fate = "has ended and is not deleted"
+      isTold = false
+      return deleting(http.delete(taskId, { operation, force: true })).pipe(
+        retry.polls(farewell.retry),
+        Effect.catchTag("TaskNotFoundError", () => Effect.void)
+      )
+    })
+    return {
+      steps: Effect.zipRight(
+        farewell.stop === true ? ended : Effect.void,
+        Effect.when(deleted, () => farewell.delete === true)
+      ).pipe(
+        Effect.catchAllCause((cause) =>
+          warn(`${fate}: ${Option.match(Cause.failureOption(cause), { onNone: () => "a defect", onSome: messageOf })}`)
+        ),
+        Effect.ensuring(onStopped),
+        logged
+      ),
+      /** Where the end of the service leaves no time for the steps. */
+      cut: logged(Effect.suspend(() => warn(`${fate}: the service was closed`)))
+    }
+  }
+}
