@@ -35,10 +35,13 @@ const mostIds = 2 ** 24
 const mostUnits = 4 * mostIds
 const tooLong = `must not be longer than ${mostUnits} UTF-16 units`
 
+const ruleOf = (text: unknown) => typeof text === "string" && text.length > mostUnits ? tooLong : wellFormed
+
+const maySend = (text: string) => text.length <= mostUnits && text.isWellFormed()
+
 /** Text as it may be sent. */
 export const text: Schema.Schema<string> = Schema.String.pipe(
-  Schema.filter((s) => s.length <= mostUnits, says(tooLong)),
-  Schema.filter((s) => s.isWellFormed(), says(wellFormed))
+  Schema.filter(maySend, { message: ({ actual }) => ({ message: ruleOf(actual), override: true }) })
 )
 
 /** Text as it may come. */
@@ -85,28 +88,20 @@ const inVocabulary = isIntegerFrom(0, 65529)
 
 const isTokenId = (u: unknown): u is number => typeof u === "number" && inVocabulary(u)
 
+const empty = "must not be empty"
+
 type Prompt = string | ReadonlyArray<number>
 
-/** Names the index of the first bad id. The text itself is never in the message. */
-const checkPrompt = (input: unknown, _options: SchemaAST.ParseOptions, ast: SchemaAST.Declaration) => {
-  const invalid = (message: string) => ParseResult.fail(new ParseResult.Type(ast, input, message))
-  const isText = typeof input === "string"
-  if (!isText && !Array.isArray(input)) return invalid("must be text, or an array of token ids")
-  // A proxy may say another length each time, and one that is no number.
-  const length: unknown = input.length
-  if (length === 0) return invalid("must not be empty")
-  if (isText) {
-    return input.length > mostUnits
-      ? invalid(tooLong)
-      : input.isWellFormed()
-      ? ParseResult.succeed(input)
-      : invalid(wellFormed)
+const mayHold = isIntegerFrom(1, mostIds)
+
+/** The ids of a list, copied: a proxy could hold others by the time they are sent, or say another length. */
+const checkIds = (input: ReadonlyArray<unknown>, length: unknown, ast: SchemaAST.AST) => {
+  if (typeof length !== "number" || !mayHold(length)) {
+    return ParseResult.fail(new ParseResult.Type(ast, input, `must not hold more than ${mostIds} token ids`))
   }
-  if (typeof length !== "number" || !(length <= mostIds)) return invalid(`must not hold more than ${mostIds} token ids`)
-  // A copy, because a proxy could hold other ids by the time it is sent.
   const ids: Array<number> = []
   for (let index = 0; index < length; index++) {
-    const id: unknown = input[index]
+    const id = input[index]
     if (!isTokenId(id)) {
       const issue = new ParseResult.Type(ast, id, "must be an integer from 0 to 65529")
       return ParseResult.fail(new ParseResult.Pointer(index, input, issue))
@@ -115,6 +110,20 @@ const checkPrompt = (input: unknown, _options: SchemaAST.ParseOptions, ast: Sche
   }
   return ParseResult.succeed(ids)
 }
+
+/** Names the index of the first bad id. The text itself is never in the message. */
+const readPrompt = Option.liftThrowable((input: unknown, ast: SchemaAST.AST) => {
+  const invalid = (message: string) => ParseResult.fail(new ParseResult.Type(ast, input, message))
+  if (typeof input === "string") {
+    return input === "" ? invalid(empty) : maySend(input) ? ParseResult.succeed(input) : invalid(ruleOf(input))
+  }
+  if (!Array.isArray(input)) return invalid("must be text, or an array of token ids")
+  const length: unknown = input.length
+  return length === 0 ? invalid(empty) : checkIds(input, length, ast)
+})
+
+const checkPrompt = (input: unknown, _options: SchemaAST.ParseOptions, ast: SchemaAST.Declaration) =>
+  Option.getOrElse(readPrompt(input, ast), () => ParseResult.fail(new ParseResult.Type(ast, input, "cannot be read")))
 
 export const prompt: Schema.Schema<Prompt> = Schema.declare<Prompt, Prompt, []>([], {
   decode: () => checkPrompt,
