@@ -38,7 +38,7 @@ export const TokenId: Schema.Schema<number> = /*#__PURE__*/ rule.integer(0, 6552
 export type TokenId = number
 
 /**
- * What to continue: well-formed text, or at most 16777216 token ids. Never empty.
+ * What to continue: well-formed text of at most 67108864 UTF-16 units, or at most 16777216 token ids. Never empty.
  *
  * @since 0.1.0
  * @category models

@@ -167,6 +167,7 @@ const serviceOf = (requests: Requests.Requests): Service => {
     verb: string,
     more: {
       readonly body?: object
+      readonly exact?: boolean
       readonly refuse?: (status: number, body: string, taskId: Protocol.TaskId) => E | undefined
     } = {}
   ) =>
@@ -176,6 +177,7 @@ const serviceOf = (requests: Requests.Requests): Service => {
       method,
       path: `/v1/tasks/${encodeURIComponent(taskId)}/${verb}`,
       body: more.body,
+      exact: more.exact,
       refuse: (status, body) =>
         isTaskMissing(status, body)
           ? new TaskNotFoundError({ operation, taskId })
@@ -238,7 +240,8 @@ const serviceOf = (requests: Requests.Requests): Service => {
     forkStream: (id, request, options) =>
       requests.frames(forkCall(operationOf("forkStream", options), id, request, true)),
     stream: (id, options) => requests.frames(streamCall(operationOf("stream", options), id, options?.fromToken ?? 0)),
-    result: (id, options) => json(about(operationOf("result", options), id, "GET", "get_result"), Protocol.TaskResult),
+    result: (id, options) =>
+      json(about(operationOf("result", options), id, "GET", "get_result", { exact: true }), Protocol.TaskResult),
     status: (id, options) => json(about(operationOf("status", options), id, "GET", "status"), Protocol.TaskInfo),
     stop: (id, options) =>
       Effect.flatMap(

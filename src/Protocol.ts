@@ -112,7 +112,7 @@ export interface TaskResult {
 
 const TaskResponse = Schema.Struct({
   task_id: TaskId,
-  result: Schema.String,
+  result: rule.received,
   prefill_time: Schema.Number,
   gen_time: Schema.Number,
   speed: Schema.Number,

@@ -81,29 +81,52 @@ export interface SubscribeOptions extends FollowOptions {
   readonly fromToken?: number | undefined
 }
 
-/**
- * How an end is waited for.
- *
- * @since 0.1.0
- * @category models
- */
-export interface WaitOptions {
+interface WaitLimit {
   /** The limit of the whole wait, its requests included; none by default. */
   readonly timeout?: Duration.DurationInput | undefined
+}
+
+interface Looking {
+  /**
+   * Asks for the status again and again, and holds no connection. It is the default if a `schedule` or `onProgress` is
+   * given.
+   */
+  readonly by?: "polling" | undefined
   /**
    * When to look again; `Polling.waitScheduleFor` the task's `maxTokens` by default, or `Polling.waitSchedule` if they
    * are not known. If it ends before the task, the wait fails like a timeout.
    */
   readonly schedule?: Polling.WaitSchedule | undefined
-  /** Gets the state at every look, with the number of tokens so far. */
-  readonly onProgress?: ((info: TaskInfo) => Effect.Effect<void>) | undefined
-  /**
-   * `"polling"` asks for the status again and again; it is the default if a `schedule` or `onProgress` is given.
-   * `"subscription"`, the default otherwise, listens to one stream until the end: fewer requests, and the end is known
-   * sooner. Choose polling where connections are few, because each subscription holds one for the whole wait.
-   */
-  readonly by?: "polling" | "subscription" | undefined
 }
+
+interface Listening {
+  /**
+   * Listens to one stream until the end: fewer requests, and the end is known sooner, but each such wait holds a
+   * connection. It is the default without a `schedule` and `onProgress`, which it does not take: it does not look.
+   */
+  readonly by: "subscription"
+  readonly schedule?: undefined
+}
+
+/**
+ * How an end is waited for: by polling, or by a subscription. What the other way takes is refused, by the type and at
+ * run time with `RWKVValidationError`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type WaitOptions =
+  & WaitLimit
+  & (
+    | Looking & {
+      /**
+       * Gets the state at every look, with the number of tokens so far. The wait fails with `RWKVValidationError` if it
+       * throws or returns no Effect.
+       */
+      readonly onProgress?: ((info: TaskInfo) => Effect.Effect<void>) | undefined
+    }
+    | Listening & { readonly onProgress?: undefined }
+  )
 
 /**
  * How many runs are made at once, and what their failures mean. The wait's options hold for each run.
@@ -111,12 +134,18 @@ export interface WaitOptions {
  * @since 0.1.0
  * @category models
  */
-export interface BulkOptions extends Omit<WaitOptions, "onProgress"> {
-  /** How many tasks run at once: 1 or more, 64 by default. Above 256, the size of its cache, the server drops tasks. */
+export type BulkOptions = WaitLimit & (Looking | Listening) & {
+  /**
+   * How many tasks run at once, those included that are done and whose results are not yet taken: 1 or more, 64 by
+   * default. Above 256, the size of its cache, the server drops tasks.
+   */
   readonly concurrency?: number | undefined
   /** `"values"`, the default, delivers failures as results; `"fail"` fails at the first and stops the other runs. */
   readonly failures?: "values" | "fail" | undefined
-  /** Gets, after each run, the number of runs that have ended and how many of them failed. */
+  /**
+   * Gets, with each result that is delivered, the number of results so far and how many of them are failures. The
+   * stream fails with `RWKVValidationError` if it throws or returns no Effect.
+   */
   readonly onProgress?:
     | ((progress: { readonly done: number; readonly failed: number }) => Effect.Effect<void>)
     | undefined
@@ -131,6 +160,8 @@ export interface BulkOptions extends Omit<WaitOptions, "onProgress"> {
 export interface BulkResult {
   /** The place of its request, from 0 on. */
   readonly index: number
+  /** The request, as it was given. */
+  readonly request: Generation.CreateRequest | Generation.FimRequest
   readonly result: Either.Either<TaskResult, WaitFailure>
 }
 

@@ -5,6 +5,7 @@ import { Emulator } from "effect-rwkv/testing"
 import { againstTestClock, echo, failureOf, finished, held, ids, serverText, settle, story } from "./support/harness.js"
 import { calls, count, long, verbs } from "./support/program.js"
 import { eitherWay, watches } from "./support/waits.js"
+import { untyped } from "./support/wire.js"
 
 const { FaultKind } = Emulator
 
@@ -155,7 +156,8 @@ describe("wait", () => {
     ["looks if told when", { schedule: look.schedule }, true],
     ["looks if told to say how far it is", { onProgress: look.onProgress }, true],
     ["looks if told so", { by: "polling" }, true],
-    ["listens if told so, whatever else it was told", { ...look, by: "subscription" }, false]
+    ["looks if told so, when and how", { ...look, by: "polling" }, true],
+    ["listens if told so", { by: "subscription", schedule: undefined, onProgress: undefined }, false]
   ]
   for (const [what, options, looks] of choices) {
     it.effect(`${what}, and so does run`, () =>
@@ -169,6 +171,48 @@ describe("wait", () => {
           expect(yield* count("GET stream")).toBe(looks ? 0 : 1)
         }
       }).pipe(againstTestClock(echo)))
+  }
+
+  for (const given of [{ schedule: look.schedule }, { onProgress: look.onProgress }, look]) {
+    it.effect(`F106 a subscription takes no ${Object.keys(given).join(" and ")}, and nothing is sent`, () =>
+      Effect.gen(function*() {
+        const task = yield* TaskService.create({ prompt: "a" })
+        const { clearRequests, requests } = yield* Emulator.Emulator
+        yield* clearRequests
+        const options = untyped({ by: "subscription", ...given })
+        const issues = Object.keys(given).map((path) => ({ path, message: expect.stringContaining("subscription") }))
+        const waits = [
+          task.wait(options),
+          TaskService.wait(task.id, options),
+          TaskService.run({ prompt: "a" }, options)
+        ]
+        for (const wait of waits) {
+          expect(yield* failureOf(wait)).toMatchObject({ _tag: "RWKVValidationError", source: "client", issues })
+        }
+        expect(yield* requests).toEqual([])
+      }).pipe(againstTestClock(echo)))
+  }
+
+  const callbacks: ReadonlyArray<readonly [what: string, onProgress: () => unknown]> = [
+    ["throws", () => decodeURI("%")],
+    ["returns a promise", () => Promise.resolve()],
+    ["returns nothing", () => undefined]
+  ]
+  for (const [what, onProgress] of callbacks) {
+    it.effect(`F103 onProgress that ${what} is a typed failure, and a run's task is stopped`, () =>
+      Effect.gen(function*() {
+        const { running } = yield* Emulator.Emulator
+        const options = { onProgress: untyped(onProgress) }
+        const task = yield* TaskService.create({ prompt: "a" })
+        for (const wait of [task.wait(options), TaskService.run({ prompt: "a" }, options)]) {
+          expect(yield* failureOf(wait)).toMatchObject({
+            _tag: "RWKVValidationError",
+            issues: [{ path: "onProgress", message: expect.stringContaining("must") }]
+          })
+        }
+        yield* settle(task.stop())
+        expect(yield* running).toBe(0)
+      }).pipe(againstTestClock(story)))
   }
 
   eitherWay("names itself in errors, and obeys the timeout", (by) =>

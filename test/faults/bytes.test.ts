@@ -1,7 +1,18 @@
-import { describe, expect } from "@effect/vitest"
+import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Effect, Stream } from "effect"
 import { StreamService } from "effect-rwkv"
-import { against, byBoth, FaultKind, inject, long, onText, request, says, textOf } from "../support/program.js"
+import {
+  against,
+  byBoth,
+  FaultKind,
+  inject,
+  long,
+  onStream,
+  onText,
+  request,
+  says,
+  textOf
+} from "../support/program.js"
 import * as Tcp from "../support/tcp.js"
 
 const encoder = new TextEncoder()
@@ -77,6 +88,55 @@ describe("streams: bytes", () => {
     }event: end\n${Tcp.done}`,
     "ab"
   )
+
+  const pings: Readonly<Record<string, string>> = {
+    "a named event with a time": "event: ping\ndata: 1764295200\n\n",
+    "a named event with JSON": "event: ping\ndata: {\"type\": \"ping\"}\n\n",
+    "a named event with what looks like text": "event: ping\ndata: {\"data\": \"x\"}\n\n",
+    "a named event with what looks like a failure": "event: ping\ndata: {\"error\": null}\n\n",
+    "a named event with {}": "event: ping\ndata: {}\n\n",
+    "a named event without data": "event: ping\n\n",
+    "empty data": "data:\n\n",
+    "data without a colon": "data\n\n",
+    "several lines of empty data": "data:\ndata: \n\n"
+  }
+  for (const [what, ping] of Object.entries(pings)) {
+    const body = [head, Tcp.data("a"), Tcp.data("b"), Tcp.done].map((event) => ping + event).join("")
+    reads(`F96 heartbeats that are ${what}`, body, "ab")
+    Tcp.overBoth(`F96 heartbeats that are ${what}, in a direct stream`, (http) =>
+      Effect.gen(function*() {
+        const answer = [Tcp.write(Tcp.streamHead), Tcp.write(Tcp.chunk(body)), Tcp.write(Tcp.lastChunk)]
+        const server = yield* Tcp.serve(Tcp.task("ab", { tmp: () => answer }))
+        const text = yield* Stream.mkString(StreamService.create(request, { transport: "direct" })).pipe(
+          Tcp.client(server, http)
+        )
+        expect(text).toBe("ab")
+        expect(server.requests.filter(({ path }) => path.endsWith("/stream"))).toEqual([])
+      }))
+  }
+
+  Tcp.overBoth("F96 a damaged frame is no heartbeat: the text is read anew", (http) =>
+    Effect.gen(function*() {
+      const damaged = [Tcp.data("a"), "data: {\"da\n\n", Tcp.data("c"), Tcp.done].join("")
+      const server = yield* Tcp.serve(Tcp.task("abc", {
+        stream: (_, index) =>
+          index > 0
+            ? Tcp.stream("abc")
+            : [Tcp.write(Tcp.streamHead), Tcp.write(Tcp.chunk(damaged)), Tcp.write(Tcp.lastChunk)]
+      }))
+      const text = yield* Stream.mkString(StreamService.create(request)).pipe(Tcp.client(server, http))
+      expect(text).toBe("abc")
+      expect(server.requests.filter(({ path }) => path.endsWith("/stream"))).toHaveLength(2)
+    }))
+
+  it.effect("F96 heartbeats alone are silence", () =>
+    Effect.gen(function*() {
+      const headers = { "content-type": "text/event-stream" }
+      const ping = encoder.encode("event: ping\ndata: {}\n\n")
+      const body = Stream.repeatEffect(Effect.as(Effect.sleep("1 second"), ping))
+      yield* inject({ on: onStream, kind: FaultKind.Respond({ status: 200, headers, body }) })
+      expect(yield* textOf("subscribe", { idleTimeout: "10 seconds" })).toBe(long)
+    }).pipe(against(says(long))))
 
   reads("F28 several data lines in one event", `data: {"data":\ndata: "ab"\ndata: }\n\n${Tcp.done}`, "ab")
 

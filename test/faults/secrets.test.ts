@@ -13,9 +13,32 @@ const prompt = "a private prompt"
 const pretty = (exit: Exit.Exit<unknown, unknown>) =>
   Exit.match(exit, { onFailure: (cause) => Cause.pretty(cause, { renderErrorCause: true }), onSuccess: () => "" })
 
-/** What tracers export: names, attributes, events, and failures as text. */
+/** Every text that can be reached from a value, by whatever way: also what is hidden, or bytes. */
+const reach = (value: unknown): ReadonlyArray<string> => {
+  const seen = new Set<unknown>()
+  const texts: Array<string> = []
+  const visit = (value: unknown) => {
+    if (typeof value === "string") texts.push(value)
+    if (typeof value !== "object" && typeof value !== "function" || value === null || seen.has(value)) return
+    if (value === globalThis || value instanceof WeakMap) return
+    seen.add(value)
+    if (value instanceof Uint8Array) return void texts.push(new TextDecoder().decode(value))
+    if (value instanceof Map) value.forEach((one, key) => [one, key].forEach(visit))
+    if (value instanceof Set) value.forEach(visit)
+    for (const key of Reflect.ownKeys(value)) {
+      texts.push(String(key))
+      const descriptor = Reflect.getOwnPropertyDescriptor(value, key)
+      if (descriptor !== undefined && "value" in descriptor) visit(descriptor.value)
+    }
+  }
+  visit(value)
+  return texts
+}
+
+/** What tracers export: names, attributes, events, and failures as text; and all that can be found in how a span ends. */
 const makeTracer = () => {
   const told: Array<unknown> = []
+  const ends: Array<Exit.Exit<unknown, unknown>> = []
   const tracer = Tracer.make({
     span: (name, parent, context, links, startTime, kind, options) => {
       told.push(name, options)
@@ -32,7 +55,10 @@ const makeTracer = () => {
         links,
         kind,
         sampled: true,
-        end: (_, exit) => told.push(pretty(exit)),
+        end: (_, exit) => {
+          ends.push(exit)
+          told.push(pretty(exit), ...reach(exit))
+        },
         attribute: (name, value) => {
           attributes.set(name, value)
           told.push(name, value)
@@ -44,8 +70,10 @@ const makeTracer = () => {
     },
     context: (run) => run()
   })
-  return { tracer, told }
+  return { tracer, told, ends }
 }
+
+const moved = (location: string) => new Response(null, { status: 307, headers: { location } })
 
 /** The answers of a proxy that repeats what it was sent, and of the server's own failures. */
 const answers: ReadonlyArray<readonly [name: string, respond: wire.Respond]> = [
@@ -82,11 +110,18 @@ const answers: ReadonlyArray<readonly [name: string, respond: wire.Respond]> = [
     ({ headers }) => wire.events(JSON.stringify({ error: `bad\n${headers["x-long"]} ${headers["authorization"]}` }))
   ],
   ["a frame is no JSON", ({ headers }) => wire.events(headers["x-long"] ?? "")],
-  ["the connection breaks", (_, request) => wire.broken(request, "ECONNRESET")]
-]
-
-/** The platform's own span repeats what the platform's own error says; header values that make fetch do so are refused. */
-const quoting: ReadonlyArray<readonly [name: string, respond: wire.Respond]> = [
+  [
+    "307 repeats the key in a query",
+    ({ headers }) => moved(`/v1/other?key=${encodeURIComponent(headers["x-long"] ?? "")}`)
+  ],
+  [
+    "308 repeats a header in a path, as a form would",
+    ({ headers }) =>
+      moved(`/${(headers["x-long"] ?? "").replace(/[^a-z0-9-]/g, (c) => `%${c.charCodeAt(0).toString(16)}`)}`)
+  ],
+  ["307 repeats the body in a query", ({ body }) => moved(`/v1/other?${new URLSearchParams({ q: body }).toString()}`)],
+  ["307 leads to a path that is no escape", () => moved("/%E0%A4%A?private")],
+  ["the connection breaks", (_, request) => wire.broken(request, "ECONNRESET")],
   ["the connection quotes them", ({ headers }, request) =>
     Effect.fail(
       new HttpClientError.RequestError({
@@ -104,9 +139,9 @@ const calls: ReadonlyArray<(http: HttpClient.Service) => Effect.Effect<unknown, 
 ]
 
 describe("secrets", () => {
-  it.effect.each([...answers, ...quoting])(
-    "F71 neither key nor prompt is in errors, logs, spans or causes when %s",
-    ([name, respond]) =>
+  it.effect.each(answers)(
+    "F71 F112 neither key nor prompt is in errors, logs, spans or causes when %s",
+    ([, respond]) =>
       Effect.gen(function*() {
         const { told, tracer } = makeTracer()
         const logged: Array<string> = []
@@ -137,7 +172,7 @@ describe("secrets", () => {
             inspect(exit, { depth: 9 }),
             Exit.match(exit, { onFailure: Cause.pretty, onSuccess: String }),
             ...logged,
-            ...(quoting.some(([quotes]) => quotes === name) ? [] : told.map((one) => inspect(one, { depth: 9 })))
+            ...told.map((one) => inspect(one, { depth: 9 }))
           ].join("\n")
           for (const secret of ["9f3a", "77c1", "hush", "-and-more", "private"]) expect(printed).not.toContain(secret)
           if (error instanceof Error) expect(error.message).not.toContain("\n")
@@ -146,6 +181,21 @@ describe("secrets", () => {
         expect(told.length).toBeGreaterThan(10)
       })
   )
+
+  it.effect("F112 the platform's spans end as they did, in words", () =>
+    Effect.gen(function*() {
+      const { ends, tracer } = makeTracer()
+      for (
+        const respond of [
+          wire.ok,
+          answers.find(([name]) => name === "the connection quotes them")?.[1] ?? wire.ok
+        ]
+      ) {
+        const { http } = yield* wire.make(respond, { apiKey: Redacted.make(key) })
+        yield* Effect.exit(http.status("TMP_1")).pipe(Effect.withTracer(tracer), Effect.withTracerEnabled(true))
+      }
+      expect(ends).toEqual([Exit.void, Exit.fail("RequestError: Transport")])
+    }))
 
   it.effect("spans keep the headers that tell nothing of anyone", () =>
     Effect.gen(function*() {

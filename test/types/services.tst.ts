@@ -1,5 +1,5 @@
 import type { HttpClient as Platform } from "@effect/platform"
-import { type Chunk, type ConfigError, Effect, Layer, Schema, Stream } from "effect"
+import { type Chunk, type ConfigError, Effect, Layer, Schedule, Schema, Stream } from "effect"
 import {
   type Generation,
   type HttpClient,
@@ -137,6 +137,33 @@ describe("models", () => {
     expect(fork).type.toBeCallableWith("TMP_1", { prompt: "a", persistence: "temporary" as const })
     expect(fork).type.not.toBeCallableWith("TMP_1", { maxTokens: 5 })
     expect<Generation.CreateRequest["maxTokens"]>().type.toBe<number | undefined>()
+  })
+
+  test("F106 a subscription takes nothing that belongs to looks", () => {
+    const schedule = Schedule.spaced("1 second")
+    const onProgress = () => Effect.void
+    const wait: (options?: Task.WaitOptions) => void = () => {}
+    const bulk: (options?: Task.BulkOptions) => void = () => {}
+    for (const takes of [wait, bulk]) {
+      expect(takes).type.toBeCallableWith()
+      expect(takes).type.toBeCallableWith({})
+      expect(takes).type.toBeCallableWith({ timeout: "1 minute" as const })
+      expect(takes).type.toBeCallableWith({ schedule })
+      expect(takes).type.toBeCallableWith({ schedule, by: "polling" as const })
+      expect(takes).type.toBeCallableWith({ by: "subscription" as const, timeout: "1 minute" as const })
+      expect(takes).type.toBeCallableWith({ by: "subscription" as const, schedule: undefined })
+      expect(takes).type.not.toBeCallableWith({ by: "subscription" as const, schedule })
+      expect(takes).type.not.toBeCallableWith({ by: "listening" as const })
+    }
+    expect(wait).type.toBeCallableWith({ onProgress })
+    expect(wait).type.toBeCallableWith({ onProgress, schedule, by: "polling" as const })
+    expect(wait).type.not.toBeCallableWith({ onProgress, by: "subscription" as const })
+    // The progress of many runs is that of their results, whatever tells of their ends.
+    expect(bulk).type.toBeCallableWith({ onProgress, by: "subscription" as const })
+    // Which way is not known before the program runs.
+    expect<{ readonly by: "polling" | "subscription" }>().type.toBeAssignableTo<Task.WaitOptions>()
+    expect<{ readonly by: "polling" | "subscription" }>().type.toBeAssignableTo<Task.BulkOptions>()
+    expect<Task.BulkResult["request"]>().type.toBe<Generation.CreateRequest | Generation.FimRequest>()
   })
 
   test("a status is one of four words", () => {

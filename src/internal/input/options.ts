@@ -27,12 +27,29 @@ const following = () => ({
   retry: rule.aSchedule<Polling.RetrySchedule>()
 })
 
+/** What either way of waiting takes; `by` says which of it may be given. */
+export interface Waiting {
+  readonly timeout?: Duration.DurationInput | undefined
+  readonly by?: WaitOptions["by"]
+  readonly schedule?: Polling.WaitSchedule | undefined
+  readonly onProgress?: WaitOptions["onProgress"]
+}
+
+interface Bulk extends Omit<Waiting, "onProgress">, Pick<BulkOptions, "concurrency" | "failures" | "onProgress"> {}
+
 const waiting = <Progress>() => ({
   timeout: rule.anything<Duration.DurationInput>(),
   schedule: rule.aSchedule<Polling.WaitSchedule>(),
   by: rule.oneOf("polling", "subscription"),
   onProgress: rule.aFunction<Progress>()
 })
+
+/** A subscription does not look, and what it would ignore is refused. */
+const fitting =
+  <const Keys extends ReadonlyArray<string>>(...looks: Keys) =>
+  (given: { readonly by?: unknown } & { readonly [Key in Keys[number]]?: unknown }) =>
+    given.by !== "subscription" || looks.filter((key: Keys[number]) => given[key] !== undefined)
+      .map((key) => ({ path: [key], message: "must not be given for by: \"subscription\"" }))
 
 /** Most calls give no options: the Schema is made by the first that does. What is no object counts as none. */
 const reader = <A extends object>(schema: () => Schema.Schema<A>) => {
@@ -53,14 +70,16 @@ export const ofSubscribe = /*#__PURE__*/ reader<SubscribeOptions>(() =>
   Schema.Struct({ ...following(), fromToken: rule.anything<number>() })
 )
 
-export const ofWait = /*#__PURE__*/ reader<WaitOptions>(() => Schema.Struct(waiting<WaitOptions["onProgress"]>()))
+export const ofWait = /*#__PURE__*/ reader<Waiting>(() =>
+  Schema.Struct(waiting<WaitOptions["onProgress"]>()).pipe(Schema.filter(fitting("schedule", "onProgress")))
+)
 
-export const ofBulk = /*#__PURE__*/ reader<BulkOptions>(() =>
+export const ofBulk = /*#__PURE__*/ reader<Bulk>(() =>
   Schema.Struct({
     ...waiting<BulkOptions["onProgress"]>(),
     concurrency: rule.anything<number>(),
     failures: rule.oneOf("values", "fail")
-  })
+  }).pipe(Schema.filter(fitting("schedule")))
 )
 
 export const ofStop = /*#__PURE__*/ reader<StopOptions>(() =>

@@ -10,6 +10,9 @@ import { excerpt } from "./excerpt.js"
 import { isRecord } from "./json.js"
 import { attempt, invalid } from "./validate.js"
 
+/** Far more than there are, and few enough to name each that is unknown. */
+const mostKeys = 100
+
 /**
  * Copies an object, whose getters may run code of others: each value is read once, and one that throws is named. An
  * undefined value means "not given", so that it hides no default.
@@ -17,6 +20,9 @@ import { attempt, invalid } from "./validate.js"
 const read = <A>(operation: string, input: A): Effect.Effect<A & Record<string, unknown>, RWKVValidationError> =>
   attempt(operation, "", () => {
     if (!isRecord(input)) return Either.left(invalid(operation, "", "must be an object of options"))
+    if (Reflect.ownKeys(input).length > mostKeys) {
+      return Either.left(invalid(operation, "", `must not have more than ${mostKeys} fields`))
+    }
     const copy = { ...input }
     for (const key of Object.keys(copy)) if (copy[key] === undefined) delete copy[key]
     return Either.right(copy)
@@ -40,7 +46,7 @@ export const withDefaults = <A extends object>(
 const issuesOf = (error: ParseResult.ParseIssue) =>
   ParseResult.ArrayFormatter.formatIssueSync(error).map(({ message, path }) => ({
     // The path may hold a key that the caller made up.
-    path: excerpt(path.join(".")),
+    path: excerpt(path.map(String).join(".")),
     message: excerpt(message)
   }))
 

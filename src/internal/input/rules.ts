@@ -30,8 +30,23 @@ export const integer = (min: number, max: number): Schema.Schema<number> =>
 
 const wellFormed = "must be text without lone surrogates"
 
+/** Longer texts, and lists of ids that stand for them, take seconds and gigabytes to copy and to send. */
+const mostIds = 2 ** 24
+const mostUnits = 4 * mostIds
+const tooLong = `must not be longer than ${mostUnits} UTF-16 units`
+
+const ruleOf = (text: unknown) => typeof text === "string" && text.length > mostUnits ? tooLong : wellFormed
+
+const maySend = (text: string) => text.length <= mostUnits && text.isWellFormed()
+
+/** Text as it may be sent. */
 export const text: Schema.Schema<string> = Schema.String.pipe(
-  Schema.filter((s) => s.isWellFormed(), says(wellFormed))
+  Schema.filter(maySend, { message: ({ actual }) => ({ message: ruleOf(actual), override: true }) })
+)
+
+/** Text as it may come. */
+export const received = Schema.String.pipe(
+  Schema.filter((s) => s.isWellFormed(), { title: "text without lone surrogates" })
 )
 
 export const as = <A, I, K extends string>(schema: Schema.Schema<A, I>, wireName: K) =>
@@ -49,9 +64,13 @@ export const optional = <A, I>(schema: Schema.Schema<A, I>) =>
 export const optionalAs = <A, I, K extends string>(schema: Schema.Schema<A, I>, wireName: K) =>
   optional(schema).pipe(Schema.fromKey(wireName))
 
-/** An optional key whose value passes a test; its type is as the caller declares it. */
-export const option = <A>(test: (value: unknown) => boolean, message = "") =>
-  optional(Schema.declare((value): value is A => test(value)).annotations(says(message)))
+/** An optional key whose value passes a test, which may throw; its type is as the caller declares it. */
+export const option = <A>(test: (value: unknown) => boolean, message = "") => {
+  const passes = Option.liftThrowable(test)
+  return optional(
+    Schema.declare((value): value is A => Option.contains(passes(value), true)).annotations(says(message))
+  )
+}
 
 /** An optional key that is checked where it is read. */
 export const anything = <A>() => option<A>(constTrue)
@@ -69,26 +88,42 @@ const inVocabulary = isIntegerFrom(0, 65529)
 
 const isTokenId = (u: unknown): u is number => typeof u === "number" && inVocabulary(u)
 
-/** It takes seconds and gigabytes to copy and to send a longer list. */
-const mostIds = 2 ** 24
+const empty = "must not be empty"
 
 type Prompt = string | ReadonlyArray<number>
 
-/** Names the index of the first bad id. The text itself is never in the message. */
-const checkPrompt = (input: unknown, _options: SchemaAST.ParseOptions, ast: SchemaAST.Declaration) => {
-  const invalid = (message: string) => ParseResult.fail(new ParseResult.Type(ast, input, message))
-  const isText = typeof input === "string"
-  if (!isText && !Array.isArray(input)) return invalid("must be text, or an array of token ids")
-  if (input.length === 0) return invalid("must not be empty")
-  if (isText) return input.isWellFormed() ? ParseResult.succeed(input) : invalid(wellFormed)
-  if (!(input.length <= mostIds)) return invalid(`must not hold more than ${mostIds} token ids`)
-  // A copy, because a proxy could hold other ids by the time it is sent.
-  const ids: ReadonlyArray<unknown> = Array.from(input)
-  if (ids.every(isTokenId)) return ParseResult.succeed(ids)
-  const index = ids.findIndex((id) => !isTokenId(id))
-  const issue = new ParseResult.Type(ast, ids[index], "must be an integer from 0 to 65529")
-  return ParseResult.fail(new ParseResult.Pointer(index, input, issue))
+const mayHold = isIntegerFrom(1, mostIds)
+
+/** The ids of a list, copied: a proxy could hold others by the time they are sent, or say another length. */
+const checkIds = (input: ReadonlyArray<unknown>, length: unknown, ast: SchemaAST.AST) => {
+  if (typeof length !== "number" || !mayHold(length)) {
+    return ParseResult.fail(new ParseResult.Type(ast, input, `must not hold more than ${mostIds} token ids`))
+  }
+  const ids: Array<number> = []
+  for (let index = 0; index < length; index++) {
+    const id = input[index]
+    if (!isTokenId(id)) {
+      const issue = new ParseResult.Type(ast, id, "must be an integer from 0 to 65529")
+      return ParseResult.fail(new ParseResult.Pointer(index, input, issue))
+    }
+    ids.push(id)
+  }
+  return ParseResult.succeed(ids)
 }
+
+/** Names the index of the first bad id. The text itself is never in the message. */
+const readPrompt = Option.liftThrowable((input: unknown, ast: SchemaAST.AST) => {
+  const invalid = (message: string) => ParseResult.fail(new ParseResult.Type(ast, input, message))
+  if (typeof input === "string") {
+    return input === "" ? invalid(empty) : maySend(input) ? ParseResult.succeed(input) : invalid(ruleOf(input))
+  }
+  if (!Array.isArray(input)) return invalid("must be text, or an array of token ids")
+  const length: unknown = input.length
+  return length === 0 ? invalid(empty) : checkIds(input, length, ast)
+})
+
+const checkPrompt = (input: unknown, _options: SchemaAST.ParseOptions, ast: SchemaAST.Declaration) =>
+  Option.getOrElse(readPrompt(input, ast), () => ParseResult.fail(new ParseResult.Type(ast, input, "cannot be read")))
 
 export const prompt: Schema.Schema<Prompt> = Schema.declare<Prompt, Prompt, []>([], {
   decode: () => checkPrompt,

@@ -16,10 +16,24 @@ export const invalid = (operation: string, path: string, message: string): RWKVV
 export const attempt = <A>(operation: string, path: string, read: () => A): Effect.Effect<A, RWKVValidationError> =>
   Effect.try({ try: read, catch: () => invalid(operation, path, "cannot be read") })
 
+/** Calls a function of the caller, which may throw, and may return anything. */
+export const callback =
+  <A>(operation: string, path: string, call: ((value: A) => Effect.Effect<void>) | undefined) =>
+  (value: A): Effect.Effect<void, RWKVValidationError> =>
+    call === undefined ? Effect.void : Effect.flatten(Effect.try({
+      try: () => {
+        const told = call(value)
+        return Effect.isEffect(told) ? told : Effect.fail(invalid(operation, path, "must return an Effect"))
+      },
+      catch: () => invalid(operation, path, "must not throw")
+    }))
+
 export const isTaskId = Schema.is(TaskId)
 
 export const taskId = (operation: string, id: unknown): Effect.Effect<TaskId, RWKVValidationError> =>
   isTaskId(id) ? Effect.succeed(id) : Effect.fail(invalid(operation, "taskId", idRule))
+
+const decodeDuration = Option.liftThrowable(Duration.decodeUnknown)
 
 export const duration = (
   operation: string,
@@ -28,8 +42,8 @@ export const duration = (
   otherwise: Duration.DurationInput
 ): Effect.Effect<Duration.Duration, RWKVValidationError> => {
   const given = input === undefined ? otherwise : input
-  // Duration reads NaN and negative numbers as zero.
-  const known = typeof given === "number" && !(given >= 0) ? Option.none() : Duration.decodeUnknown(given)
+  // Duration reads NaN and negative numbers as zero, and objects may throw.
+  const known = typeof given === "number" && !(given >= 0) ? Option.none() : Option.flatten(decodeDuration(given))
   return Effect.mapError(known, () => invalid(operation, path, "must be a duration"))
 }
 

@@ -3,12 +3,13 @@
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import type { CreateRequest, FimRequest } from "../../Generation.js"
 import type { TaskResult } from "../../Protocol.js"
 import type { RWKVValidationError, WaitFailure } from "../../RWKVError.js"
-import type { BulkOptions, BulkResult, WaitOptions } from "../../Task.js"
+import type { BulkOptions, BulkResult } from "../../Task.js"
 import * as Options from "../input/options.js"
 import * as validate from "../input/validate.js"
 
@@ -27,33 +28,63 @@ const concurrencyOf = (given: unknown): Effect.Effect<number, RWKVValidationErro
 const isStream = <A, E, R>(input: Iterable<A> | Stream.Stream<A, E, R>): input is Stream.Stream<A, E, R> =>
   hasProperty(input, Stream.StreamTypeId)
 
+/** What gives the next request when there is room for it: an iterable of others may throw, and has no end for sure. */
+const pulled = (requests: Iterable<Request>): Stream.Stream<Request, RWKVValidationError> => {
+  const reading = <A>(read: () => A) => validate.attempt(operation, "", read)
+  return Stream.unwrapScoped(Effect.gen(function*() {
+    const iterator = yield* reading(() => requests[Symbol.iterator]())
+    let open = true
+    yield* Effect.addFinalizer(() => Effect.ignore(reading(() => open && iterator.return?.())))
+    const next = Effect.suspend(() => {
+      // One that has ended, or failed, is not told to end.
+      open = false
+      return reading(() => {
+        const step = iterator.next()
+        open = step.done !== true
+        return open ? Option.some(step.value) : Option.none()
+      })
+    })
+    return Stream.repeatEffectOption(
+      Effect.flatMap(Effect.mapError(next, Option.some), Effect.mapError(() => Option.none<RWKVValidationError>()))
+    )
+  }))
+}
+
 export const runAll = <E, R>(
-  run: (request: Request, options: WaitOptions) => Effect.Effect<TaskResult, WaitFailure>,
+  run: (request: Request, options: Options.Waiting) => Effect.Effect<TaskResult, WaitFailure>,
   requests: Iterable<Request> | Stream.Stream<Request, E, R>,
   options: BulkOptions | undefined
 ): Stream.Stream<BulkResult, E | WaitFailure, R> =>
   Stream.unwrap(Effect.gen(function*() {
     const { concurrency, failures, onProgress, ...wait } = yield* Options.ofBulk(operation, options)
     const atOnce = yield* concurrencyOf(concurrency)
-    if (!hasProperty(requests, Symbol.iterator) && !isStream(requests)) {
+    const source = yield* validate.attempt(
+      operation,
+      "",
+      (): Stream.Stream<Request, E | RWKVValidationError, R> | undefined =>
+        isStream(requests) ? requests : hasProperty(requests, Symbol.iterator) ? pulled(requests) : undefined
+    )
+    if (source === undefined) {
       return yield* validate.invalid(operation, "", "must be an iterable or a Stream of requests")
     }
+    // Held from before the start of a run until its result is taken.
+    const places = yield* Effect.makeSemaphore(atOnce)
+    const report = validate.callback(operation, "onProgress", onProgress)
     let done = 0
     let failed = 0
-    const results = (isStream(requests) ? requests : Stream.fromIterable(requests)).pipe(
-      Stream.zipWithIndex,
+    const deliver = ({ result }: BulkResult) => {
+      done++
+      if (Either.isLeft(result)) failed++
+      return Effect.zipRight(places.release(1), report({ done, failed }))
+    }
+    const results = Stream.zipWithIndex(source).pipe(
+      Stream.tap(() => places.take(1)),
       Stream.mapEffect(
         ([request, index]) =>
-          Effect.tap(
-            Effect.map(Effect.either(run(request, wait)), (result): BulkResult => ({ index, result })),
-            ({ result }) => {
-              done++
-              if (Either.isLeft(result)) failed++
-              return onProgress === undefined ? Effect.void : onProgress({ done, failed })
-            }
-          ),
+          Effect.map(Effect.either(run(request, wait)), (result): BulkResult => ({ index, request, result })),
         { concurrency: atOnce, unordered: true }
-      )
+      ),
+      Stream.tap(deliver)
     )
     return failures === "fail" ? Stream.tap(results, ({ result }) => result) : results
   }))

@@ -20,7 +20,7 @@ import {
   TemplateProtectedError,
   type WaitFailure
 } from "../../RWKVError.js"
-import type { BulkOptions, DeleteOptions, SubscribeOptions, Task, WaitOptions } from "../../Task.js"
+import type { BulkOptions, DeleteOptions, SubscribeOptions, Task } from "../../Task.js"
 import * as Bulk from "./bulk.js"
 import { isTemplate } from "../stream/preconditions.js"
 import * as Options from "../input/options.js"
@@ -112,7 +112,7 @@ export const make = (
   const run = (
     operation: string,
     request: Generation.CreateRequest | Generation.FimRequest,
-    options?: WaitOptions
+    options?: Options.Waiting
   ): Effect.Effect<TaskResult, WaitFailure> => {
     const create = validate.attempt(
       operation,

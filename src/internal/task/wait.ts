@@ -4,7 +4,6 @@
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { constant } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as HttpClient from "../../HttpClient.js"
@@ -13,6 +12,7 @@ import type { TaskId, TaskInfo, TaskResult } from "../../Protocol.js"
 import {
   isRWKVError,
   RWKVTimeoutError,
+  type RWKVValidationError,
   TaskCancelledError,
   type TaskFailure,
   type WaitFailure
@@ -70,7 +70,7 @@ export const make = (
     operation: string,
     taskId: TaskId,
     schedule: Polling.WaitSchedule,
-    onProgress: (info: TaskInfo) => Effect.Effect<void>
+    onProgress: (info: TaskInfo) => Effect.Effect<void, RWKVValidationError>
   ): Effect.Effect<void, TaskFailure> =>
     Effect.suspend(() => {
       let limit = Duration.zero
@@ -86,7 +86,7 @@ export const make = (
   /** Within the time that the options give it. */
   const inTime = <A, E>(
     effect: Effect.Effect<A, E>,
-    options: WaitOptions | undefined,
+    options: Options.Waiting | undefined,
     about: { readonly operation: string; readonly taskId?: TaskId }
   ) =>
     Effect.gen(function*() {
@@ -102,7 +102,7 @@ export const make = (
   const end = (
     operation: string,
     taskId: TaskId,
-    options?: WaitOptions,
+    options?: Options.Waiting,
     maxTokens?: number
   ): Effect.Effect<TaskResult, WaitFailure> =>
     Effect.gen(function*() {
@@ -112,7 +112,7 @@ export const make = (
       const result = !looks
         ? yield* Effect.mapError(listen(operation, taskId), unwrap)
         : yield* Effect.zipRight(
-          poll(operation, taskId, schedule ?? usual, onProgress ?? constant(Effect.void)),
+          poll(operation, taskId, schedule ?? usual, validate.callback(operation, "onProgress", onProgress)),
           whole(operation, taskId)
         )
       if (ledger.stopped.get(taskId) !== true) return result

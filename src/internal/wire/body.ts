@@ -11,6 +11,7 @@ import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { property } from "../input/json.js"
 import type { Decoder, Frame } from "./sse.js"
 
 type Answer = HttpClientResponse.HttpClientResponse
@@ -33,7 +34,7 @@ const bytesOf = (response: Answer): Stream.Stream<Uint8Array, HttpClientError.Re
   Stream.catchAllCause(response.stream, (cause) =>
     Either.match(Cause.failureOrCause(cause), {
       onLeft: (error) =>
-        error.reason === "EmptyBody"
+        property(error, "reason") === "EmptyBody"
           ? hasNoContent(response)
             ? Stream.empty
             : Stream.fromEffect(Effect.map(response.text, (text) => utf8.encode(text)))
@@ -41,36 +42,49 @@ const bytesOf = (response: Answer): Stream.Stream<Uint8Array, HttpClientError.Re
       onRight: (defect) => brokenBody(response, defect)
     }))
 
-/**
- * Whether the platform may read the whole body: the HTTP layer holds the server to the length that it announced, and
- * some runtimes have nothing else.
- */
-const isShort = ({ headers }: Answer, limit: number): boolean =>
-  headers["content-encoding"] === undefined && Number(headers["content-length"] || Infinity) <= limit ||
-  !hasProperty(globalThis.Response?.prototype, "body")
+const lengthOf = ({ headers }: Answer) => Number(headers["content-length"] || NaN)
 
-/** A whole body as text. It fails with `tooLarge` when there are more bytes than the limit; the rest is not read. */
+/** The HTTP layer holds the server to the length that it announced. */
+const isShort = (response: Answer, limit: number): boolean =>
+  response.headers["content-encoding"] === undefined && lengthOf(response) <= limit
+
+/** React Native has nothing but the whole text. */
+const hasStreams = () => hasProperty(globalThis.Response?.prototype, "body")
+
+export interface Reading<E> {
+  /** The most bytes; the rest is not read. */
+  readonly limit: number
+  /** Whether bytes that are not UTF-8 are a failure: the U+FFFD in their place would pass for the server's own (H11). */
+  readonly exact: boolean
+  readonly fail: (why: string) => E
+}
+
+/** A whole body as text. */
 export const text = <E>(
   response: Answer,
-  limit: number,
-  tooLarge: () => E
+  { exact, fail, limit }: Reading<E>
 ): Effect.Effect<string, HttpClientError.ResponseError | E> =>
   Effect.suspend((): Effect.Effect<string, HttpClientError.ResponseError | E> => {
+    const tooLarge = () => fail(`larger than ${limit} bytes`)
     const whole = Effect.filterOrFail(response.text, (text) => text.length <= limit, tooLarge)
-    if (isShort(response, limit)) return whole
-    const decoder = new TextDecoder()
+    if (!hasStreams() || !exact && isShort(response, limit)) return whole
+    const decoder = new TextDecoder("utf-8", { fatal: exact })
+    const decode = (...args: Parameters<typeof decoder.decode>) =>
+      Effect.try({ try: () => decoder.decode(...args), catch: () => fail("bytes that are not UTF-8") })
     let size = 0
     let text = ""
-    return Stream.runForEachWhile(bytesOf(response), (bytes) =>
-      Effect.sync(() => {
-        size += bytes.length
-        if (size <= limit) text += decoder.decode(bytes, { stream: true })
-        return size <= limit
-      })).pipe(
-        Effect.flatMap(() => size <= limit ? Effect.sync(() => text + decoder.decode()) : Effect.fail(tooLarge())),
-        // The platform remembers the text of a body that a client of the program's own has read already.
-        Effect.catchAll((error) => size === 0 ? Effect.orElseFail(whole, () => error) : Effect.fail(error))
-      )
+    return Stream.runForEachWhile(bytesOf(response), (bytes) => {
+      size += bytes.length
+      return size > limit ? Effect.succeed(false) : Effect.map(decode(bytes, { stream: true }), (more) => {
+        text += more
+        return true
+      })
+    }).pipe(
+      Effect.flatMap(() => size > limit ? Effect.fail(tooLarge()) : Effect.map(decode(), (last) => text + last)),
+      // The platform remembers the text of a body that a client of the program's own has read already.
+      Effect.flatMap((text) => size === 0 && lengthOf(response) > 0 ? whole : Effect.succeed(text)),
+      Effect.catchAll((error) => size === 0 ? Effect.orElseFail(whole, () => error) : Effect.fail(error))
+    )
   })
 
 /**

@@ -6,11 +6,15 @@ import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as Headers from "@effect/platform/Headers"
 import * as HttpClient from "@effect/platform/HttpClient"
 import type * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
+import * as Tracer from "effect/Tracer"
+import { property } from "../input/json.js"
 
 /** Headers that spans may show. All others are hidden there: a proxy may echo a secret under any name. */
 const unshown = /^(?!(?:accept|allow|content-(?:encoding|length|type)|date|retry-after|server|transfer-encoding)$)/i
@@ -43,6 +47,28 @@ const withInit = (request: HttpClientRequest.HttpClientRequest): Effect.Effect<H
     request
   )
 
+/** What a span of the platform ended with, in words: its errors and answers hold the request, with key and prompt. */
+const bare = (exit: Exit.Exit<unknown, unknown>): Exit.Exit<unknown, unknown> =>
+  Exit.match(exit, {
+    onFailure: (cause) =>
+      Exit.failCause(Cause.map(cause, (error) => `${property(error, "_tag")}: ${property(error, "reason")}`)),
+    onSuccess: () => Exit.void
+  })
+
+/** The program's tracer, whose spans are not told what requests hold. */
+const discreet = (tracer: Tracer.Tracer): Tracer.Tracer =>
+  Tracer.make({
+    span: (...args) => {
+      const span = tracer.span(...args)
+      const end = span.end.bind(span)
+      const value: typeof end = (time, exit) => end(time, bare(exit))
+      // The span stays the tracer's own, which knows it again when it is a parent.
+      Reflect.defineProperty(span, "end", { value, configurable: true, writable: true })
+      return span
+    },
+    context: (run, fiber) => tracer.context(run, fiber)
+  })
+
 /**
  * A layer of the platform keeps the context it was built in, and shows it to nothing but its own step from request to
  * answer. So the init is added there, under all middleware, and the caller gets its own context back.
@@ -53,7 +79,13 @@ export const underneath = (client: HttpClient.HttpClient): HttpClient.HttpClient
     (request: Effect.Effect<HttpClientRequest.HttpClientRequest>) =>
       Effect.flatMap(
         request,
-        (request) => Effect.mapInputContext(execute(request), (context: Context.Context<never>) => context)
+        (request) =>
+          Effect.tracerWith((tracer) =>
+            Effect.withTracer(
+              Effect.mapInputContext(execute(request), (context: Context.Context<never>) => context),
+              discreet(tracer)
+            )
+          )
       ),
     Effect.succeed
   )

@@ -8,6 +8,7 @@ import type * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as RWKVConfig from "../../RWKVConfig.js"
 import { type CallFailure, RWKVDecodeError } from "../../RWKVError.js"
@@ -23,6 +24,8 @@ export interface Call<E> extends Subject {
   readonly method: "GET" | "POST"
   readonly path: string
   readonly body?: object | undefined
+  /** Whether the answer holds text that has to be the server's own, byte for byte. */
+  readonly exact?: boolean | undefined
   readonly refuse?: ((status: number, body: string) => E | undefined) | undefined
 }
 
@@ -32,14 +35,25 @@ type Client<R> = HttpClient.HttpClient.With<HttpClientError.HttpClientError, R>
 
 export const about = ({ operation, taskId }: Subject) => ({ operation, taskId })
 
-/** Where a redirect leads that repeats the request as it is on the same server: a slash at the end of a path. */
-const movedTo = (origin: string, { headers, request, status }: Answer): string | undefined => {
+/**
+ * Where a redirect leads that repeats the request as it is on the same server: a slash at the end of a path. Addresses
+ * end up in spans and logs of others, so one that repeats a secret or a prompt is not followed.
+ */
+const movedTo = (origin: string, { headers, request, status }: Answer, say: (text: string) => string) => {
   if (status !== 307 && status !== 308) return undefined
   const location = headers["location"]
   if (location === undefined || !URL.canParse(location, request.url)) return undefined
   const url = new URL(location, request.url)
-  return url.origin === origin ? url.href : undefined
+  const path = url.pathname + url.search
+  const told = Option.exists(decoded(path), (text) => say(text) === text)
+  return url.origin === origin && told ? origin + path : undefined
 }
+
+const decoded = Option.liftThrowable((path: string) => decodeURIComponent(path.replaceAll("+", " ")))
+
+const answerIn = Option.liftThrowable((error: HttpClientError.HttpClientError) =>
+  error._tag === "ResponseError" && error.reason === "StatusCode" ? error.response : undefined
+)
 
 export const make = (config: RWKVConfig.Service) => {
   const headers = Redacted.value(config.headers)
@@ -54,18 +68,18 @@ export const make = (config: RWKVConfig.Service) => {
     return (text: string) => say(secrets.reduce((text, secret) => text.replaceAll(secret, "<redacted>"), text))
   }
 
-  const readBody = (call: Call<unknown>, response: Answer) =>
+  const readBody = (call: Call<unknown>, response: Answer, exact = call.exact === true) =>
     Effect.mapError(
-      Body.text(
-        response,
-        config.maxResponseSize,
-        () => new RWKVDecodeError({ ...about(call), description: `larger than ${config.maxResponseSize} bytes` })
-      ),
+      Body.text(response, {
+        limit: config.maxResponseSize,
+        exact,
+        fail: (description) => new RWKVDecodeError({ ...about(call), description })
+      }),
       (error) => error._tag === "RWKVDecodeError" ? error : broken(call)(error)
     )
 
   const refuse = <E>(call: Call<E>, response: Answer): Effect.Effect<never, CallFailure | E> =>
-    readBody(call, response).pipe(
+    readBody(call, response, false).pipe(
       // The status says enough when the explanation is too long to be read.
       Effect.catchTag("RWKVDecodeError", () => Effect.succeed("")),
       Effect.flatMap((body): Effect.Effect<never, CallFailure | E> => {
@@ -83,13 +97,11 @@ export const make = (config: RWKVConfig.Service) => {
     client.execute(request).pipe(
       // A client that was changed to fail for statuses has an answer all the same.
       Effect.catchAll((error) =>
-        error._tag === "ResponseError" && error.reason === "StatusCode"
-          ? Effect.succeed(error.response)
-          : Effect.fail(broken(call)(error))
+        Effect.mapError(Option.flatMap(answerIn(error), Option.fromNullable), () => broken(call)(error))
       ),
       Effect.flatMap((response): Effect.Effect<Answer, CallFailure | E, R> => {
         if (response.status >= 200 && response.status < 300) return Effect.succeed(response)
-        const url = moved ? undefined : movedTo(origin, response)
+        const url = moved ? undefined : movedTo(origin, response, sayOf(call))
         if (url === undefined) return refuse(call, response)
         const again = execute(call, client, HttpClientRequest.setUrl(request, url), true)
         return Effect.zipRight(Effect.ignore(readBody(call, response)), again)

@@ -1,7 +1,7 @@
 /**
  * Prompts may be private: what is said about a request is shown without the request's own texts.
  */
-import { excerpt } from "../input/excerpt.js"
+import { excerpt, searched } from "../input/excerpt.js"
 
 /** Header values as a server may echo them, the longest first, for one may contain another. */
 export const echoesOf = (headers: Readonly<Record<string, string>>): ReadonlyArray<string> =>
@@ -11,13 +11,10 @@ export const echoesOf = (headers: Readonly<Record<string, string>>): ReadonlyArr
     .filter((value) => value.length > 3)
     .sort((a, b) => b.length - a.length)
 
-/** How much of an answer is searched for prompts: more than an excerpt shows, and little enough to be fast. */
-const searched = 4096
-
 /** A text without white space and escapes, in which an echo may differ from what was sent. */
 const bare = (text: string): string =>
   text
-    .replace(/\\+u([0-9a-f]{4})/gi, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)))
+    .replace(/(?<!\\)\\+u([0-9a-f]{4})/gi, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)))
     .replace(/\\+[nrtbf]?|[\s\p{Cc}]+/gu, "")
 
 /**

@@ -71,10 +71,13 @@ export const makeDecoder = (maxFrameSize: number, say: (text: string) => string)
     frames.push(frame)
   }
   const parser = createParser({
+    // The server names no event, and sends none without data: those are signs of life of something in between.
     // The parser limits only what it has to keep between two chunks.
     maxBufferSize: maxFrameSize + overhead,
-    onEvent: ({ data }) => {
-      if (!ended) add(data.length > maxFrameSize ? tooLarge : frameOf(data, say))
+    onEvent: ({ data, event = "message" }) => {
+      if (ended || event !== "message" && data !== "[DONE]") return
+      if (data.length > maxFrameSize) add(tooLarge)
+      else if (/\S/.test(data)) add(frameOf(data, say))
     },
     onError: ({ type }) => {
       if (!ended && type === "max-buffer-size-exceeded") add(tooLarge)

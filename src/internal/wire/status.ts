@@ -31,8 +31,8 @@ export const isTaskMissing = (status: number, body: string): boolean =>
 /** `["body", "prompt", "list[int]", 0]` is our `prompt.0`: the middle part only names the server's alternative. */
 const pathOf = (loc: ReadonlyArray<unknown>) =>
   loc.slice(1)
-    .filter((part) => part !== "str" && part !== "list[int]")
-    .map((part) => String(part).replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase()))
+    .filter((part) => typeof part === "number" || typeof part === "string" && part !== "str" && part !== "list[int]")
+    .map((part) => `${part}`.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase()))
     .join(".")
 
 const issuesOf = (detail: unknown, say: Say) =>

@@ -4,7 +4,7 @@
 import type * as HttpClientError from "@effect/platform/HttpClientError"
 import * as Duration from "effect/Duration"
 import { RWKVConnectionError, RWKVTimeoutError } from "../../RWKVError.js"
-import { isRecord } from "../input/json.js"
+import { property } from "../input/json.js"
 
 /** What an error is about. */
 export interface Subject {
@@ -14,20 +14,26 @@ export interface Subject {
   readonly body?: object | undefined
 }
 
-type Link = Readonly<Record<string, unknown>>
+interface Link {
+  readonly code: unknown
+  readonly syscall: unknown
+}
+
+/** No error has more causes. */
+const mostLinks = 32
 
 /** An error, its causes and, as each address of a host fails for itself, the members of an AggregateError. */
 const chainOf = (cause: unknown): ReadonlyArray<Link> => {
-  const chain = new Set<Link>()
+  const chain = new Map<unknown, Link>()
   const follow = (link: unknown) => {
-    // Stop at cycles and after 32 links.
-    if (!isRecord(link) || chain.has(link) || chain.size > 32) return
-    chain.add(link)
-    follow(link["cause"])
-    if (Array.isArray(link["errors"])) link["errors"].forEach(follow)
+    if (typeof link !== "object" || chain.has(link) || chain.size > mostLinks) return
+    chain.set(link, { code: property(link, "code"), syscall: property(link, "syscall") })
+    follow(property(link, "cause"))
+    const errors = property(link, "errors")
+    for (let index = 0; index < mostLinks; index++) follow(property(errors, `${index}`))
   }
   follow(cause)
-  return Array.from(chain)
+  return Array.from(chain.values())
 }
 
 const isCode = (code: unknown) => typeof code === "string" && /^[A-Z][A-Z0-9_]{2,60}$/.test(code)
@@ -49,14 +55,15 @@ const lasting = /^(ENOTFOUND|EPROTO|HPE_|ERR_SSL|ERR_TLS|CERT_|DEPTH_ZERO|SELF_S
 export const fromTransport =
   (subject: Subject, host: string) =>
   (error: HttpClientError.HttpClientError): RWKVConnectionError | RWKVTimeoutError => {
-    const chain = chainOf(error.cause)
+    const chain = chainOf(property(error, "cause"))
     const code = String(chain.map(({ code }) => code).find(isCode) ?? "")
     if (/^UND_ERR_(HEADERS|BODY)_TIMEOUT$/.test(code)) {
       // The default limit of Node's own fetch.
       return new RWKVTimeoutError({ ...subject, kind: "request", limit: Duration.seconds(300) })
     }
-    const answered = error._tag === "ResponseError"
-    const transport = answered || error.reason === "Transport"
+    const answered = property(error, "_tag") === "ResponseError"
+    const reason = property(error, "reason")
+    const transport = answered || reason !== "Encode" && reason !== "InvalidUrl"
     const refused = !transport || !answered && isUnsent(chain, code)
     const what = answered
       ? `the answer of ${host} was cut off`

@@ -101,7 +101,6 @@ describe("frames", () => {
   it.each<readonly [payload: string, frame: Frame]>([
     ["nonsense", unreadable("a frame that is not JSON")],
     ["[DONE] ", unreadable("a frame that is not JSON")],
-    ["", unreadable("a frame that is not JSON")],
     ["5", unreadable("a frame that is no object")],
     ["null", unreadable("a frame that is no object")],
     ["[]", unreadable("a frame that is no object")],
@@ -123,6 +122,33 @@ describe("frames", () => {
     ["{\"error\":{\"message\":\"a\"}}", { _tag: "Failed", description: "no explanation" }]
   ])("F31 F33 F79 %s", (payload, frame) => {
     expect(frames(`data: ${payload}\n\n`)).toEqual([frame])
+    expect(frames(`event: message\ndata: ${payload}\n\n`)).toEqual([frame])
+  })
+
+  it.each(["ping", "heartbeat", "error", "Message", "message "])(
+    "F96 an event %s is no frame, whatever it holds",
+    (name) => {
+      for (
+        const payload of ["", " ", "1764295200", "{}", "null", "nonsense", "{\"data\":\"x\"}", "{\"error\":\"x\"}"]
+      ) {
+        expect(frames(`event: ${name}\ndata: ${payload}\n\ndata: {"data":"a"}\n\n`)).toEqual([data("a")])
+      }
+    }
+  )
+
+  it("F96 an event without data is no frame", () => {
+    for (
+      const event of [
+        "data\n\n",
+        "data:\n\n",
+        "data: \n\n",
+        "data:\ndata:\n\n",
+        "event: message\ndata:  \n\n",
+        "event:\n\n"
+      ]
+    ) {
+      expect(frames(`${event}data: {"data":"a"}\n\n`)).toEqual([data("a")])
+    }
   })
 
   it("F79 a long explanation is cut", () => {
