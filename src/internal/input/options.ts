@@ -23,12 +23,14 @@ const following = () => ({
   onInterrupt: rule.oneOf("stop", "detach"),
   idleTimeout: rule.anything<Duration.DurationInput>(),
   stallTimeout: rule.anything<Duration.DurationInput>(),
+  queueTimeout: rule.anything<Duration.DurationInput>(),
   stopTimeout: rule.anything<Duration.DurationInput>(),
   retry: rule.aSchedule<Polling.RetrySchedule>()
 })
 
 const waiting = <Progress>() => ({
   timeout: rule.anything<Duration.DurationInput>(),
+  queueTimeout: rule.anything<Duration.DurationInput>(),
   schedule: rule.aSchedule<Polling.WaitSchedule>(),
   by: rule.oneOf("polling", "subscription"),
   onProgress: rule.aFunction<Progress>()
