@@ -57,6 +57,9 @@ const cutsSocket = (
     )
   })
 
+/** Node holds headers back until something is written, be it nothing. */
+const headersAtOnce: Reply.Bytes = Stream.make(new Uint8Array())
+
 const serverResponse = (
   request: HttpServerRequest.HttpServerRequest,
   reply: Reply.Reply,
@@ -69,7 +72,8 @@ const serverResponse = (
     contentType
   }
   if (!(reply.body instanceof Uint8Array)) {
-    return HttpServerResponse.stream(cutsSocket(request, reply, exchange.count(reply.body)), options)
+    const body = cutsSocket(request, reply, exchange.count(reply.body))
+    return HttpServerResponse.stream(Stream.concat(headersAtOnce, body), options)
   }
   return reply.body.length === 0 ?
     HttpServerResponse.empty(options) :
@@ -80,8 +84,9 @@ const serverResponse = (
 export const make = (exchange: Exchange): HttpApp.Default<never, Scope.Scope> =>
   Effect.gen(function*() {
     const request = yield* HttpServerRequest.HttpServerRequest
-    const body = yield* HttpIncomingMessage.withMaxBodySize(request.text, Option.none())
-    const reply = yield* exchange.handle({ method: request.method, path: request.url, headers: request.headers, body })
+    const body = yield* HttpIncomingMessage.withMaxBodySize(request.arrayBuffer, Option.none())
+    const { headers, method, url: path } = request
+    const reply = yield* exchange.handle({ method, path, headers, body: new Uint8Array(body) })
     if (reply.closes === true) yield* Effect.addFinalizer(() => endSocket(request, "destroySoon"))
     return serverResponse(request, reply, exchange)
   }).pipe(

@@ -9,9 +9,11 @@ import * as Stream from "effect/Stream"
 import type { Machine } from "../server/machine.js"
 import * as Faults from "./faults.js"
 import type { Bytes, Reply } from "./reply.js"
-import type { RecordedRequest } from "./request.js"
+import type { Incoming, RecordedRequest } from "./request.js"
 import * as Routes from "./routes.js"
 import type { SocketError } from "./socket.js"
+
+const decoder = new TextDecoder()
 
 /** @internal */
 export class Exchange {
@@ -43,18 +45,19 @@ export class Exchange {
    * What a request asks for is done although its client may leave meanwhile, for instance while a prompt is read. The
    * scheduler sees new work before the client sees the answer.
    */
-  run(request: RecordedRequest): Effect.Effect<Reply, SocketError> {
+  run(request: Incoming): Effect.Effect<Reply, SocketError> {
     const { background, settings } = this.machine
     const answer = Routes.handle(this.machine, request)
     if (settings.prefillPerToken > 0) return Effect.flatMap(background(answer), Fiber.join)
     return Effect.zipLeft(request.method === "POST" ? Effect.uninterruptible(answer) : answer, Effect.yieldNow())
   }
 
-  handle(request: RecordedRequest): Effect.Effect<Reply, SocketError> {
+  handle(incoming: Incoming): Effect.Effect<Reply, SocketError> {
     return Effect.suspend(() => {
+      const request: RecordedRequest = { ...incoming, body: decoder.decode(incoming.body) }
       const kind = this.takeFault(request)
       if (kind?._tag !== "Refuse") this.requests.push(request)
-      const run = this.run(request)
+      const run = this.run(incoming)
       return kind === undefined ? run : Faults.apply(kind, run)
     })
   }

@@ -1,11 +1,12 @@
 /**
- * The tasks that run in one pulse, each in a slot of its own, and what they say in it.
+ * The runs of one pulse, each in a slot of the batch, and what they say in it. As many slots as tasks need, rounded up to
+ * a power of two; when that number changes, the runs move together at its front.
  *
  * @since 0.1.0
  */
 import * as Session from "../model/session.js"
 import type { Settings } from "./options.js"
-import { notify, RUNNING, type Slot, type Task, touch } from "./task.js"
+import { notify, READY, RUNNING, type Slot, type Task, touch } from "./task.js"
 
 const plan = (slot: Slot, limit: number): Session.Plan =>
   Session.plan(slot.session, slot.sampling, limit, slot.maxTokens - slot.produced)
@@ -26,9 +27,11 @@ export const deliver = (slot: Slot, { session, tokens }: Session.Plan, at: numbe
   touch(task)
 }
 
+const powerOfTwo = (least: number): number => 2 ** Math.ceil(Math.log2(Math.max(1, least)))
+
 /** @internal */
 export class Batch {
-  slots: ReadonlyArray<Slot> = []
+  places: Array<Slot | undefined> = [undefined]
 
   readonly settings: Settings
   readonly stepMillis: number
@@ -41,17 +44,63 @@ export class Batch {
     this.stepMillis = settings.pulse / settings.tokensPerPulse
   }
 
-  start(task: Task, now: number): void {
+  get slots(): ReadonlyArray<Slot> {
+    return this.places.filter((slot) => slot !== undefined)
+  }
+
+  reset(): void {
+    this.places = [undefined]
+  }
+
+  /**
+   * Gives slots to those that wait, in the order of the list: first those that are there, then, where they are too few or
+   * too many, those of a batch of another size.
+   */
+  fill(list: ReadonlyArray<Task>, now: number): void {
+    if (this.slots.length === 0) this.resize(list)
+    this.take(list, now)
+    this.resize(list)
+    this.take(list, now)
+  }
+
+  /** Who is listed twice gets two (H22). */
+  take(list: ReadonlyArray<Task>, now: number): void {
+    const ready = list.filter((task) => task.status === READY)
+    for (let place = this.places.indexOf(undefined); place >= 0; place = this.places.indexOf(undefined, place)) {
+      const task = ready.shift()
+      if (task === undefined) return
+      this.start(task, place, now)
+    }
+  }
+
+  /** Nobody tells the tasks that their slots have moved (H29). */
+  resize(list: ReadonlyArray<Task>): void {
+    const { slots } = this
+    const needed = slots.length + list.filter((task) => task.status === READY).length
+    const capacity = Math.min(powerOfTwo(needed), this.settings.maxBatchSize)
+    if (capacity === this.places.length) return
+    this.places = Array.from({ length: capacity }, (_, place) => slots[place])
+  }
+
+  start(task: Task, place: number, now: number): void {
     const { maxTokens, ...sampling } = task.parameters
-    const slot: Slot = { task, maxTokens, sampling, produced: 0, session: task.session, plan: undefined, stop: false }
     task.status = RUNNING
     task.start = now
     task.finish = 0
-    task.slot = slot
-    this.slots = [...this.slots, slot]
+    task.place = place
+    if (task.poison === "task") return
+    this.places[place] = {
+      task,
+      maxTokens,
+      sampling,
+      produced: 0,
+      session: task.session,
+      plan: undefined,
+      stop: false
+    }
   }
 
-  /** A stop from an earlier pulse ends a run after one more token. */
+  /** A stop from between two pulses ends a run after one more token. */
   planAll(): void {
     for (const slot of this.slots) {
       slot.plan = slot.stop ? { ...plan(slot, 1), ended: true } : plan(slot, this.settings.tokensPerPulse)
@@ -68,8 +117,10 @@ export class Batch {
     return this.stepMillis > 0 ? Math.floor((millis - this.begin) / this.stepMillis) : 0
   }
 
-  /** Stops a slot at its next step; false if its plan is over before. */
-  stop(slot: Slot, millis: number): boolean {
+  /** Stops whoever is in a slot at the next step; false if nobody is, or the plan of who is is over before. */
+  stop(place: number, millis: number): boolean {
+    const slot = this.places[place]
+    if (slot === undefined) return false
     slot.stop = true
     const limit = this.steps(millis) + 1
     if (slot.plan === undefined || limit > slot.plan.steps) return false
@@ -80,11 +131,11 @@ export class Batch {
   /** Takes a task out at once, with the tokens of the steps that are over. */
   remove(task: Task, millis: number, now: number): void {
     const steps = this.steps(millis)
-    for (const slot of this.slots) {
-      if (slot.task !== task || slot.plan === undefined || steps <= 0) continue
-      deliver(slot, plan(slot, Math.min(steps, slot.plan.steps)), now)
+    for (const [place, slot] of this.places.entries()) {
+      if (slot?.task !== task) continue
+      if (slot.plan !== undefined && steps > 0) deliver(slot, plan(slot, Math.min(steps, slot.plan.steps)), now)
+      this.places[place] = undefined
     }
-    this.slots = this.slots.filter((slot) => slot.task !== task)
   }
 
   /** Hands over the tokens of those that go on, and takes out the others. */
@@ -93,7 +144,12 @@ export class Batch {
     for (const slot of this.slots) {
       if (slot.plan?.ended === false) deliver(slot, slot.plan, at)
     }
-    if (ended.length > 0) this.slots = this.slots.filter((slot) => !ended.includes(slot))
+    if (ended.length > 0) this.places = this.places.map((slot) => slot?.plan?.ended === true ? undefined : slot)
     return ended
+  }
+
+  /** A stop that came while tokens were handed over is erased (H30). */
+  forgetStops(): void {
+    for (const slot of this.slots) slot.stop = false
   }
 }

@@ -53,6 +53,7 @@ export interface Options {
   /**
    * Time of a full pulse; one that ends early takes its share. Default 50 milliseconds. With 0 a run takes no time: all
    * ends by itself under a TestClock that nobody moves, and who asks for a task's status or result finds it finished.
+   * Only an `idleDelay`, a `pollInterval`, a `prefillPerToken` or `lateTokens` that is given is waited for all the same.
    */
   readonly pulse?: Duration.DurationInput | undefined
   /** Tokens of a full pulse, and so of a full frame. Default 32. */
@@ -69,9 +70,16 @@ export interface Options {
   readonly prefillPerToken?: Duration.DurationInput | undefined
   /** `max_tokens` of requests that name none. Default 4096. */
   readonly defaultMaxTokens?: number | undefined
-  /** True = the scheduler overlooks every stop of this task (current server only). Default: none is overlooked. */
+  /**
+   * Asked at each stop of a task; true = the scheduler overlooks it (current server only). Default: none is overlooked.
+   * Without it too, a stop writes into the slot that the task began in: when others have ended and the batch has shrunk,
+   * it hits whoever is there by then, or nobody.
+   */
   readonly stopMisses?: ((taskId: string) => boolean) | undefined
-  /** How long a task is FINISHED before its last tokens appear (current server only). Default 0. */
+  /**
+   * How long a task is FINISHED before its last tokens appear, and how long a stop of another one is erased (current
+   * server only). Default 0.
+   */
   readonly lateTokens?: Duration.DurationInput | undefined
 }
 

@@ -64,7 +64,6 @@ export class Scheduler {
   }
 
   finishNow(task: Task, millis: number, now: number): void {
-    if (task.status === FINISHED) return
     this.batch.remove(task, millis, now)
     this.finish(task, now)
     this.changed.unsafeOpen()
@@ -72,14 +71,15 @@ export class Scheduler {
 
   stop(taskId: string, task: Task): Effect.Effect<void> {
     return Effect.gen(this, function*() {
+      if (task.status === FINISHED) return
       const millis = yield* Clock.currentTimeMillis
       if (this.settings.profile === "documented") return this.finishNow(task, millis, yield* seconds)
-      if (task.slot === undefined) {
+      if (task.place === undefined) {
         task.status = FINISHED
         return touch(task)
       }
       if (this.settings.stopMisses(taskId)) return
-      if (this.batch.stop(task.slot, millis)) this.changed.unsafeOpen()
+      if (this.batch.stop(task.place, millis)) this.changed.unsafeOpen()
     })
   }
 
@@ -88,14 +88,14 @@ export class Scheduler {
     return Effect.gen(this, function*() {
       const millis = yield* Clock.currentTimeMillis
       const now = yield* seconds
-      for (const task of this.listed()) this.finishNow(task, millis, now)
+      for (const task of this.listed()) if (task.status !== FINISHED) this.finishNow(task, millis, now)
     })
   }
 
   reset(): void {
     this.epoch++
     this.list = []
-    this.batch.slots = []
+    this.batch.reset()
     this.speed = 0
     this.broken = false
     this.changed.unsafeOpen()
@@ -122,21 +122,14 @@ export class Scheduler {
       const { epoch } = this
       const from = yield* seconds
       this.batch.begin = yield* Clock.currentTimeMillis
-      this.fill(from)
+      this.batch.fill(this.list, from)
+      this.broken = this.batch.slots.some((slot) => slot.task.poison === "server")
       if (this.broken) return
       this.batch.planAll()
       yield* Effect.yieldNow()
       yield* this.untilEnd(epoch)
       if (epoch === this.epoch) yield* this.hand(from, epoch)
     })
-  }
-
-  /** Gives slots to those that wait, in the order of the list; who is listed twice gets two (H22). */
-  fill(now: number): void {
-    for (const task of this.list.filter((task) => task.status === READY)) {
-      if (this.batch.slots.length < this.settings.maxBatchSize) this.batch.start(task, now)
-    }
-    this.broken = this.batch.slots.some((slot) => slot.task.poison)
   }
 
   untilEnd(epoch: number): Effect.Effect<void> {
@@ -162,6 +155,7 @@ export class Scheduler {
         }
         yield* Effect.sleep(lateTokens)
         if (epoch !== this.epoch) return
+        this.batch.forgetStops()
       }
       this.settle(ended, yield* seconds)
     })

@@ -47,7 +47,7 @@ export const notify = (hub: Hub | undefined, signal: Signal): void => {
 }
 
 /**
- * The scheduler's place for one run. A task keeps pointing at its last one, which is why a stop may be lost.
+ * One run of a task in the batch.
  *
  * @internal
  */
@@ -79,10 +79,14 @@ export interface Task {
   integerTimes: boolean
   start: number
   finish: number
-  slot: Slot | undefined
+  /** The slot that the last run began in. A stop is written there, whoever is in it by then (H29). */
+  place: number | undefined
   hub: Hub | undefined
-  /** The last token of the prompt cannot be looked up: the first pulse with it breaks the scheduler. */
-  poison: boolean
+  /**
+   * The last token of the prompt cannot be looked up, and the first pulse with it breaks the scheduler; or it cannot even
+   * be put into a slot, and the task never runs.
+   */
+  poison: "server" | "task" | undefined
 }
 
 /** @internal */
@@ -101,7 +105,7 @@ export const copy = (
   integerTimes: true,
   start: 0,
   finish: 0,
-  slot: undefined,
+  place: undefined,
   hub: undefined,
   poison: self.poison
 })

@@ -100,9 +100,9 @@ export const create = (machine: Machine, endpoint: "tmp" | "create" | "fim", bod
       integerTimes: false,
       start: 0,
       finish: 0,
-      slot: undefined,
+      place: undefined,
       hub: undefined,
-      poison: false
+      poison: undefined
     }
     yield* prefill(machine, endpoint, taskId, task, prompt)
     machine.store.put(taskId, task)
@@ -162,6 +162,6 @@ export const template = (machine: Machine, source: Task): string => {
  */
 export const remove = (machine: Machine, taskId: string, task: Task, force: boolean): Effect.Effect<void> =>
   Effect.gen(function*() {
-    if (task.status !== FINISHED) yield* machine.scheduler.stop(taskId, task)
+    yield* machine.scheduler.stop(taskId, task)
     if (!taskId.startsWith("_") || force) machine.store.remove(taskId)
   })

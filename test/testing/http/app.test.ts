@@ -86,6 +86,14 @@ describe("layerServer on Node", () => {
       expect([list.status, list.redirected]).toEqual([200, true])
     }).pipe(Effect.provide(served())))
 
+  it.live("H8 headers of a stream that has nothing to say yet come at once", () =>
+    Effect.gen(function*() {
+      const made = yield* Effect.flatMap(call("/v1/tasks/tmp", { prompt: [60000, 50], max_tokens: 70 }), json)
+      const response = yield* call(`/v1/tasks/${made.task_id}/stream`)
+      expect(response.headers.get("content-type")).toBe("text/event-stream; charset=utf-8")
+      yield* Effect.promise(() => response.body?.cancel() ?? Promise.resolve())
+    }).pipe(Effect.provide(served({ pulse: "1 hour" }))))
+
   it.live("a 500 is followed by the end of its connection", () =>
     Effect.gen(function*() {
       const response = yield* call("/v1/tasks/tmp", { prompt: "" })

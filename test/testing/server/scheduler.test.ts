@@ -17,6 +17,9 @@ import {
   tick
 } from "../../support/emulator.js"
 
+/** All that is asked of an idle server begins in one pulse. */
+const together = { idleDelay: 500 }
+
 describe("scheduler", () => {
   it.scoped("the TestClock drives generation pulse by pulse", () =>
     Effect.gen(function*() {
@@ -73,6 +76,88 @@ describe("scheduler", () => {
       expect((yield* json(act(emulator, id, "stop"))).status).toBe(1)
       yield* tick(1000)
       expect((yield* result(emulator, id)).result).toBe("abcdefg")
+    }))
+
+  it.scoped("H29 when others have ended a stop hits whoever has moved into the slot, or nobody", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start(together)
+      yield* create(emulator, 0, 5)
+      const second = yield* create(emulator, 0, 320)
+      const third = yield* create(emulator, 0, 320)
+      const counts = Effect.map(
+        Effect.all([status(emulator, second), status(emulator, third)]),
+        (tasks) => tasks.map((task) => task.generated_buf)
+      )
+      yield* tick(500 + 110)
+      yield* act(emulator, third, "stop")
+      yield* tick(50)
+      expect(yield* counts).toEqual([96, 96])
+      yield* act(emulator, second, "stop")
+      yield* tick(50)
+      expect(yield* counts).toEqual([128, 103])
+      // Alone now, it has moved to the front: nothing that its client can do stops it.
+      yield* act(emulator, second, "stop")
+      yield* tick(1000)
+      expect(yield* counts).toEqual([320, 103])
+    }))
+
+  it.scoped("H29 a stop of one that waits again hits whoever is in its old slot", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start({ maxBatchSize: 1 })
+      const id = yield* create(emulator, 1, 5)
+      yield* tick(1000)
+      const other = yield* create(emulator, 0, 64)
+      yield* tick(10)
+      yield* act(emulator, id, "continue", prompt(1, 7))
+      yield* act(emulator, id, "stop")
+      yield* tick(1000)
+      expect((yield* status(emulator, other)).generated_buf).toBe(7)
+    }))
+
+  it.scoped("H29 of 96 long tasks among 96 short ones a third runs on after two stops, and more help none", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start(together)
+      const long: Array<string> = []
+      for (let i = 0; i < 96; i++) {
+        yield* create(emulator, 0, 5)
+        long.push(yield* create(emulator, 0, 4000))
+      }
+      const stopAll = Effect.zipRight(
+        Effect.forEach(long, (id) => act(emulator, id, "stop"), { discard: true }),
+        tick(500)
+      )
+      yield* tick(500 + 75)
+      yield* stopAll
+      expect(yield* emulator.running).toBe(48)
+      yield* stopAll
+      expect(yield* emulator.running).toBe(36)
+    }))
+
+  it.scoped("H29 the documented server stops whom it is told to", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start({ ...together, profile: "documented" })
+      yield* create(emulator, 0, 5)
+      const second = yield* create(emulator, 0, 320)
+      const third = yield* create(emulator, 0, 320)
+      yield* tick(500 + 110)
+      yield* act(emulator, second, "stop")
+      yield* tick(1000)
+      expect((yield* status(emulator, second)).generated_buf).toBeLessThan(96)
+      expect((yield* status(emulator, third)).generated_buf).toBe(320)
+    }))
+
+  it.scoped("H30 a stop between the last step of a pulse and its end is erased, and its repeat works", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start({ ...together, lateTokens: 10 })
+      const id = yield* create(emulator, 0, 320)
+      yield* create(emulator, 0, 32)
+      yield* tick(500 + 55)
+      yield* act(emulator, id, "stop")
+      yield* tick(50)
+      expect(yield* status(emulator, id)).toMatchObject({ status: 2, generated_buf: 32 })
+      yield* act(emulator, id, "stop")
+      yield* tick(100)
+      expect((yield* status(emulator, id)).status).toBe(3)
     }))
 
   it.scoped("H29 stopMisses makes the scheduler overlook a stop", () =>
