@@ -238,14 +238,15 @@ export class RWKVConnectionError extends tagged<RWKVConnectionError>()(
 
 /**
  * A time limit passed: of one request with its body (`"request"`), of a whole wait (`"wait"`), of a stop that the
- * server does not carry out (`"stop"`), or of a stream whose task makes no progress (`"stalled"`).
+ * server does not carry out (`"stop"`), of a task that runs and does not move (`"stalled"`), or of one that waits for its
+ * turn (`"queue"`).
  *
  * @since 0.1.0
  * @category errors
  */
 export class RWKVTimeoutError extends tagged<RWKVTimeoutError>()(
   "RWKVTimeoutError",
-  { taskId, kind: Schema.Literal("request", "wait", "stop", "stalled"), limit: Schema.Duration }
+  { taskId, kind: Schema.Literal("request", "wait", "stop", "stalled", "queue"), limit: Schema.Duration }
 ) {
   get isRetryable(): boolean {
     return this.kind === "request"
@@ -255,7 +256,8 @@ export class RWKVTimeoutError extends tagged<RWKVTimeoutError>()(
       request: "no complete answer",
       wait: "not finished",
       stop: "still running",
-      stalled: "no progress"
+      stalled: "no progress",
+      queue: "not begun"
     }[this.kind]
     return line(this, `${what} within ${Duration.format(this.limit)}`)
   }
@@ -282,7 +284,8 @@ export class RWKVDecodeError extends tagged<RWKVDecodeError>()(
 
 /**
  * A stream broke off, and the rest of its text could not be read. `text` is what was delivered, and `cause` the failure
- * that prevented the rest, if there was one.
+ * that prevented the rest, if there was one. If `unconfirmed` is true the stream came to its end, and `text` is all of
+ * it as far as the stream tells: only the server could not be asked whether that is so, as when it shuts down.
  *
  * @since 0.1.0
  * @category errors
@@ -293,6 +296,7 @@ export class StreamTruncatedError extends tagged<StreamTruncatedError>()(
     taskId,
     text: Schema.String,
     description: Schema.String,
+    unconfirmed: Schema.optionalWith(Schema.Boolean, { default: () => false }),
     cause: Schema.optional(Schema.Defect)
   }
 ) {
@@ -300,7 +304,8 @@ export class StreamTruncatedError extends tagged<StreamTruncatedError>()(
     return false
   }
   override get message(): string {
-    return line(this, `truncated after ${this.text.length} UTF-16 units: ${this.description}`)
+    const how = this.unconfirmed ? "not confirmed to end" : "truncated"
+    return line(this, `${how} after ${this.text.length} UTF-16 units: ${this.description}`)
   }
 }
 

@@ -124,8 +124,8 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Scope.Sc
     subscribeEvents: streamed("StreamService.subscribeEvents", (name) => subscribed(name, events)),
     continue: streamed("StreamService.continue", (name) => continued(name, texts)),
     continueEvents: streamed("StreamService.continueEvents", (name) => continued(name, events)),
-    fork: streamed("StreamService.fork", (name) => forked(name, texts)),
-    forkEvents: streamed("StreamService.forkEvents", (name) => forked(name, events))
+    fork: streamed("StreamService.fork", (name) => forked(name, "delete", texts)),
+    forkEvents: streamed("StreamService.forkEvents", (name) => forked(name, "keep", events))
   }, runs)
 })
 

@@ -35,14 +35,22 @@ export interface FollowOptions {
   readonly onInterrupt?: "stop" | "detach" | undefined
   /** How long a silence may last before the server is asked what the task does; 30 seconds by default. */
   readonly idleTimeout?: Duration.DurationInput | undefined
-  /** How long a task may make no progress, even waiting for a slot, before the stream fails; 10 minutes by default. */
+  /** How long a task may run and not move before the stream fails; 10 minutes by default. */
   readonly stallTimeout?: Duration.DurationInput | undefined
+  /**
+   * How long a task may wait for its turn before the stream fails with `RWKVTimeoutError` of kind `"queue"`; 1 hour by
+   * default. It is looked at when the status is asked for, after each `idleTimeout` of silence.
+   */
+  readonly queueTimeout?: Duration.DurationInput | undefined
   /**
    * How long leaving early may take, to close the connection and have the first stop answered; 2 seconds by default. What
    * is not done by then goes on in the background, until the services end.
    */
   readonly stopTimeout?: Duration.DurationInput | undefined
-  /** When to connect again after a failure, anew after each progress; the configuration's `retry` by default. */
+  /**
+   * When to connect again after a failure; the configuration's `retry` by default. It begins anew with new text, and
+   * where it has ended although the task was seen to wait for its turn, or to move.
+   */
   readonly retry?: Polling.RetrySchedule | undefined
 }
 
@@ -84,6 +92,11 @@ export interface SubscribeOptions extends FollowOptions {
 interface WaitLimit {
   /** The limit of the whole wait, its requests included; none by default. */
   readonly timeout?: Duration.DurationInput | undefined
+  /**
+   * How long the task may wait for its turn before the wait fails with `RWKVTimeoutError` of kind `"queue"`; 1 hour by
+   * default. It is looked at with each status.
+   */
+  readonly queueTimeout?: Duration.DurationInput | undefined
 }
 
 interface Looking {

@@ -23,6 +23,7 @@ const following = () => ({
   onInterrupt: rule.oneOf("stop", "detach"),
   idleTimeout: rule.anything<Duration.DurationInput>(),
   stallTimeout: rule.anything<Duration.DurationInput>(),
+  queueTimeout: rule.anything<Duration.DurationInput>(),
   stopTimeout: rule.anything<Duration.DurationInput>(),
   retry: rule.aSchedule<Polling.RetrySchedule>()
 })
@@ -30,6 +31,7 @@ const following = () => ({
 /** What either way of waiting takes; `by` says which of it may be given. */
 export interface Waiting {
   readonly timeout?: Duration.DurationInput | undefined
+  readonly queueTimeout?: Duration.DurationInput | undefined
   readonly by?: WaitOptions["by"]
   readonly schedule?: Polling.WaitSchedule | undefined
   readonly onProgress?: WaitOptions["onProgress"]
@@ -39,6 +41,7 @@ interface Bulk extends Omit<Waiting, "onProgress">, Pick<BulkOptions, "concurren
 
 const waiting = <Progress>() => ({
   timeout: rule.anything<Duration.DurationInput>(),
+  queueTimeout: rule.anything<Duration.DurationInput>(),
   schedule: rule.aSchedule<Polling.WaitSchedule>(),
   by: rule.oneOf("polling", "subscription"),
   onProgress: rule.aFunction<Progress>()

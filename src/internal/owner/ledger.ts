@@ -14,6 +14,7 @@ import type { TaskResult } from "../../Protocol.js"
 import type { RWKVConnectionError, StreamTruncatedError, TaskFailure } from "../../RWKVError.js"
 import { isTaskId } from "../input/validate.js"
 import { closed, closedBefore } from "../wire/closed.js"
+import * as Lane from "./lane.js"
 import * as Lifetime from "./lifetime.js"
 
 /** The text of a run that only this program knows. */
@@ -86,6 +87,8 @@ const make = (http: HttpService, closeTimeout: Duration.Duration) =>
     const recordings = new Newest<Recording>()
     return {
       lifetime,
+      /** For every request that makes the server read a prompt. */
+      acquirePrefill: Lane.make(lifetime),
       stopped,
       sharing: new Newest<Group>(),
       recordings,

@@ -5,6 +5,7 @@ import * as Chunk from "effect/Chunk"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
@@ -35,19 +36,17 @@ export interface Subject {
    * witness.
    */
   readonly run: Run | undefined
+  /** The most tokens of the run, where they are known. */
+  readonly maxTokens?: number | undefined
   readonly fromToken: number
 }
 
 export interface Policy {
   readonly idleTimeout: Duration.Duration
   readonly stallTimeout: Duration.Duration
+  readonly queueTimeout: Duration.Duration
   /** How long the end of a connection may take. */
   readonly stopTimeout: Duration.Duration
-  /**
-   * Whether a task that waits for its turn, without a limit, is worth waiting for; a server that does not answer is
-   * not.
-   */
-  readonly patient?: boolean | undefined
   readonly retry: Polling.RetrySchedule
   /** What the server is told after the end of the connection; `finished` is whether the task ended by itself. */
   readonly farewell: (finished: boolean, after?: Effect.Effect<unknown>) => Effect.Effect<unknown>
@@ -58,13 +57,14 @@ const shortestQuestion = 1000
 
 /** The machine with its state, what it has told and nobody took, and how often it failed since the last new text. */
 const makeMind = <A>(subject: Subject, policy: Policy, telling: Telling<A>, watchdog: Watchdog.Watchdog) => {
-  const { fromToken, opened, operation, prefillTime, run, taskId } = subject
-  const { stallTimeout } = policy
-  const machine = Machine.step({ operation, taskId, fromToken, patient: policy.patient === true, stallTimeout })
-  let state: State = Machine.initial(run !== undefined && opened !== undefined, prefillTime !== undefined)
+  const { opened, prefillTime, run, taskId } = subject
+  const machine = Machine.step({ ...subject, ...policy })
+  let state: State = Machine.initial(opened !== undefined, prefillTime !== undefined)
   let command: Command = { _tag: "Listen" }
   let line: Array<A> = []
   let failures: Schedule.ScheduleDriver<unknown, FollowFailure> | undefined
+  /** Whether the task was seen to be queued, or to move, since the schedule of failures began. */
+  let alive = false
 
   const tell = (told: Told) => {
     const element = telling(told, taskId)
@@ -79,14 +79,22 @@ const makeMind = <A>(subject: Subject, policy: Policy, telling: Telling<A>, watc
       state = step.state
       command = step.command
       step.told.forEach(tell)
-      if (signal._tag === "Frames" && step.life !== "none") watchdog.heard(step.life === "progress")
-      else if (step.life === "progress") watchdog.moved()
+      const { life } = step
+      if (signal._tag === "Frames" && life !== "none") watchdog.heard(life === "progress")
+      else if (life === "progress" || life === "queued") watchdog.moved(life === "queued")
+      if (signal._tag === "Status") alive = alive || life !== "none"
     },
-    /** Waits as the retry schedule says, which begins anew with new text. */
+    /** Waits as the retry schedule says. That begins anew with new text, and where it has ended for a task that lives. */
     pause: ({ error, otherwise }: Extract<Command, { readonly _tag: "Retry" }>) =>
       Effect.gen(function*() {
-        failures ??= yield* Schedule.driver(Polling.respectRetryAfter(policy.retry))
-        yield* Effect.mapError(failures.next(error), () => otherwise)
+        if (failures === undefined) alive = false
+        const driver = failures ??= yield* Schedule.driver(Polling.respectRetryAfter(policy.retry))
+        const next = Effect.mapError(driver.next(error), () => otherwise)
+        yield* Effect.catchAll(next, (otherwise) => {
+          if (!alive) return Effect.fail(otherwise)
+          alive = false
+          return Effect.zipRight(driver.reset, next)
+        })
       }),
     take: () => {
       const told = line
@@ -101,7 +109,7 @@ type Question = Extract<Command, { readonly _tag: "ReadResult" | "ReadTail" | "A
 /** What the machine asks the server, as the signal that answers it. */
 const makeQuestions = (http: HttpClient.Service, subject: Subject, policy: Policy, watchdog: Watchdog.Watchdog) => {
   const { fromToken, operation, taskId } = subject
-  const reads = (policy.patient === true ? retry.polls : retry.reads)(policy.retry)
+  const reads = retry.polls(policy.retry)
   const answer = <A>(read: Effect.Effect<A, TaskFailure>, signal: (answer: A) => Signal): Effect.Effect<Signal> =>
     Effect.match(read, { onFailure: (error): Signal => ({ _tag: "Unread", error }), onSuccess: signal })
   return (question: Question, isUnread: () => boolean): Effect.Effect<Signal> => {
@@ -115,8 +123,8 @@ const makeQuestions = (http: HttpClient.Service, subject: Subject, policy: Polic
         )
       case "AskStatus":
         return within(
-          Effect.match(reads(http.status(taskId, { operation })), {
-            onFailure: (error): Signal => ({ _tag: "Unasked", error }),
+          Effect.match((question.again ? reads : identity)(http.status(taskId, { operation })), {
+            onFailure: (error): Signal => ({ _tag: "Unasked", error, unread: isUnread() }),
             onSuccess: (info): Signal => ({ _tag: "Status", info })
           }),
           Math.max(shortestQuestion, watchdog.left()),
@@ -139,8 +147,8 @@ export const follow = <A>(
     let connection = opened?.connection ?? (yield* open)
     /** Whether the task's state is being asked for: then silence is known. */
     let asking = false
-    const watchdog = yield* Watchdog.make(policy, (silent, late) => {
-      if (!asking) connection.offer({ _tag: "Idle", silent, late })
+    const watchdog = yield* Watchdog.make(policy, (silence) => {
+      if (!asking) connection.offer({ _tag: "Idle", ...silence })
     })
     const mind = makeMind(subject, policy, telling, watchdog)
     if (prefillTime !== undefined) mind.tell({ _tag: "Started", prefillTime })

@@ -20,7 +20,6 @@ import {
 import type { FollowOptions, StreamOptions } from "../../Task.js"
 import * as validate from "../input/validate.js"
 import type * as Ledger from "../owner/ledger.js"
-import type { Lifetime } from "../owner/lifetime.js"
 import { limited } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
 import type { Frame } from "../wire/sse.js"
@@ -29,13 +28,19 @@ import { follow, type Policy, type Subject } from "./follow.js"
 import type { Signal } from "./signals.js"
 import type { Opening, Telling } from "./telling.js"
 
+/** The answer to the request itself, and the most tokens of its run, where they are known. */
+export interface Direct {
+  readonly frames: Stream.Stream<Frame, TaskFailure>
+  readonly maxTokens: number | undefined
+}
+
 export interface Launch {
   readonly operation: string
   readonly options: Effect.Effect<StreamOptions, RWKVValidationError>
   /** What has to hold before the server is asked; it tells which tasks the run will share its buffer with. */
   readonly before: Effect.Effect<Ledger.Group | undefined, BranchFailure>
   readonly create: Effect.Effect<TaskResult, BranchFailure>
-  readonly stream: Effect.Effect<Stream.Stream<Frame, TaskFailure>, BranchFailure>
+  readonly stream: Effect.Effect<Direct, BranchFailure>
   readonly explain: (error: BranchFailure) => Effect.Effect<never, BranchFailure>
   /** Whether the run makes its task: then nobody else can want what was abandoned. */
   readonly fresh: boolean
@@ -47,7 +52,7 @@ export interface Launch {
   readonly detached?: () => boolean
 }
 
-type Begun = Pick<Subject, "taskId" | "opened"> & Pick<TaskResult, "prefillTime">
+type Begun = Pick<Subject, "taskId" | "opened" | "maxTokens"> & Pick<TaskResult, "prefillTime">
 
 const enter = (group: Ledger.Group) => Effect.acquireRelease(Effect.sync(group.enter), (run) => Effect.sync(run.leave))
 
@@ -55,6 +60,7 @@ const enter = (group: Ledger.Group) => Effect.acquireRelease(Effect.sync(group.e
 const usual = {
   idleTimeout: Duration.seconds(30),
   stallTimeout: Duration.minutes(10),
+  queueTimeout: Duration.hours(1),
   stopTimeout: Duration.seconds(2)
 }
 
@@ -81,7 +87,11 @@ const headOf = (
   })
 }
 
-export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVConfig.Service) => {
+export const make = (
+  http: HttpClient.Service,
+  { acquirePrefill, lifetime }: Ledger.Service,
+  config: RWKVConfig.Service
+) => {
   const creates = retry.creates(config.retry)
 
   const settings = (operation: string, options: FollowOptions) => {
@@ -89,19 +99,21 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
     return Effect.all({
       idleTimeout: of("idleTimeout"),
       stallTimeout: of("stallTimeout"),
+      queueTimeout: of("queueTimeout"),
       stopTimeout: of("stopTimeout"),
       retry: Effect.succeed(options.retry ?? config.retry)
     })
   }
 
   /** Opens a POST stream and reads on until the server has told which task it is. */
-  const openDirect = (operation: string, stream: Stream.Stream<Frame, TaskFailure>) =>
+  const openDirect = (operation: string, { frames, maxTokens }: Direct) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(
-        connect(stream),
+        connect(frames),
         (connection) =>
           restore(limited(connection.take, config.requestTimeout, { operation, kind: "request" })).pipe(
             Effect.flatMap((signals) => headOf(operation, connection, signals)),
+            Effect.map((begun): Begun => ({ ...begun, maxTokens })),
             Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : connection.close)
           )
       )
@@ -129,22 +141,25 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
         })
       const group = yield* run.before
       const entered = group === undefined ? undefined : yield* enter(group)
-      const begin: Effect.Effect<Begun, BranchFailure> = options.transport === "direct"
-        ? Effect.flatMap(run.stream, (stream) => openDirect(operation, stream))
+      const isDirect = options.transport === "direct"
+      const begin: Effect.Effect<Begun, BranchFailure> = isDirect
+        ? Effect.flatMap(run.stream, (direct) => openDirect(operation, direct))
         : Effect.map(run.create, ({ prefillTime, taskId }) => ({ taskId, prefillTime, opened: undefined }))
       // Each attempt is acquired by itself: a caller that leaves between two of them has nothing to stop.
-      return yield* creates(lifetime.acquire(
-        operation,
-        Effect.catchAll(begin, run.explain),
-        ({ opened, prefillTime, taskId }) => {
-          run.begun?.(taskId)
-          const policy: Policy = { ...chosen, farewell: farewell(taskId) }
-          const subject = { operation, taskId, prefillTime, opened, run: entered, fromToken: 0 }
-          return follow(http, lifetime, subject, policy, telling)
-        },
-        ({ opened, taskId }) =>
-          lifetime.release({ ...about(taskId), after: opened?.connection.close, stop: true, delete: run.fresh })
-      ))
+      return yield* creates(
+        acquirePrefill(isDirect, config.requestTimeout)(
+          operation,
+          Effect.catchAll(begin, run.explain),
+          ({ taskId, ...begun }) => {
+            run.begun?.(taskId)
+            const policy: Policy = { ...chosen, farewell: farewell(taskId) }
+            const subject = { operation, taskId, ...begun, run: entered, fromToken: 0 }
+            return follow(http, lifetime, subject, policy, telling)
+          },
+          ({ opened, taskId }) =>
+            lifetime.release({ ...about(taskId), after: opened?.connection.close, stop: true, delete: run.fresh })
+        )
+      )
     }).pipe(Effect.withSpanScoped(operation, { captureStackTrace: false }))
   }
 
@@ -175,7 +190,7 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
   const listen = <A>(
     { fromToken, operation, options, taskId }: {
       readonly operation: string
-      readonly options: FollowOptions & { readonly patient?: boolean }
+      readonly options: FollowOptions
       readonly taskId: TaskId
       readonly fromToken: number
     },
@@ -189,7 +204,7 @@ export const make = (http: HttpClient.Service, lifetime: Lifetime, config: RWKVC
         http,
         lifetime,
         { operation, taskId, prefillTime: undefined, opened: undefined, run: undefined, fromToken },
-        { ...chosen, patient: options.patient, farewell },
+        { ...chosen, farewell },
         telling
       ))
     })

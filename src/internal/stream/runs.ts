@@ -12,7 +12,7 @@ import type * as Generation from "../../Generation.js"
 import type { Service as HttpService } from "../../HttpClient.js"
 import type { TaskId, TaskResult } from "../../Protocol.js"
 import type * as RWKVConfig from "../../RWKVConfig.js"
-import type { StreamOptions, SubscribeOptions } from "../../Task.js"
+import type { StreamOptions, SubscribeOptions, WaitOptions } from "../../Task.js"
 import * as Options from "../input/options.js"
 import * as validate from "../input/validate.js"
 import * as Ledger from "../owner/ledger.js"
@@ -51,7 +51,7 @@ const last = (pull: Pull<TaskResult>): Effect.Effect<TaskResult, FollowFailure> 
 const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Service) => {
   const preconditions = Preconditions.make(http, ledger, config.retry)
   const { continuing, forking } = Starts.make(http, ledger, preconditions)
-  const { launch, leaves, listen } = Launcher.make(http, ledger.lifetime, config)
+  const { launch, leaves, listen } = Launcher.make(http, ledger, config)
   const reads = retry.reads(config.retry)
 
   const recorded = (id: string, start: Launcher.Launch) =>
@@ -91,12 +91,12 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
         const start = continuing(operation, id, request, options)
         return ledger.sharing.get(id) === undefined ? launch(start, telling) : attached(id, start, telling)
       }),
-    forked: <A>(operation: string, telling: Telling<A>) =>
+    forked: <A>(operation: string, cleanup: Starts.Cleanup, telling: Telling<A>) =>
     (
       id: string,
       request: Generation.ForkRequest,
       options?: StreamOptions
-    ): Opening<A> => attached(id, forking(operation, id, request, options), telling),
+    ): Opening<A> => attached(id, forking(operation, id, request, { cleanup, ...options }), telling),
     subscribed: <A>(operation: string, telling: Telling<A>) => (id: string, options?: SubscribeOptions): Opening<A> =>
       Effect.gen(function*() {
         const taskId = yield* validate.taskId(operation, id)
@@ -118,12 +118,16 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
     /** Continues a task that shares its buffer. */
     continueSharing: (operation: string, id: string, request: Generation.ContinueRequest) =>
       detached(id, continuing(operation, id, request)),
-    /** The end of a task, by listening to its stream. However long it waits for its turn, it is waited for. */
-    ended: (operation: string, taskId: TaskId): Effect.Effect<TaskResult, FollowFailure> =>
+    /** The end of a task, by listening to its stream. */
+    ended: (
+      operation: string,
+      taskId: TaskId,
+      given: Pick<WaitOptions, "queueTimeout">
+    ): Effect.Effect<TaskResult, FollowFailure> =>
       Effect.suspend(() => {
         const recording = ledger.recordings.get(taskId)
         if (recording !== undefined) return Deferred.await(recording.result)
-        const options = { idleTimeout: "5 seconds", patient: true } as const
+        const options = { idleTimeout: "5 seconds", queueTimeout: given.queueTimeout } as const
         return Effect.scoped(Effect.flatMap(listen({ operation, options, taskId, fromToken: 0 }, ends), last))
       })
   }

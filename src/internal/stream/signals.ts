@@ -5,6 +5,7 @@ import type * as Duration from "effect/Duration"
 import type { TaskId, TaskInfo, TaskResult } from "../../Protocol.js"
 import type { StreamTruncatedError, TaskFailure } from "../../RWKVError.js"
 import type { Frame } from "../wire/sse.js"
+import type { Count } from "./tokens.js"
 
 export type FollowFailure = TaskFailure | StreamTruncatedError
 
@@ -12,9 +13,22 @@ export interface Subject {
   readonly operation: string
   readonly taskId: TaskId
   readonly fromToken: number
+  /** How long a task may run and not move, and how long it may wait for its turn. */
   readonly stallTimeout: Duration.Duration
-  /** Whether a task that waits for its turn is waited for without a limit; a server that does not answer is not. */
-  readonly patient: boolean
+  readonly queueTimeout: Duration.Duration
+  /** The most tokens of the run and the time of its prefill, where they are known. */
+  readonly maxTokens?: number | undefined
+  readonly prefillTime?: Duration.Duration | undefined
+}
+
+/**
+ * A silence: whether no known text came either, whether there was no progress for the stall timeout, and no text for the
+ * queue timeout.
+ */
+export interface Silence {
+  readonly silent: boolean
+  readonly late: boolean
+  readonly overdue: boolean
 }
 
 export interface State {
@@ -27,15 +41,23 @@ export interface State {
   readonly offset: number
   /** Whether the frames of this connection still add up to the text. */
   readonly aligned: boolean
-  /** Whether the text is this connection's alone, and not what the server's buffer says (H15). */
+  /** Whether this connection is the run's own `POST` stream: its text is not what the server's buffer says (H15). */
   readonly witnessed: boolean
+  /** The tokens of a witnessed connection. */
+  readonly count: Count
+  /** Whether this connection has told new text. */
+  readonly grown: boolean
+  /** Whether this connection has told its end mark, without a gap and after all that was delivered. */
+  readonly marked: boolean
   /** Frames after a gap that are let pass before the next connection; more each time that one found nothing new. */
   readonly letPass: number
   readonly passed: number
   /** Tokens at the last question; -1 before the first. */
   readonly tokens: number
   /** The silence that the open question is about. */
-  readonly question: { readonly silent: boolean; readonly late: boolean }
+  readonly question: Silence
+  /** What follows a cut for which the open question was asked: if the task is queued or moves, and if not. */
+  readonly cut: { readonly alive: Command; readonly still: Command } | undefined
   /** The result whose tail is being read. */
   readonly result: TaskResult | undefined
   /** Whether no other run of this program has written to the server's buffer since this one began (H15). */
@@ -46,19 +68,17 @@ export type Signal =
   | { readonly _tag: "Frames"; readonly frames: ReadonlyArray<Frame> }
   | { readonly _tag: "Ended" }
   | { readonly _tag: "Broken"; readonly error: TaskFailure }
-  /** No new text for the idle timeout. `silent`: nor a repeated one. `late`: no progress for the stall timeout. */
-  | { readonly _tag: "Idle"; readonly silent: boolean; readonly late: boolean }
+  /** No new text for the idle timeout. */
+  | { readonly _tag: "Idle" } & Silence
   | { readonly _tag: "Closing" }
   | { readonly _tag: "Connected" }
   | { readonly _tag: "Result"; readonly result: TaskResult }
   | { readonly _tag: "Tail"; readonly text: string | undefined }
   | { readonly _tag: "Status"; readonly info: TaskInfo }
-  /** A question failed: for the result or its tail, or for the status. */
+  /** A question failed: for the result or its tail, or for the status. `unread`: signals came meanwhile. */
   | { readonly _tag: "Unread"; readonly error: TaskFailure }
-  | { readonly _tag: "Unasked"; readonly error: TaskFailure }
-  /**
-   * No answer within what is left of the stall timeout, a second at least. `unread`: but signals that came meanwhile.
-   */
+  | { readonly _tag: "Unasked"; readonly error: TaskFailure; readonly unread: boolean }
+  /** No answer within what is left of the stall timeout, a second at least. */
   | { readonly _tag: "Unanswered"; readonly unread: boolean }
 
 export type Told =
@@ -73,7 +93,8 @@ export type Command =
   | { readonly _tag: "Retry"; readonly error: FollowFailure; readonly otherwise: FollowFailure }
   | { readonly _tag: "ReadResult" }
   | { readonly _tag: "ReadTail"; readonly whole: string }
-  | { readonly _tag: "AskStatus" }
+  /** `again`: with retries. */
+  | { readonly _tag: "AskStatus"; readonly again: boolean }
   | { readonly _tag: "Fail"; readonly error: FollowFailure }
   | { readonly _tag: "End" }
 
@@ -81,6 +102,6 @@ export interface Step {
   readonly state: State
   readonly told: ReadonlyArray<Told>
   readonly command: Command
-  /** What the watchdog hears: text that was known, or progress of text or task. */
-  readonly life: "none" | "repeated" | "progress"
+  /** What the watchdog hears: text that was known, that the task waits for its turn, or progress of text or task. */
+  readonly life: "none" | "repeated" | "queued" | "progress"
 }

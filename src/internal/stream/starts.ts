@@ -21,10 +21,12 @@ const encodeFork = encoder(Generation.ForkRequest)
 const chosen = (operation: string, options: StreamOptions | undefined, usual: StreamOptions) =>
   Effect.map(Options.ofStream(operation, options), (chosen): StreamOptions => ({ ...usual, ...chosen }))
 
+export type Cleanup = "delete" | "keep"
+
 /** What makes a task, which is a create or a FIM. */
 export interface Creation<A> {
   readonly operation: string
-  readonly cleanup: "delete" | "keep"
+  readonly cleanup: Cleanup
   readonly create: (request: A, options: CallOptions) => Effect.Effect<TaskResult, CallFailure>
   readonly stream: (request: A, options: CallOptions) => Stream.Stream<Frame, CallFailure>
 }
@@ -45,7 +47,10 @@ export const creating = <A extends Generation.GenerationOptions>(
     options: chosen(operation, options, { cleanup }),
     before: Effect.succeed(undefined),
     create: Effect.flatMap(complete, (request) => create(request, { operation })),
-    stream: Effect.map(complete, (request) => stream(request, { operation })),
+    stream: Effect.map(complete, (request) => ({
+      frames: stream(request, { operation }),
+      maxTokens: request.maxTokens
+    })),
     explain: Effect.fail,
     fresh: true,
     maxTokens: () => maxTokens
@@ -83,7 +88,10 @@ export const make = (http: HttpService, ledger: Ledger.Service, preconditions: P
           Effect.as(group)
         ),
         create: http.continue(id, request, { operation }),
-        stream: Effect.sync(() => http.continueStream(id, request, { operation })),
+        stream: Effect.map(encodeContinue(operation, request), ({ max_tokens: maxTokens }) => ({
+          frames: http.continueStream(id, request, { operation }),
+          maxTokens
+        })),
         explain: explain(id),
         fresh: false,
         begun: group === undefined ? ledger.begins : undefined
@@ -101,7 +109,10 @@ export const make = (http: HttpService, ledger: Ledger.Service, preconditions: P
         })
       ),
       create: http.fork(id, request, { operation }),
-      stream: Effect.sync(() => http.forkStream(id, request, { operation })),
+      stream: Effect.map(encodeFork(operation, request), ({ max_tokens: maxTokens }) => ({
+        frames: http.forkStream(id, request, { operation }),
+        maxTokens
+      })),
       explain: explain(id),
       fresh: true
     })

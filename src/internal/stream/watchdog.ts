@@ -6,42 +6,47 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type { Silence } from "./signals.js"
 
 export type Watchdog = Effect.Effect.Success<ReturnType<typeof make>>
 
 /** Naps in an idle timeout: silence is noticed late by one of them at most. */
 const naps = 8
 
-/**
- * @param onIdle called after each idle timeout without new text while the consumer waits. `silent`: no known text came
- * either. `late`: there was no progress for the stall timeout.
- */
-export const make = (
-  { idleTimeout, stallTimeout }: { readonly idleTimeout: Duration.Duration; readonly stallTimeout: Duration.Duration },
-  onIdle: (silent: boolean, late: boolean) => void
-) =>
+interface Limits {
+  readonly idleTimeout: Duration.Duration
+  readonly stallTimeout: Duration.Duration
+  readonly queueTimeout: Duration.Duration
+}
+
+/** @param onIdle called after each idle timeout without new text while the consumer waits */
+export const make = ({ idleTimeout, queueTimeout, stallTimeout }: Limits, onIdle: (silence: Silence) => void) =>
   Effect.suspend(() => {
     const stall = Duration.toMillis(stallTimeout)
-    const idle = Math.max(1, Math.min(Duration.toMillis(idleTimeout), stall))
+    const queue = Duration.toMillis(queueTimeout)
+    const idle = Math.max(1, Math.min(Duration.toMillis(idleTimeout), stall, queue))
     const nap = Math.max(1, idle / naps)
     let waits = true
     let fresh = false
     let repeated = false
     /**
-     * Milliseconds slept since the last text of any kind, since the last new text or call, and since the last progress.
+     * Milliseconds slept since the last text of any kind, since the last new text or call, since the last progress, the
+     * queue's included, and since the last that was the task's own.
      */
     let silent = 0
     let uncalled = 0
     let still = 0
+    let waited = 0
     const onWake = () => {
       const counts = waits && !fresh
       silent = counts && !repeated ? silent + nap : 0
       uncalled = counts ? uncalled + nap : 0
       still = counts ? still + nap : 0
+      waited = counts ? waited + nap : 0
       fresh = repeated = false
       if (uncalled < idle) return
       uncalled = 0
-      onIdle(silent >= idle, still >= stall)
+      onIdle({ silent: silent >= idle, late: still >= stall, overdue: waited >= queue })
     }
     const watchdog = {
       /** Whether the consumer waits for more: the time that it takes for itself is no silence. */
@@ -53,9 +58,10 @@ export const make = (
         if (isFresh) fresh = true
         else repeated = true
       },
-      /** The task moves, though no text came. */
-      moved: () => {
+      /** The task moves, though no text came, or waits for its turn. */
+      moved: (queued: boolean) => {
         still = 0
+        if (!queued) waited = 0
       },
       /** Milliseconds that are left of the time without progress. */
       left: () => stall - still

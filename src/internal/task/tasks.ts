@@ -58,6 +58,7 @@ export const make = (
   const { ledger, preconditions } = runs
   const waiting = Wait.make(http, ledger, config.retry, runs.ended)
   const creates = retry.creates(config.retry)
+  const acquire = ledger.acquirePrefill(false, config.requestTimeout)
   const reads = retry.reads(config.retry)
   const release = (about: Omit<Release, "retry">) => ledger.lifetime.release({ ...about, retry: config.retry })
 
@@ -96,7 +97,7 @@ export const make = (
     create: Effect.Effect<Created, E>,
     abandoned = abandon(operation)
   ) =>
-    creates(ledger.lifetime.acquire(
+    creates(acquire(
       operation,
       create,
       ({ maxTokens, prefillTime, taskId }) => Effect.succeed(handle(taskId, prefillTime, maxTokens)),
@@ -140,7 +141,7 @@ export const make = (
         ))
     }
     const ended = Effect.flatMap(
-      creates(ledger.lifetime.acquire(operation, Effect.flatten(create), own, abandon(operation))),
+      creates(acquire(operation, Effect.flatten(create), own, abandon(operation))),
       ({ maxTokens, taskId }) =>
         ledger.lifetime.unlessClosing(waiting.end(operation, taskId, options, maxTokens), operation, taskId)
     )

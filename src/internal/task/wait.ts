@@ -29,7 +29,8 @@ import * as retry from "../wire/retry.js"
 
 /** Whoever waits for the end wants to know what prevented it, and not that a stream was cut by it. */
 const unwrap = (error: FollowFailure): WaitFailure => {
-  if (error._tag !== "StreamTruncatedError" || !isRWKVError(error.cause)) return error
+  // An end that could not be confirmed brings the text.
+  if (error._tag !== "StreamTruncatedError" || error.unconfirmed || !isRWKVError(error.cause)) return error
   const { cause } = error
   // These say nothing of a wait.
   return cause._tag === "TaskBusyError" || cause._tag === "TemplateProtectedError" ||
@@ -48,7 +49,11 @@ export const make = (
   http: HttpClient.Service,
   ledger: Ledger.Service,
   schedule: Polling.RetrySchedule,
-  listen: (operation: string, taskId: TaskId) => Effect.Effect<TaskResult, FollowFailure>
+  listen: (
+    operation: string,
+    taskId: TaskId,
+    options: Pick<WaitOptions, "queueTimeout">
+  ) => Effect.Effect<TaskResult, FollowFailure>
 ) => {
   const creates = retry.creates(schedule)
   const polls = retry.polls(schedule)
@@ -70,15 +75,26 @@ export const make = (
     operation: string,
     taskId: TaskId,
     schedule: Polling.WaitSchedule,
+    queueTimeout: Duration.Duration,
     onProgress: (info: TaskInfo) => Effect.Effect<void, RWKVValidationError>
   ): Effect.Effect<void, TaskFailure> =>
     Effect.suspend(() => {
       let limit = Duration.zero
+      let queued = Duration.zero
       const counted = Schedule.modifyDelay(schedule, (_, delay) => {
         limit = Duration.sum(limit, delay)
+        queued = Duration.sum(queued, delay)
         return delay
       })
-      const state = Effect.tap(look(operation, taskId), onProgress)
+      const state = Effect.tap(
+        look(operation, taskId),
+        (info): Effect.Effect<void, RWKVTimeoutError | RWKVValidationError> => {
+          if (info.status !== "Prefill" && info.status !== "Ready") queued = Duration.zero
+          return Duration.lessThan(queued, queueTimeout)
+            ? onProgress(info)
+            : new RWKVTimeoutError({ operation, taskId, kind: "queue", limit: queueTimeout })
+        }
+      )
       return Effect.flatMap(Effect.flatMap(state, (first) => looking(first, state, counted)), (info) =>
         isFinished(info) ? Effect.void : new RWKVTimeoutError({ operation, taskId, kind: "wait", limit }))
     })
@@ -106,13 +122,19 @@ export const make = (
     maxTokens?: number
   ): Effect.Effect<TaskResult, WaitFailure> =>
     Effect.gen(function*() {
-      const { by, onProgress, schedule } = yield* Options.ofWait(operation, options)
+      const { by, onProgress, queueTimeout, schedule } = yield* Options.ofWait(operation, options)
       const usual = maxTokens === undefined ? Polling.waitSchedule : Polling.waitScheduleFor(maxTokens)
       const looks = by === undefined ? schedule !== undefined || onProgress !== undefined : by === "polling"
       const result = !looks
-        ? yield* Effect.mapError(listen(operation, taskId), unwrap)
+        ? yield* Effect.mapError(listen(operation, taskId, { queueTimeout }), unwrap)
         : yield* Effect.zipRight(
-          poll(operation, taskId, schedule ?? usual, validate.callback(operation, "onProgress", onProgress)),
+          poll(
+            operation,
+            taskId,
+            schedule ?? usual,
+            yield* validate.duration(operation, "queueTimeout", queueTimeout, "1 hour"),
+            validate.callback(operation, "onProgress", onProgress)
+          ),
           whole(operation, taskId)
         )
       if (ledger.stopped.get(taskId) !== true) return result

@@ -11,7 +11,13 @@ import { isRecord, parse } from "../input/json.js"
  */
 export type Frame =
   | { readonly _tag: "Head"; readonly taskId: string; readonly prefillTime: number }
-  | { readonly _tag: "Data"; readonly text: string }
+  | {
+    readonly _tag: "Data"
+    readonly text: string
+    /** Of POST streams: the seconds since the frame before, and the tokens in a second of them. */
+    readonly generationTime?: number
+    readonly speed?: number
+  }
   | { readonly _tag: "Done" }
   | { readonly _tag: "Unreadable"; readonly description: string }
   | { readonly _tag: "Failed"; readonly description: string }
@@ -39,9 +45,12 @@ const frameOf = (payload: string, say: (text: string) => string): Frame => {
   if (Option.isNone(parsed)) return unreadable("a frame that is not JSON")
   const json = parsed.value
   if (!isRecord(json)) return unreadable("a frame that is no object")
-  const { data, prefill_time: prefillTime, task_id: taskId } = json
+  const { data, gen_time: generationTime, prefill_time: prefillTime, speed, task_id: taskId } = json
   if (typeof data === "string") {
-    return data.isWellFormed() ? { _tag: "Data", text: data } : unreadable("a frame with half a character")
+    if (!data.isWellFormed()) return unreadable("a frame with half a character")
+    return typeof generationTime === "number" && typeof speed === "number"
+      ? { _tag: "Data", text: data, generationTime, speed }
+      : { _tag: "Data", text: data }
   }
   if (typeof taskId === "string" && typeof prefillTime === "number") return { _tag: "Head", taskId, prefillTime }
   if (!("error" in json || "detail" in json)) return unreadable("a frame without data")

@@ -39,9 +39,9 @@ describe("connection", () => {
     Effect.gen(function*() {
       const connection = yield* connect(Stream.concat(Stream.make(data("text")), Stream.never))
       yield* TestClock.adjust("1 milli")
-      connection.offer({ _tag: "Idle", silent: true, late: false })
+      connection.offer({ _tag: "Idle", silent: true, late: false, overdue: false })
       expect((yield* connection.take).map(({ _tag }) => _tag)).toEqual(["Frames"])
-      connection.offer({ _tag: "Idle", silent: true, late: false })
+      connection.offer({ _tag: "Idle", silent: true, late: false, overdue: false })
       expect((yield* connection.take).map(({ _tag }) => _tag)).toEqual(["Idle"])
       yield* connection.close
       expect((yield* connection.take).map(({ _tag }) => _tag)).toEqual(["Closing"])

@@ -48,7 +48,7 @@ const fair = FastCheck.record({
   }),
   cuts: FastCheck.array(FastCheck.nat(4), { minLength: 1, maxLength: 6 }),
   torn: FastCheck.boolean(),
-  kind: FastCheck.constantFrom("subscribed", "patient", "from a token", "direct", "shared"),
+  kind: FastCheck.constantFrom("subscribed", "from a token", "direct", "shared"),
   started: FastCheck.boolean(),
   choices
 })
@@ -59,7 +59,7 @@ type Fair = typeof fair extends FastCheck.Arbitrary<infer A> ? A : never
 const enough = 40
 
 const playFair = ({ choices, cuts, kind, started, text, torn }: Fair) => {
-  const about: Subject = { ...subject, patient: kind === "patient", fromToken: kind === "from a token" ? 2 : 0 }
+  const about: Subject = { ...subject, fromToken: kind === "from a token" ? 2 : 0 }
   const direct = kind === "direct" || kind === "shared"
   const world = worldOf(text, cuts, { torn, direct, shared: kind === "shared" })
   const picked = choicesOf(choices)

@@ -1,7 +1,9 @@
 /** The table of docs/architecture.md, row by row: a state and a signal give text, a state and a command. */
 import { describe, expect, it } from "@effect/vitest"
 import { Duration } from "effect"
+import type { RWKVError } from "effect-rwkv"
 import type { Signal, State, Step, Subject } from "../../../src/internal/stream/signals.js"
+import type { Frame } from "../../../src/internal/wire/sse.js"
 import {
   after,
   beginning,
@@ -54,7 +56,8 @@ const rows = (name: string, all: ReadonlyArray<Row>, about: Subject = subject) =
 const abc = after("abc")
 const again = hear(subject, abc, connected).state
 const lost = hear(subject, abc, frames(gap)).state
-const patient: Subject = { ...subject, patient: true }
+const counted: Subject = { ...subject, maxTokens: 72, prefillTime: Duration.seconds(2) }
+const none = { silent: false, late: false, overdue: false }
 const shared = (state: State): State => ({ ...state, alone: false })
 
 rows("frames", [
@@ -148,29 +151,67 @@ describe("frames that the server could not decode", () => {
 })
 
 rows("the end of a connection", [
-  ["without its mark, before anything", beginning, ended, "", "Retry StreamTruncatedError"],
+  ["without its mark, before anything (F91)", beginning, ended, "", "AskStatus", { question: none }],
   ["without its mark, later (H9)", abc, ended, "", "Retry StreamTruncatedError"],
   ["without its mark, where others write (H15)", shared(abc), ended, "", "Fail StreamTruncatedError"],
-  ["by a failure, before anything", beginning, broken(reset), "", "Retry RWKVConnectionError"],
+  ["without its mark, and without news (F91)", again, ended, "", "AskStatus", { question: none }],
+  ["by a failure, before anything (F91)", beginning, broken(reset), "", "AskStatus", { question: none }],
+  ["by a failure, without news (F91)", again, broken(reset), "", "AskStatus"],
   ["by a failure, later", abc, broken(reset), "", "Retry RWKVConnectionError, then StreamTruncatedError"],
   ["by a failure, where others write (H15)", shared(abc), broken(reset), "", "Fail StreamTruncatedError"],
   ["by what cannot be repeated, before anything", beginning, broken(gone), "", "Fail TaskNotFoundError"],
   ["by what cannot be repeated, later (F44)", abc, broken(gone), "", "Fail StreamTruncatedError"],
-  ["by a whole request's time for nothing", beginning, broken(slow), "", "Fail RWKVTimeoutError"],
-  ["by a request's time, later", abc, broken(slow), "", "Retry RWKVTimeoutError, then StreamTruncatedError"]
+  ["by a whole request's time for nothing", beginning, broken(slow), "", "AskStatus"],
+  ["by a request's time, later", abc, broken(slow), "", "Retry RWKVTimeoutError, then StreamTruncatedError"],
+  ["by what cannot be repeated, without news", again, broken(gone), "", "Fail StreamTruncatedError"]
 ])
 
-rows(
-  "the end of a connection, for the patient",
-  [["by a whole request's time for nothing", beginning, broken(slow), "", "Retry RWKVTimeoutError"]],
-  patient
-)
+const cut = hear(subject, { ...again, tokens: 5 }, broken(reset)).state
+const late = hear(subject, beginning, broken(slow)).state
+const over = { cut: undefined }
 
-const asked = (silent: boolean, late: boolean, tokens = -1, state = abc) =>
-  hear(subject, { ...state, tokens }, idle(silent, late)).state
+rows("the status after a cut without news (F91)", [
+  [
+    "it waits for its turn",
+    cut,
+    status("Ready", 0),
+    "",
+    "Retry RWKVConnectionError, then StreamTruncatedError",
+    over,
+    "queued"
+  ],
+  [
+    "the task moved",
+    cut,
+    status("Running", 6),
+    "",
+    "Retry RWKVConnectionError, then StreamTruncatedError",
+    over,
+    "progress"
+  ],
+  [
+    "the task stands still",
+    cut,
+    status("Running", 5),
+    "",
+    "Retry RWKVConnectionError, then StreamTruncatedError",
+    over,
+    "none"
+  ],
+  ["the task is finished", cut, status("Finished", 9), "", "ReadResult", over],
+  ["it is not known", cut, unasked(reset), "", "Retry RWKVConnectionError, then StreamTruncatedError", over, "none"],
+  ["no answer", cut, unanswered(false), "", "Retry RWKVConnectionError, then StreamTruncatedError", over, "none"],
+  ["a whole request's time, and it waits for its turn", late, status("Ready", 0), "", "Retry RWKVTimeoutError", over],
+  ["a whole request's time, and the task moved", late, status("Running", 1), "", "Retry RWKVTimeoutError", over],
+  ["a whole request's time, and nothing moved", late, status("Running", 0), "", "Fail RWKVTimeoutError", over],
+  ["a whole request's time, and no status", late, unasked(slow), "", "Fail RWKVTimeoutError", over]
+])
+
+const asked = (silent: boolean, late: boolean, tokens = -1, state = abc, overdue = false) =>
+  hear(subject, { ...state, tokens }, idle(silent, late, overdue)).state
 
 rows("silence", [
-  ["asks for the status", abc, idle(true, false), "", "AskStatus", { question: { silent: true, late: false } }],
+  ["asks for the status", abc, idle(true, false), "", "AskStatus", { question: { ...none, silent: true } }],
   ["and the task is finished (H1)", asked(true, true), status("Finished", 9), "", "ReadResult", {
     witnessed: false
   }, "progress"],
@@ -206,13 +247,24 @@ rows("silence", [
   ],
   ["the first look: it has not begun", asked(true, false, -1, again), status("Ready", 0), "", "Listen", {
     tokens: 0
-  }, "none"],
+  }, "queued"],
   ["the task stands still, not for long", asked(true, false, 5), status("Running", 5), "", "Listen", {}, "none"],
   ["the task stands still for too long (F41)", asked(true, true, 5), status("Running", 5), "", "Fail RWKVTimeoutError"],
   ["late, but the task moved", asked(false, true, 5), status("Running", 6), "", "Listen", {}, "progress"],
-  ["late, and it waits for its turn", asked(true, true, 0), status("Prefill", 0), "", "Fail RWKVTimeoutError"],
+  ["late, and it waits for its turn (F91)", asked(true, true, 0), status("Prefill", 0), "", "Listen", {}, "queued"],
+  ["it is ready", asked(true, true, 0), status("Ready", 0), "", "Listen", {}, "queued"],
+  [
+    "it has waited for too long (H32)",
+    asked(true, false, 0, abc, true),
+    status("Ready", 0),
+    "",
+    "Fail RWKVTimeoutError"
+  ],
+  ["it had waited, and runs now", asked(true, false, 0, abc, true), status("Running", 0), "", "Listen", {}, "none"],
   ["no status, not for long (H35)", asked(true, false), unasked(gone), "", "Listen"],
   ["no status for too long", asked(true, true), unasked(gone), "", "Fail StreamTruncatedError"],
+  ["a server that fails", asked(true, false), unasked(reset), "", "Fail StreamTruncatedError"],
+  ["a server that fails, but signals came", asked(true, false), unasked(reset, true), "", "Listen"],
   [
     "no status for too long, and nothing was heard",
     asked(true, true, -1, beginning),
@@ -224,22 +276,6 @@ rows("silence", [
   ["no answer, and nothing came", asked(true, false), unanswered(false), "", "Fail RWKVTimeoutError"],
   ["no answer for too long", asked(true, true), unanswered(true), "", "Fail RWKVTimeoutError"]
 ])
-
-rows("silence, for the patient", [
-  [
-    "a task that waits for its turn is waited for",
-    asked(true, true, 0),
-    status("Prefill", 0),
-    "",
-    "Listen",
-    {},
-    "progress"
-  ],
-  ["it is waited for when it is ready", asked(true, true, 0), status("Ready", 0), "", "Listen", {}, "progress"],
-  ["a task that runs and stands still is not", asked(true, true, 5), status("Running", 5), "", "Fail RWKVTimeoutError"],
-  ["a server that fails is not waited for", asked(true, false), unasked(reset), "", "Fail StreamTruncatedError"],
-  ["no status of an evicted task, not for long (H35)", asked(true, false), unasked(gone), "", "Listen"]
-], patient)
 
 rows("the result", [
   ["ends the text", abc, result("abc"), "", "End"],
@@ -267,6 +303,13 @@ rows("the result", [
     "Fail StreamTruncatedError"
   ],
   ["could not be read", abc, unread(reset), "", "Fail StreamTruncatedError"],
+  [
+    "could not be read after the end",
+    hear(subject, abc, frames(done)).state,
+    unread(reset),
+    "",
+    "Fail StreamTruncatedError"
+  ],
   ["could not be read, and nothing was heard", beginning, unread(reset), "", "Fail RWKVConnectionError"]
 ])
 
@@ -285,6 +328,65 @@ describe("what the result says", () => {
 
   it("is what its own connection told where others wrote to the buffer (H15)", () => {
     expect(finished(shared(after("abc", direct)), result("xyz"))).toMatchObject({ result: { text: "abc" } })
+  })
+})
+
+/** A frame of a `POST` stream that tells of so many tokens. */
+const told = (text: string, tokens: number): Frame => ({ _tag: "Data", text, generationTime: 0.5, speed: 2 * tokens })
+const frame = told("x".repeat(32), 32)
+const shorter = told("y".repeat(8), 8)
+const heard = (...all: ReadonlyArray<Frame>) => hear(counted, direct, frames(head, ...all, done)).state
+const whole = heard(frame, frame, shorter)
+const short = heard(frame, shorter)
+const early = heard(frame, told("z".repeat(20), 20))
+const allOfIt = "x".repeat(64) + "y".repeat(8)
+
+rows("tokens of a direct run that asked for 72 (F98)", [
+  ["are all there, and others write", shared(whole), result("?"), "", "End"],
+  ["are too few, and others write", shared(short), result("?"), "", "Fail StreamTruncatedError"],
+  ["ended early: nothing tells", shared(early), result("?"), "", "End"],
+  ["are too few, and the result cannot be decoded", short, undecoded, "", "Fail StreamTruncatedError"],
+  ["are too few: the buffer tells what is missing", short, result(allOfIt), "", "Fail StreamTruncatedError"],
+  ["are all there: the buffer tells the same", whole, result(allOfIt), "", "End"]
+], counted)
+
+describe("an end that the server cannot be asked about (F99)", () => {
+  const unconfirmed = (state: State, error: RWKVError.TaskFailure, about = counted) =>
+    hear(about, state, unread(error)).command
+
+  it("is proven by tokens that add up", () => {
+    for (const error of [reset, gone]) {
+      const { command, told } = hear(counted, shared(whole), unread(error))
+      expect(command._tag).toBe("End")
+      expect(told).toEqual([{
+        _tag: "Finished",
+        result: resultOf(allOfIt, {
+          generationTime: Duration.seconds(1.5),
+          prefillTime: Duration.seconds(2),
+          speed: 72 / 1.5
+        })
+      }])
+    }
+  })
+
+  it("is not confirmed by others", () => {
+    const text = "x".repeat(32) + "z".repeat(20)
+    expect(unconfirmed(early, reset)).toMatchObject({ error: { unconfirmed: true, text, cause: reset } })
+    expect(unconfirmed(whole, reset, subject)).toMatchObject({ error: { unconfirmed: true, text: allOfIt } })
+    const subscribed = hear(subject, abc, frames(done)).state
+    expect(unconfirmed(subscribed, reset)).toMatchObject({ error: { unconfirmed: true, text: "abc" } })
+  })
+
+  it("is none where text is missing, the end mark is, or the server answered", () => {
+    expect(unconfirmed(short, reset)).toMatchObject({ error: { unconfirmed: false } })
+    expect(unconfirmed(abc, reset)).toMatchObject({ error: { unconfirmed: false } })
+    expect(unconfirmed(hear(subject, abc, frames(gap, done)).state, reset)).toMatchObject({
+      error: { unconfirmed: false }
+    })
+    expect(unconfirmed(hear(subject, again, frames(done)).state, reset)).toMatchObject({
+      error: { unconfirmed: false }
+    })
+    expect(unconfirmed(early, gone)).toMatchObject({ error: { unconfirmed: false, cause: gone } })
   })
 })
 

@@ -9,7 +9,12 @@ export const taskId = Protocol.TaskId.make("TASK_1")
 
 export const about = { operation: "Test.stream", taskId }
 
-export const subject: Subject = { ...about, fromToken: 0, stallTimeout: Duration.minutes(10), patient: false }
+export const subject: Subject = {
+  ...about,
+  fromToken: 0,
+  stallTimeout: Duration.minutes(10),
+  queueTimeout: Duration.hours(1)
+}
 
 export const head: Frame = { _tag: "Head", taskId, prefillTime: 0.5 }
 export const data = (text: string): Frame => ({ _tag: "Data", text })
@@ -22,12 +27,12 @@ export const frames = (...all: ReadonlyArray<Frame>): Signal => ({ _tag: "Frames
 export const ended: Signal = { _tag: "Ended" }
 export const broken = (error: RWKVError.TaskFailure): Signal => ({ _tag: "Broken", error })
 export const connected: Signal = { _tag: "Connected" }
-export const idle = (silent = true, late = false): Signal => ({ _tag: "Idle", silent, late })
+export const idle = (silent = true, late = false, overdue = false): Signal => ({ _tag: "Idle", silent, late, overdue })
 export const status = (status: Protocol.TaskStatus, generatedTokens: number): Signal => ({
   _tag: "Status",
   info: { taskId, status, generatedTokens }
 })
-export const unasked = (error: RWKVError.TaskFailure): Signal => ({ _tag: "Unasked", error })
+export const unasked = (error: RWKVError.TaskFailure, unread = false): Signal => ({ _tag: "Unasked", error, unread })
 export const unread = (error: RWKVError.TaskFailure): Signal => ({ _tag: "Unread", error })
 export const unanswered = (unread: boolean): Signal => ({ _tag: "Unanswered", unread })
 export const tail = (text: string | undefined): Signal => ({ _tag: "Tail", text })

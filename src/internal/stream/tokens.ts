@@ -1,0 +1,63 @@
+/**
+ * How many tokens the frames of a POST stream hold. All but the last hold the same number, 32 unless the operator says
+ * otherwise, and each tells its own within 12 %, never more than it has (H1).
+ */
+import type { Frame } from "../wire/sse.js"
+
+export interface Count {
+  readonly frames: number
+  /** How long the frames took, in seconds. */
+  readonly seconds: number
+  /** The fewest and the most tokens of a frame before the last; NaN if one did not tell. */
+  readonly least: number
+  readonly most: number
+  readonly last: number
+}
+
+export const none: Count = { frames: 0, seconds: 0, least: Infinity, most: 0, last: 0 }
+
+export const add = (
+  count: Count,
+  { generationTime = NaN, speed = NaN, text }: Extract<Frame, { readonly _tag: "Data" }>
+): Count => {
+  const tokens = generationTime * speed
+  const isFirst = count.frames === 0
+  return {
+    frames: count.frames + 1,
+    seconds: count.seconds + generationTime,
+    least: isFirst ? Infinity : Math.min(count.least, count.last),
+    most: isFirst ? 0 : Math.max(count.most, count.last),
+    last: tokens > 0 || tokens === 0 && text === "" ? tokens : NaN
+  }
+}
+
+/** A frame never holds more: no run has more tokens. */
+const mostTokens = 40_960
+
+const fits = (told: number, tokens: number) => told >= 0.88 * tokens && told <= 1.01 * tokens
+
+/** What a full frame may hold. A single frame does not tell: then it is taken to be the usual size, or a larger one. */
+const sizes = ({ frames, last, least, most }: Count): ReadonlyArray<number> => {
+  if (frames < 2) return [32, 64, 128, 256].filter((size) => last <= 1.01 * size)
+  if (!(most <= mostTokens)) return []
+  const power = 2 ** Math.round(Math.log2(most))
+  if (fits(most, power) && most > 0.985 * power && fits(least, power)) return [power]
+  const found: Array<number> = []
+  for (let size = Math.ceil(most / 1.01); 0.88 * size <= least; size++) found.push(size)
+  return found
+}
+
+/**
+ * Whether the frames of a run that was told its end are all there. `"short"`: fewer than `maxTokens` ask for, and the
+ * last is as long as it then would be. A run that ended early proves nothing.
+ */
+export const judge = (count: Count, maxTokens: number | undefined): "whole" | "short" | "unknown" => {
+  if (maxTokens === undefined) return "unknown"
+  if (count.frames === 0) return "short"
+  const verdicts = sizes(count).map((size) => {
+    const frames = Math.ceil(maxTokens / size)
+    const isLast = fits(count.last, maxTokens - (frames - 1) * size)
+    return count.frames >= frames && (isLast || count.frames > 1) ? "whole" : isLast ? "short" : "unknown"
+  })
+  return verdicts.find((verdict) => verdict === "whole") ?? verdicts.find((verdict) => verdict === "short") ?? "unknown"
+}
