@@ -99,7 +99,7 @@ export const comparable = (step: Step, outcome: Outcome) => {
   }
 }
 
-const outcomeOf = (step: Step, { chunks, end, headers, status }: Answer, ids: ReadonlyArray<string>): Outcome => {
+const outcomeOf = ({ chunks, end, headers, status }: Answer, ids: ReadonlyArray<string>): Outcome => {
   const { allow, "content-type": contentType, location } = headers
   const texts = chunks.map((chunk) => masked(chunk, ids))
   const isStream = contentType?.startsWith("text/event-stream") === true
@@ -110,7 +110,7 @@ const outcomeOf = (step: Step, { chunks, end, headers, status }: Answer, ids: Re
     ...(location === undefined ? {} : { location }),
     headers: Object.keys(headers).join(),
     end,
-    ...(isStream ? { frames: texts } : { body: step.method === "HEAD" ? "" : texts.join("") })
+    ...(isStream ? { frames: texts } : { body: texts.join("") })
   }
 }
 
@@ -149,7 +149,7 @@ export const play = (
       const path = step.path.replace(/\{(\d+)\}/, (_, number: string) => ids[Number(number)] ?? unmade)
       const answer = yield* call(emulator, { ...step, path })
       if (step.makes !== undefined) ids[step.makes] = answer.chunks[0]?.match(idPattern)?.[0] ?? unmade
-      check(step, outcomeOf(step, answer, ids), index)
+      check(step, outcomeOf(answer, ids), index)
       const concerned = step.makes === undefined ? path.match(idPattern)?.[0] : ids[step.makes]
       if (concerned !== undefined && !step.kind.startsWith("bad body")) yield* settle(emulator, concerned, step.then)
     }

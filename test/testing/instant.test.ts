@@ -143,7 +143,7 @@ describe("a GET stream", () => {
       const emulator = yield* start({ pulse: 0 })
       yield* post(emulator, "/v1/tasks/tmp", { prompt: [50, -1] })
       const id = yield* create(emulator, 1, 5)
-      expect((yield* status(emulator, id)).status).toBe(1)
+      expect((yield* status(emulator, id)).status).toBe(2)
       const stream = yield* frames(get(emulator, `/v1/tasks/${id}/stream`))
       yield* idle
       expect([yield* isOpen(stream), yield* emulator.openStreams]).toEqual([true, 1])

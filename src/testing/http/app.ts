@@ -77,7 +77,7 @@ const serverResponse = (
     return HttpServerResponse.stream(Stream.concat(headersAtOnce, body), options)
   }
   return reply.body.length === 0 ?
-    HttpServerResponse.empty(options) :
+    HttpServerResponse.empty({ status: reply.status, headers: reply.headers }) :
     HttpServerResponse.uint8Array(reply.body, options)
 }
 

@@ -34,12 +34,11 @@ const isJson = (contentType: string | undefined): boolean => {
   return /^application\/(?:[^/]*\+)?json$/.test(type.trim().toLowerCase())
 }
 
-/** Python cannot say in a 422 what was sent if it is no text. */
-const rawBody = (bytes: Uint8Array): Effect.Effect<Json, Reply.Refusal> =>
-  Option.match(Unicode.strict(bytes), {
-    onNone: () => refuse(Reply.crash),
-    onSome: (value) => Effect.succeed({ _tag: "String", value })
-  })
+/** A 422 cannot say what was sent if that is no text, as it cannot say a lone surrogate. */
+const rawBody = (bytes: Uint8Array): Json => ({
+  _tag: "String",
+  value: Option.getOrElse(Unicode.strict(bytes), () => "\ud800")
+})
 
 const unreadable: Reply.Reply = Reply.detail(400, "There was an error parsing the body")
 
@@ -50,7 +49,7 @@ const unreadable: Reply.Reply = Reply.detail(400, "There was an error parsing th
  */
 export const readBody = (request: Incoming): Effect.Effect<Json | undefined, Reply.Refusal> => {
   if (request.body.length === 0) return Effect.succeed(undefined)
-  if (!isJson(request.headers["content-type"])) return rawBody(request.body)
+  if (!isJson(request.headers["content-type"])) return Effect.succeed(rawBody(request.body))
   const text = Unicode.document(request.body)
   if (Option.isNone(text)) return refuse(unreadable)
   return Either.match(parse(text.value), {

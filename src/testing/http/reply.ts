@@ -45,6 +45,13 @@ export const crash: Reply = {
   closes: true
 }
 
+/**
+ * The answer to a HEAD.
+ *
+ * @internal
+ */
+export const withoutBody = (self: Reply): Reply => ({ ...self, body: new Uint8Array() })
+
 /** @internal */
 export const events = (body: Bytes, cut: (cause: SocketError) => void): Reply => ({
   status: 200,

@@ -87,5 +87,6 @@ export const handle = (machine: Machine, request: Incoming): Effect.Effect<Reply
       Refusal: ({ reply }) => Effect.succeed(reply),
       Crash: () => Effect.succeed(Reply.crash),
       Died: () => Effect.fail(reset)
-    })
+    }),
+    Effect.map((reply) => request.method === "HEAD" ? Reply.withoutBody(reply) : reply)
   )

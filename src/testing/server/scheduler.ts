@@ -30,7 +30,7 @@ export class Scheduler {
   epoch = 0
   /** Tokens per second per task in the last pulse that left somebody running. */
   speed = 0
-  /** A token that cannot be looked up has stopped everything (H25). */
+  /** A token that cannot be looked up has stopped everything (H25). Tasks are given slots all the same. */
   broken = false
 
   constructor(settings: Settings, onFinish: (task: Task) => void) {
@@ -51,7 +51,9 @@ export class Scheduler {
   }
 
   isIdle(): boolean {
-    return this.broken || (this.batch.slots.length === 0 && !this.list.some((task) => task.status === READY))
+    const running = this.batch.slots.length
+    const waits = this.list.some((task) => task.status === READY) && running < this.settings.maxBatchSize
+    return !waits && (this.broken || running === 0)
   }
 
   /** A run that took no time at all would look like one whose last tokens are still to come (H31). */

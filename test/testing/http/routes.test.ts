@@ -32,13 +32,41 @@ describe("the order of checks", () => {
       yield* tick(1000)
       const found = (pos: string) =>
         issues(emulator, "", `/v1/tasks/${id}/stream?pos=${encodeURIComponent(pos)}`, "GET")
-      for (const pos of ["5.", ".0", "5.5", "", "_1", "1__0", "1e3", "0x1", "\u0663"]) {
+      const nines = (count: number) => "9".repeat(count)
+      const bad = [
+        "5.",
+        ".0",
+        "5.5",
+        "",
+        "_1",
+        "1__0",
+        "1_",
+        "1e3",
+        "0x1",
+        "+-5",
+        "+ 5",
+        "\u0663",
+        "\ufeff5",
+        "x".repeat(5000)
+      ]
+      for (const pos of [...bad, `0${nines(4301)}`, `+${nines(4301)}`, ` ${nines(4301)}`, `9_${nines(4300)}`]) {
         expect(yield* found(pos), pos).toMatchObject([{ type: "int_parsing", loc: ["query", "pos"], input: pos }])
       }
-      for (const pos of ["9".repeat(4301), "9".repeat(4400), "x".repeat(4301)]) {
+      for (const pos of [nines(4301), nines(4400), `-${nines(4300)}`, `${nines(4301)}x`]) {
         expect(yield* found(pos)).toMatchObject([{ type: "int_parsing_size", input: pos }])
       }
-      expect((yield* get(emulator, `/v1/tasks/${id}/stream?pos=${"9".repeat(4300)}`)).status).toBe(200)
+      const good = [
+        nines(4300),
+        `+${nines(4300)}`,
+        "0".repeat(5000),
+        `-${"0".repeat(5000)}5`,
+        `${nines(4300)}.0`,
+        "0_5",
+        "\u00855\u3000"
+      ]
+      for (const pos of good) {
+        expect((yield* get(emulator, `/v1/tasks/${id}/stream?pos=${encodeURIComponent(pos)}`)).status, pos).toBe(200)
+      }
     }))
 
   it.scoped("a redirect names the host that was asked, and keeps the query", () =>
@@ -46,6 +74,13 @@ describe("the order of checks", () => {
       const emulator = yield* Emulator.make()
       const { headers } = yield* get(emulator, "/v1/tasks/a%20b%5Bc%5D/status//?x=1&y=%C3%A9")
       expect(headers["location"]).toBe(`${origin}/v1/tasks/a%20b[c]/status?x=1&y=%C3%A9`)
+    }))
+
+  it.scoped("an answer to HEAD tells the length of a body that is not sent", () =>
+    Effect.gen(function*() {
+      const emulator = yield* Emulator.make()
+      const response = yield* emulator.httpClient.head(`${origin}/v1/tasks/list`)
+      expect([response.status, response.headers["content-length"], yield* response.text]).toEqual([405, "31", ""])
     }))
 
   it.scoped("unknown routes, empty ids and odd escapes are 404, other methods 405", () =>

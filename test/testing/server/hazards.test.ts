@@ -120,7 +120,7 @@ describe("hazards of forks, templates and prompts", () => {
       yield* tick(60_000)
       yield* act(emulator, id, "stop")
       yield* tick(60_000)
-      expect((yield* status(emulator, id)).generated_buf).toBe(0)
+      expect(yield* status(emulator, id)).toMatchObject({ generated_buf: 0, status: 2 })
       yield* emulator.restart("kill")
       const fresh = yield* create(emulator, 1, 5)
       yield* tick(1000)
