@@ -27,7 +27,7 @@ export interface Call {
   readonly method: "GET" | "POST"
   readonly path: string
   readonly contentType?: string | null
-  readonly body?: string | null
+  readonly body?: string | Uint8Array | null
 }
 
 export const send = (emulator: Emulator.Service, call: Call) => {
@@ -35,7 +35,7 @@ export const send = (emulator: Emulator.Service, call: Call) => {
   const contentType = call.contentType === undefined ? "application/json" : call.contentType
   if (contentType !== null && call.method === "POST") headers["content-type"] = contentType
   const request = HttpClientRequest.make(call.method)(origin + call.path)
-  const bytes = new TextEncoder().encode(call.body ?? "")
+  const bytes = call.body instanceof Uint8Array ? call.body : new TextEncoder().encode(call.body ?? "")
   const withBody = call.method === "POST" && bytes.length > 0
     ? HttpClientRequest.bodyUint8Array(request, bytes, contentType ?? "")
     : request
@@ -113,9 +113,14 @@ interface Issue {
 }
 
 /** What is wrong with a request: the items of a 422, or else the body as it is. */
-export const issues = (emulator: Emulator.Service, body: string, path = "/v1/tasks/tmp") =>
+export const issues = (
+  emulator: Emulator.Service,
+  body: string | Uint8Array,
+  path = "/v1/tasks/tmp",
+  method: Call["method"] = "POST"
+) =>
   Effect.map(
-    Effect.flatMap(send(emulator, { method: "POST", path, body }), (response) => response.text),
+    Effect.flatMap(send(emulator, { method, path, body }), (response) => response.text),
     (text): ReadonlyArray<Issue | string> => text.startsWith("{\"detail\":[") ? JSON.parse(text).detail : [text]
   )
 

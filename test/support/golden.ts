@@ -32,3 +32,38 @@ export const exchanges: ReadonlyArray<Exchange> = read("http.json")
 export const recordings: ReadonlyArray<Recording> = read("streams.json")
 
 export const idPattern = /(?:TMP|TASK|_TMPL)_[0-9a-f]{32}/g
+
+/** One request of a sequence, and what came of it. */
+export interface Step {
+  readonly kind: string
+  readonly method: string
+  /** `{n}` stands for the n-th task that the sequence makes. */
+  readonly path: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: string
+  /** The number of the task that this call makes. */
+  readonly makes?: number
+  /** What was waited for before the next call. */
+  readonly then: "end" | "running" | "none"
+  /** Something ran meanwhile: counts, texts, the states 2 and 3 and times may differ. */
+  readonly racy?: boolean
+  readonly response: Outcome
+}
+
+export interface Outcome {
+  readonly status: number
+  readonly contentType: string | null
+  readonly allow?: string
+  readonly location?: string
+  readonly headers: string
+  readonly end: "end" | "cut" | "hang"
+  readonly body?: string
+  readonly frames?: ReadonlyArray<string>
+}
+
+export interface Sequence {
+  readonly name: string
+  readonly calls: ReadonlyArray<Step>
+}
+
+export const sequences: ReadonlyArray<Sequence> = read("sequences.json")

@@ -1,8 +1,8 @@
 /** F104: at `pulse: 0` nothing waits. No test here moves the TestClock, unless it says so. */
 import { HttpClient } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Scope, Stream } from "effect"
-import { RWKV, StreamService, TaskService } from "effect-rwkv"
+import { Effect, Either, Exit, Layer, Scope, Stream } from "effect"
+import { RWKV, type RWKVError, StreamService, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
 import { act, create, data, done, frames, get, isOpen, post, prompt, start, status, tick } from "../support/emulator.js"
 import { origin } from "../support/wire.js"
@@ -20,25 +20,63 @@ const limit = 10_000
 /** Lets all fibers do what they can without time. */
 const idle = tick(0)
 
-describe("the SDK on an emulator without time", () => {
-  for (const by of ["subscription", "polling"] as const) {
-    it.effect(`run by ${by} ends by itself`, () =>
-      Effect.gen(function*() {
-        expect((yield* TaskService.run(request, { by })).text).toBe(text)
-      }).pipe(Effect.provide(live())), limit)
+describe("F104 the SDK on an emulator without time", () => {
+  for (const profile of ["current", "documented"] as const) {
+    const server = live({ profile })
+    const ends = (
+      what: string,
+      effect: Effect.Effect<unknown, RWKVError.RWKVError, StreamService.StreamService | TaskService.TaskService>
+    ) =>
+      it.effect(`${what} ends by itself (${profile})`, () =>
+        Effect.gen(function*() {
+          expect(yield* effect).toEqual(text)
+        }).pipe(Effect.provide(server)), limit)
+    const source = Effect.tap(TaskService.createPersistent(request), (task) => task.wait())
 
-    it.effect(`wait by ${by} ends by itself`, () =>
-      Effect.gen(function*() {
-        const task = yield* TaskService.create(request)
-        expect((yield* task.wait({ by })).text).toBe(text)
-      }).pipe(Effect.provide(live())), limit)
-  }
+    for (const by of ["subscription", "polling"] as const) {
+      ends(`run by ${by}`, Effect.map(TaskService.run(request, { by }), ({ text }) => text))
+      ends(
+        `wait by ${by}`,
+        Effect.flatMap(TaskService.create(request), (task) => Effect.map(task.wait({ by }), ({ text }) => text))
+      )
+      ends(
+        `wait of a fork by ${by}`,
+        Effect.gen(function*() {
+          const fork = yield* (yield* source).fork({ prompt: "again" })
+          return (yield* fork.wait({ by })).text
+        })
+      )
+      ends(
+        `runAll by ${by}`,
+        Effect.gen(function*() {
+          const results = yield* Stream.runCollect(
+            TaskService.runAll(Array.from({ length: 20 }, () => request), { by })
+          )
+          return Array.from(results, ({ result }) => Either.getOrThrow(result).text).join("") === text.repeat(20) &&
+            text
+        })
+      )
+    }
 
-  for (const transport of ["subscribe", "direct"] as const) {
-    it.effect(`a stream by ${transport} ends by itself`, () =>
-      Effect.gen(function*() {
-        expect(yield* Stream.mkString(StreamService.create(request, { transport }))).toBe(text)
-      }).pipe(Effect.provide(live())), limit)
+    for (const transport of ["subscribe", "direct"] as const) {
+      ends(`a stream by ${transport}`, Stream.mkString(StreamService.create(request, { transport })))
+      ends(
+        `a stream of a fork by ${transport}`,
+        Effect.flatMap(source, ({ id }) => Stream.mkString(StreamService.fork(id, { prompt: "again" }, { transport })))
+      )
+      ends(
+        `a stream that goes on by ${transport}`,
+        Effect.flatMap(
+          source,
+          ({ id }) => Stream.mkString(StreamService.continue(id, { prompt: "again" }, { transport }))
+        )
+      )
+    }
+    ends(
+      "a subscription",
+      Effect.flatMap(TaskService.create(request), ({ id }) => Stream.mkString(StreamService.subscribe(id)))
+    )
+    ends("a stream of FIM", Stream.mkString(StreamService.fim({ prefix: "a", maxTokens: 200 })))
   }
 
   it.effect(

@@ -13,6 +13,7 @@ import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Exchange } from "./exchange.js"
+import * as Listener from "./listener.js"
 import type * as Reply from "./reply.js"
 import { reset, type SocketError } from "./socket.js"
 
@@ -57,6 +58,9 @@ const cutsSocket = (
     )
   })
 
+/** Node holds headers back until something is written, be it nothing. */
+const headersAtOnce: Reply.Bytes = Stream.make(new Uint8Array())
+
 const serverResponse = (
   request: HttpServerRequest.HttpServerRequest,
   reply: Reply.Reply,
@@ -69,7 +73,8 @@ const serverResponse = (
     contentType
   }
   if (!(reply.body instanceof Uint8Array)) {
-    return HttpServerResponse.stream(cutsSocket(request, reply, exchange.count(reply.body)), options)
+    const body = cutsSocket(request, reply, exchange.count(reply.body))
+    return HttpServerResponse.stream(Stream.concat(headersAtOnce, body), options)
   }
   return reply.body.length === 0 ?
     HttpServerResponse.empty(options) :
@@ -80,9 +85,14 @@ const serverResponse = (
 export const make = (exchange: Exchange): HttpApp.Default<never, Scope.Scope> =>
   Effect.gen(function*() {
     const request = yield* HttpServerRequest.HttpServerRequest
-    const body = yield* HttpIncomingMessage.withMaxBodySize(request.text, Option.none())
-    const reply = yield* exchange.handle({ method: request.method, path: request.url, headers: request.headers, body })
-    if (reply.closes === true) yield* Effect.addFinalizer(() => endSocket(request, "destroySoon"))
+    const listener = Listener.of(request)
+    if (listener !== undefined) exchange.listeners.add(listener)
+    const body = yield* HttpIncomingMessage.withMaxBodySize(request.arrayBuffer, Option.none())
+    const { headers, method, url: path } = request
+    const reply = yield* exchange.handle({ method, path, headers, body: new Uint8Array(body) })
+    yield* Effect.addFinalizer(() =>
+      reply.closes === true || exchange.down ? endSocket(request, "destroySoon") : Effect.void
+    )
     return serverResponse(request, reply, exchange)
   }).pipe(
     Effect.catchAll(() => Effect.flatMap(HttpServerRequest.HttpServerRequest, breakOff)),

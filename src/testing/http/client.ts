@@ -9,28 +9,26 @@ import * as HttpClientError from "@effect/platform/HttpClientError"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { join } from "../model/text.js"
+import { encode, join } from "../model/text.js"
 import type { Exchange } from "./exchange.js"
 import type { Bytes, Reply } from "./reply.js"
 import * as Response from "./response.js"
 import { aborted, reset, type SocketError } from "./socket.js"
 
-const decoder = new TextDecoder()
-
-const requestBody = (body: HttpBody.HttpBody): Effect.Effect<string, SocketError> => {
+const requestBody = (body: HttpBody.HttpBody): Effect.Effect<Uint8Array, SocketError> => {
   switch (body._tag) {
     case "Uint8Array":
-      return Effect.succeed(decoder.decode(body.body))
+      return Effect.succeed(body.body)
     case "Raw":
-      return Effect.succeed(body.body instanceof Uint8Array ? decoder.decode(body.body) : String(body.body))
+      return Effect.succeed(body.body instanceof Uint8Array ? body.body : encode(String(body.body)))
     case "Stream":
       return Effect.mapBoth(Stream.runCollect(body.stream), {
         onFailure: () => reset,
-        onSuccess: (chunks) => decoder.decode(join(Chunk.toReadonlyArray(chunks)))
+        onSuccess: (chunks) => join(Chunk.toReadonlyArray(chunks))
       })
     case "Empty":
     case "FormData":
-      return Effect.succeed("")
+      return Effect.succeed(new Uint8Array())
   }
 }
 

@@ -14,7 +14,7 @@ import * as Tasks from "../server/tasks.js"
 import * as Answers from "./answers.js"
 import { orRefuse, readBody, refuse, unprocessable, validate } from "./input.js"
 import * as Reply from "./reply.js"
-import type { RecordedRequest } from "./request.js"
+import type { Incoming } from "./request.js"
 import * as Sse from "./sse.js"
 
 /** @internal */
@@ -23,7 +23,7 @@ export type Handled = Effect.Effect<Reply.Reply, Reply.Refusal | Crash | Died>
 /** @internal */
 export interface Call {
   readonly machine: Machine
-  readonly request: RecordedRequest
+  readonly request: Incoming
   readonly query: URLSearchParams
   /** The id in the path; `""` where the route has none. */
   readonly taskId: string

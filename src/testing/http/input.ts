@@ -5,13 +5,15 @@
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import type { Body } from "../python/fields.js"
 import { type Issue, printIssues } from "../python/issue.js"
 import type { Json } from "../python/json.js"
 import { decodeBody, missingBody, type ModelName } from "../python/models.js"
 import { parse } from "../python/parser.js"
+import * as Unicode from "../python/unicode.js"
 import * as Reply from "./reply.js"
-import type { RecordedRequest } from "./request.js"
+import type { Incoming } from "./request.js"
 
 /** @internal */
 export const refuse = (reply: Reply.Reply): Effect.Effect<never, Reply.Refusal> =>
@@ -28,22 +30,33 @@ export const orRefuse = <A>(checked: Either.Either<A, ReadonlyArray<Issue>>): Ef
   Either.isRight(checked) ? Effect.succeed(checked.right) : unprocessable(checked.left)
 
 const isJson = (contentType: string | undefined): boolean => {
-  const [type = "", subtype = ""] = (contentType ?? "").split(";")[0]?.trim().toLowerCase().split("/") ?? []
-  return type === "application" && (subtype === "json" || subtype.endsWith("+json"))
+  const [type = ""] = (contentType ?? "").split(";")
+  return /^application\/(?:[^/]*\+)?json$/.test(type.trim().toLowerCase())
 }
+
+/** Python cannot say in a 422 what was sent if it is no text. */
+const rawBody = (bytes: Uint8Array): Effect.Effect<Json, Reply.Refusal> =>
+  Option.match(Unicode.strict(bytes), {
+    onNone: () => refuse(Reply.crash),
+    onSome: (value) => Effect.succeed({ _tag: "String", value })
+  })
+
+const unreadable: Reply.Reply = Reply.detail(400, "There was an error parsing the body")
 
 /**
  * Undefined = no body at all. Broken JSON is reported before anything else is looked at.
  *
  * @internal
  */
-export const readBody = (request: RecordedRequest): Effect.Effect<Json | undefined, Reply.Refusal> => {
-  if (request.body === "") return Effect.succeed(undefined)
-  if (!isJson(request.headers["content-type"])) return Effect.succeed({ _tag: "String", value: request.body })
-  return Either.match(parse(request.body), {
+export const readBody = (request: Incoming): Effect.Effect<Json | undefined, Reply.Refusal> => {
+  if (request.body.length === 0) return Effect.succeed(undefined)
+  if (!isJson(request.headers["content-type"])) return rawBody(request.body)
+  const text = Unicode.document(request.body)
+  if (Option.isNone(text)) return refuse(unreadable)
+  return Either.match(parse(text.value), {
     onRight: (json) => Effect.succeed(json),
     onLeft: (error) => {
-      if (error.kind === "other") return refuse(Reply.detail(400, "There was an error parsing the body"))
+      if (error.kind === "other") return refuse(unreadable)
       const ctx = `{"error":${JSON.stringify(error.message)}}`
       const input: Json = { _tag: "Dict", entries: new Map() }
       return unprocessable([
@@ -55,4 +68,4 @@ export const readBody = (request: RecordedRequest): Effect.Effect<Json | undefin
 
 /** @internal */
 export const validate = (model: ModelName, json: Json | undefined): Either.Either<Body, ReadonlyArray<Issue>> =>
-  json === undefined ? Either.left([missingBody]) : decodeBody(model, json)
+  json === undefined || json._tag === "Null" ? Either.left([missingBody]) : decodeBody(model, json)

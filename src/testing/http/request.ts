@@ -5,6 +5,18 @@
  */
 
 /**
+ * A request on its way to a handler.
+ *
+ * @internal
+ */
+export interface Incoming {
+  readonly method: string
+  readonly path: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Uint8Array
+}
+
+/**
  * A request as it reached the server.
  *
  * @since 0.1.0

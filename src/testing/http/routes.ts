@@ -9,7 +9,7 @@ import type { Machine } from "../server/machine.js"
 import * as Handlers from "./handlers.js"
 import { refuse } from "./input.js"
 import * as Reply from "./reply.js"
-import type { RecordedRequest } from "./request.js"
+import type { Incoming } from "./request.js"
 import { reset, type SocketError } from "./socket.js"
 
 interface Route {
@@ -48,11 +48,14 @@ const unquote = (path: string): string =>
     (run) => decodeLossy(Uint8Array.from(run.slice(1).split("%"), (hex) => Number.parseInt(hex, 16)))
   )
 
+/** Python's `quote` as a redirect uses it. */
+const quote = (url: string): string => url.replace(/[^\w.~\-:/%#?=@[\]!$&'()*+,;]/gu, encodeURIComponent)
+
 const matches = (route: Route, segments: ReadonlyArray<string>): boolean =>
   route.path.length === segments.length &&
   route.path.every((part, index) => part === ":id" ? segments[index] !== "" : part === segments[index])
 
-const dispatch = (machine: Machine, request: RecordedRequest): Handlers.Handled => {
+const dispatch = (machine: Machine, request: Incoming): Handlers.Handled => {
   const mark = request.path.indexOf("?")
   const search = mark < 0 ? "" : request.path.slice(mark)
   const path = unquote(mark < 0 ? request.path : request.path.slice(0, mark))
@@ -67,7 +70,7 @@ const dispatch = (machine: Machine, request: RecordedRequest): Handlers.Handled 
   if (first !== undefined) return refuse(Reply.detail(405, "Method Not Allowed", { allow: first.method }))
   const shorter = path.replace(/\/+$/, "").split("/").slice(1)
   if (path.endsWith("/") && routes.some((route) => matches(route, shorter))) {
-    const location = encodeURI(`/${shorter.join("/")}`) + search
+    const location = quote(`http://${request.headers["host"] ?? ""}/${shorter.join("/")}${search}`)
     return Effect.succeed(Reply.fixed(307, { location }, ""))
   }
   return refuse(Reply.detail(404, "Not Found"))
@@ -78,7 +81,7 @@ const dispatch = (machine: Machine, request: RecordedRequest): Handlers.Handled 
  *
  * @internal
  */
-export const handle = (machine: Machine, request: RecordedRequest): Effect.Effect<Reply.Reply, SocketError> =>
+export const handle = (machine: Machine, request: Incoming): Effect.Effect<Reply.Reply, SocketError> =>
   machine.exclusive(Effect.suspend(() => dispatch(machine, request))).pipe(
     Effect.catchTags({
       Refusal: ({ reply }) => Effect.succeed(reply),

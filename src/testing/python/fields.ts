@@ -86,10 +86,11 @@ export const number = (key: NumberKey, max: number, nullable: boolean): Field =>
   required: false,
   nullable,
   check: (value, loc, draft) => {
-    if (value._tag !== "Int" && value._tag !== "Float") {
+    const given = value._tag === "Int" ? Number(value.raw) : value._tag === "Float" ? value.value : undefined
+    // An integer beyond all floats is none that could be checked.
+    if (given === undefined || (value._tag === "Int" && !Number.isFinite(given))) {
       return [{ type: "float_type", loc, msg: "Input should be a valid number", input: value }]
     }
-    const given = value._tag === "Int" ? Number(value.raw) : value.value
     draft[key] = given
     return bounded(value, loc, given, 0, max, float)
   }
@@ -99,20 +100,12 @@ const stringType = (input: Json, loc: Location): ReadonlyArray<Issue> => [
   { type: "string_type", loc, msg: "Input should be a valid string", input }
 ]
 
-const unicode = (input: Json, loc: Location): ReadonlyArray<Issue> => [{
-  type: "string_unicode",
-  loc,
-  msg: "Input should be a valid string, unable to parse raw data as a unicode string",
-  input
-}]
-
 /** @internal */
 export const text = (key: "prefix" | "suffix", required: boolean): Field => ({
   required,
   nullable: false,
   check: (value, loc, draft) => {
     if (value._tag !== "String") return stringType(value, loc)
-    if (!value.value.isWellFormed()) return unicode(value, loc)
     draft[key] = value.value
     return none
   }
@@ -124,7 +117,6 @@ export const prompt = (required: boolean): Field => ({
   nullable: !required,
   check: (value, loc, draft) => {
     if (value._tag === "String") {
-      if (!value.value.isWellFormed()) return unicode(value, loc)
       draft.prompt = value.value
       return none
     }

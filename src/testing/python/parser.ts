@@ -93,7 +93,7 @@ class Parser {
     const raw = match[0]
     this.index += raw.length
     if (match[1] !== undefined || match[2] !== undefined) return { _tag: "Float", value: Number(raw) }
-    if (raw.length > maxDigits) return this.fail("too many digits", this.index, "other")
+    if (raw.replace("-", "").length > maxDigits) return this.fail("too many digits", this.index, "other")
     return { _tag: "Int", raw: raw === "-0" ? "0" : raw }
   }
 

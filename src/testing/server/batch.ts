@@ -65,10 +65,11 @@ export class Batch {
 
   /** Who is listed twice gets two (H22). */
   take(list: ReadonlyArray<Task>, now: number): void {
-    const ready = list.filter((task) => task.status === READY).values()
-    for (const [place, taken] of this.places.entries()) {
-      const task = taken === undefined ? ready.next().value : undefined
-      if (task !== undefined) this.start(task, place, now)
+    const ready = list.filter((task) => task.status === READY)
+    for (let place = this.places.indexOf(undefined); place >= 0; place = this.places.indexOf(undefined, place)) {
+      const task = ready.shift()
+      if (task === undefined) return
+      this.start(task, place, now)
     }
   }
 
@@ -87,6 +88,7 @@ export class Batch {
     task.start = now
     task.finish = 0
     task.place = place
+    if (task.poison === "task") return
     this.places[place] = {
       task,
       maxTokens,

@@ -53,6 +53,7 @@ export interface Options {
   /**
    * Time of a full pulse; one that ends early takes its share. Default 50 milliseconds. With 0 a run takes no time: all
    * ends by itself under a TestClock that nobody moves, and who asks for a task's status or result finds it finished.
+   * Only an `idleDelay`, a `pollInterval`, a `prefillPerToken` or `lateTokens` that is given is waited for all the same.
    */
   readonly pulse?: Duration.DurationInput | undefined
   /** Tokens of a full pulse, and so of a full frame. Default 32. */

@@ -30,6 +30,12 @@ const tokenize = (prompt: Prompt): ReadonlyArray<number> =>
 
 const isUnknown = (id: number): boolean => id < 0 || id >= embeddings
 
+/** No number that a slot of the batch can hold. */
+const isTooLong = (id: number): boolean => id < -(2 ** 31) || id >= 2 ** 31
+
+/** Text that cannot be written as UTF-8 cannot be read. */
+const isReadable = (prompt: Prompt): boolean => typeof prompt !== "string" || prompt.isWellFormed()
+
 const promptText = (prompt: Prompt, ids: ReadonlyArray<number>): string =>
   typeof prompt === "string" ?
     prompt :
@@ -80,14 +86,15 @@ export const prefill = (
     if (isBusy(machine, task)) return yield* new Crash()
     task.buffer.length = 0
     task.status = PREFILL
-    const ids = tokenize(prompt)
+    const ids = isReadable(prompt) ? tokenize(prompt) : []
     if (!task.handle || ids.length === 0 || ids.slice(0, -1).some(isUnknown)) return yield* new Crash()
     const before = yield* seconds
     if (machine.settings.prefillPerToken > 0) {
       yield* Effect.raceFirst(Effect.sleep(ids.length * machine.settings.prefillPerToken), machine.death)
     }
     const after = yield* seconds
-    task.poison = isUnknown(ids.at(-1) ?? 0)
+    const last = ids.at(-1) ?? 0
+    task.poison = isTooLong(last) ? "task" : isUnknown(last) ? "server" : undefined
     task.prefillTime = between(before, after)
     task.integerTimes = false
     task.session = readInto(machine, endpoint, taskId, task, prompt, ids) ?? task.session

@@ -123,7 +123,7 @@ export class Scheduler {
       const from = yield* seconds
       this.batch.begin = yield* Clock.currentTimeMillis
       this.batch.fill(this.list, from)
-      this.broken = this.batch.slots.some((slot) => slot.task.poison)
+      this.broken = this.batch.slots.some((slot) => slot.task.poison === "server")
       if (this.broken) return
       this.batch.planAll()
       yield* Effect.yieldNow()

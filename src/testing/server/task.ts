@@ -82,8 +82,11 @@ export interface Task {
   /** The slot that the last run began in. A stop is written there, whoever is in it by then (H29). */
   place: number | undefined
   hub: Hub | undefined
-  /** The last token of the prompt cannot be looked up: the first pulse with it breaks the scheduler. */
-  poison: boolean
+  /**
+   * The last token of the prompt cannot be looked up, and the first pulse with it breaks the scheduler; or it cannot even
+   * be put into a slot, and the task never runs.
+   */
+  poison: "server" | "task" | undefined
 }
 
 /** @internal */

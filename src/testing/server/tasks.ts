@@ -102,7 +102,7 @@ export const create = (machine: Machine, endpoint: "tmp" | "create" | "fim", bod
       finish: 0,
       place: undefined,
       hub: undefined,
-      poison: false
+      poison: undefined
     }
     yield* prefill(machine, endpoint, taskId, task, prompt)
     machine.store.put(taskId, task)

@@ -86,6 +86,14 @@ describe("layerServer on Node", () => {
       expect([list.status, list.redirected]).toEqual([200, true])
     }).pipe(Effect.provide(served())))
 
+  it.live("H8 headers of a stream that has nothing to say yet come at once", () =>
+    Effect.gen(function*() {
+      const made = yield* Effect.flatMap(call("/v1/tasks/tmp", { prompt: [60000, 50], max_tokens: 70 }), json)
+      const response = yield* call(`/v1/tasks/${made.task_id}/stream`)
+      expect(response.headers.get("content-type")).toBe("text/event-stream; charset=utf-8")
+      yield* Effect.promise(() => response.body?.cancel() ?? Promise.resolve())
+    }).pipe(Effect.provide(served({ pulse: "1 hour" }))))
+
   it.live("a 500 is followed by the end of its connection", () =>
     Effect.gen(function*() {
       const response = yield* call("/v1/tasks/tmp", { prompt: "" })
@@ -144,6 +152,20 @@ describe("layerServer on Node", () => {
       const response = yield* call("/v1/tasks/tmp", { prompt: [60000, 50], max_tokens: 40000, stream: true })
       yield* Effect.fork(Effect.delay(emulator.restart("kill"), 50))
       expect(yield* Effect.flip(text(response))).toBe("UND_ERR_SOCKET")
+    }).pipe(Effect.provide(served())))
+
+  it.live("F99 a shutdown serves a stream, refuses connections, and a restart takes them again", () =>
+    Effect.gen(function*() {
+      const emulator = yield* Emulator.Emulator
+      const response = yield* call("/v1/tasks/tmp", { prompt: [60000, 50], max_tokens: 600, stream: true })
+      const down = yield* Effect.fork(emulator.shutdown)
+      yield* Effect.sleep(20)
+      expect(yield* Effect.flip(call("/v1/models"))).toBe("ECONNREFUSED")
+      expect((yield* text(response)).endsWith("data: [DONE]\n\n")).toBe(true)
+      yield* down
+      expect(yield* Effect.flip(call("/v1/models"))).toBe("ECONNREFUSED")
+      yield* emulator.restart("graceful")
+      expect((yield* call("/v1/models")).status).toBe(200)
     }).pipe(Effect.provide(served())))
 
   it.live("a prompt of 10 MB is read", () =>

@@ -46,6 +46,74 @@ describe("broken bodies", () => {
       ])
     }))
 
+  it.scoped("a body of null is none at all", () =>
+    Effect.gen(function*() {
+      const emulator = yield* Emulator.make()
+      for (const path of ["/v1/tasks/tmp", "/v1/tasks/fim"]) {
+        expect(yield* issues(emulator, " null ", path)).toMatchObject([{ type: "missing", loc: ["body"], input: null }])
+      }
+    }))
+
+  it.scoped("H26 lone surrogates are text to the models, and a 500 to whatever writes them", () =>
+    Effect.gen(function*() {
+      const emulator = yield* Emulator.make()
+      for (const [path, key] of [["tmp", "prompt"], ["fim", "prefix"], ["fim", "suffix"]]) {
+        const body = `{"prefix":"a","${key}":"\\ud800"`.replace(path === "tmp" ? "\"prefix\":\"a\"," : "", "")
+        expect(yield* issues(emulator, `${body}}`, `/v1/tasks/${path}`)).toEqual(["Internal Server Error"])
+        expect(yield* issues(emulator, `${body},"foo":1}`, `/v1/tasks/${path}`)).toMatchObject([
+          { type: "extra_forbidden", loc: ["body", "foo"] }
+        ])
+      }
+    }))
+
+  it.scoped("JSON is read in the encoding that its first bytes tell", () =>
+    Effect.gen(function*() {
+      const emulator = yield* Emulator.make()
+      const text = "{\"é🌍\":1}"
+      const wide = (size: 2 | 4, little: boolean, mark: boolean) => {
+        const units = size === 2
+          ? Array.from({ length: text.length }, (_, index) => text.charCodeAt(index))
+          : Array.from(text, (character) => character.codePointAt(0) ?? 0)
+        const all = mark ? [0xfeff, ...units] : units
+        const view = new DataView(new ArrayBuffer(all.length * size))
+        all.forEach((unit, index) =>
+          size === 2 ? view.setUint16(index * 2, unit, little) : view.setUint32(index * 4, unit, little)
+        )
+        return new Uint8Array(view.buffer)
+      }
+      const bodies = [
+        new TextEncoder().encode(text),
+        new TextEncoder().encode(`\ufeff${text}`),
+        ...([2, 4] as const).flatMap((size) =>
+          [true, false].flatMap((little) => [true, false].map((mark) => wide(size, little, mark)))
+        )
+      ]
+      expect(bodies).toHaveLength(10)
+      for (const body of bodies) {
+        expect(yield* issues(emulator, body)).toMatchObject([{ loc: ["body", "prompt"] }, { loc: ["body", "é🌍"] }])
+      }
+    }))
+
+  it.scoped("bytes that are no text are a 400 as JSON, and a 500 as anything else", () =>
+    Effect.gen(function*() {
+      const emulator = yield* Emulator.make()
+      const unparsable = "{\"detail\":\"There was an error parsing the body\"}"
+      const broken = [[0xff], [0x22, 0xc3, 0x22], [0x22, 0xed, 0xa0, 0x22], [0xff, 0xfe, 0x22], [0, 0x22, 0, 0x61, 0]]
+      for (const bytes of broken) {
+        const body = Uint8Array.from(bytes)
+        expect(yield* issues(emulator, body), String(bytes)).toEqual([unparsable])
+        const other = yield* send(emulator, { method: "POST", path: "/v1/tasks/tmp", contentType: "text/plain", body })
+        expect(other.status, String(bytes)).toBe(bytes[0] === 0 ? 422 : 500)
+      }
+      // A lone surrogate in three bytes is text to Python's JSON.
+      const lone = Uint8Array.from([0x22, 0xed, 0xa0, 0x80, 0x22])
+      expect(yield* issues(emulator, lone)).toEqual(["Internal Server Error"])
+      expect(yield* issues(emulator, Uint8Array.of(0x31, 0))).toMatchObject([{
+        type: "model_attributes_type",
+        input: 1
+      }])
+    }))
+
   it.scoped("errors come in the order of the model's fields, then of unknown keys", () =>
     Effect.gen(function*() {
       const emulator = yield* Emulator.make()

@@ -12,6 +12,7 @@ import {
   post,
   prompt,
   result,
+  send,
   start,
   status,
   tick
@@ -124,6 +125,22 @@ describe("hazards of forks, templates and prompts", () => {
       const fresh = yield* create(emulator, 1, 5)
       yield* tick(1000)
       expect((yield* status(emulator, fresh)).status).toBe(3)
+    }))
+
+  it.scoped("H25 an id that fits no slot keeps its own task from running, and no other", () =>
+    Effect.gen(function*() {
+      const emulator = yield* start()
+      const id = (yield* json(send(emulator, {
+        method: "POST",
+        path: "/v1/tasks/tmp",
+        body: "{\"prompt\":[50,9223372036854775808]}"
+      }))).task_id
+      const other = yield* create(emulator, 1, 5)
+      yield* tick(60_000)
+      expect(yield* status(emulator, other)).toMatchObject({ generated_buf: 5, status: 3 })
+      yield* act(emulator, id, "stop")
+      yield* tick(60_000)
+      expect(yield* status(emulator, id)).toMatchObject({ generated_buf: 0, status: 2 })
     }))
 
   it.scoped("H26 lone surrogates are a 500", () =>
