@@ -180,8 +180,8 @@ export const createPersistent = /*#__PURE__*/ call((tasks) => tasks.createPersis
 export const fim = /*#__PURE__*/ call((tasks) => tasks.fim)
 
 /**
- * Creates a task (or fills in, given a `prefix`), waits for its end and returns its text. Ending early stops it, in up to
- * 2 seconds and then in the background (see `onInterrupt` of streams), where a temporary task is deleted once it ended.
+ * Creates a task (or fills in, given a `prefix`), waits for its end and returns its text. Ending early stops it, in
+ * 2 seconds at most, then in the background (see `onInterrupt`), where a temporary task is deleted once it has ended.
  *
  * @example
  * ```ts

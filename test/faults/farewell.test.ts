@@ -1,10 +1,12 @@
 /** F100 to F102: what the owner of tasks does behind those who have left. */
-import { HttpClient } from "@effect/platform"
+import { FetchHttpClient, HttpClient } from "@effect/platform"
+import { NodeHttpClient } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
-import { RWKV, type RWKVConfig, StreamService, TaskService } from "effect-rwkv"
+import { RWKV, RWKVConfig, StreamService, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
 import * as Probe from "../support/probe.js"
+import { promising, wirings } from "../support/wirings.js"
 import {
   against,
   byBoth,
@@ -17,7 +19,8 @@ import {
   running,
   says,
   tasks,
-  timed
+  timed,
+  transports
 } from "../support/program.js"
 
 const over = ({ httpClient }: Emulator.Service, config: RWKVConfig.Options) =>
@@ -289,3 +292,73 @@ describe("F102 a service that is closed with open streams", () => {
     }).pipe(probe.watching, Effect.provide(Emulator.layer(endless)))
   })
 })
+
+const untilOpen = (count: number) =>
+  Effect.repeat(Effect.sleep("20 millis"), { until: () => Effect.map(openStreams, (open) => open === count) })
+
+const platforms: Readonly<Record<string, Layer.Layer<HttpClient.HttpClient>>> = {
+  "fetch over a socket": FetchHttpClient.layer,
+  "undici over a socket": NodeHttpClient.layerUndici
+}
+
+/** Over both HTTP layers, and in process. */
+for (const [name, wiring] of wirings) {
+  const promise = promising(wiring)
+
+  for (const transport of transports) {
+    const probe = Probe.make()
+    promise(
+      `F100 leaving 24 streams among others that have ended: nothing untold (${transport}, ${name})`,
+      Effect.gen(function*() {
+        yield* leftAmongOthers(Stream.runDrain(StreamService.create(request, { transport })))
+        yield* Effect.repeat(Effect.sleep("100 millis"), {
+          until: () => Effect.map(Probe.runningIds, (ids) => ids.every((id) => probe.warnedOf().includes(id)))
+        })
+        yield* Effect.repeat(Effect.sleep("100 millis"), {
+          until: () => Effect.map(temporary, (all) => all.length === 0)
+        })
+        expect(probe.deletedRunning).toEqual([])
+        for (const times of (yield* Probe.timesAsked("stop")).values()) expect(times).toBeLessThanOrEqual(2)
+      }).pipe(probe.watching),
+      { idleDelay: 500, pulse: 50 },
+      probe.config
+    )
+  }
+
+  promise(
+    `F101 200 runs that end at the same moment, and slow deletions (${name})`,
+    Effect.gen(function*() {
+      yield* inject({ on: { path: "/delete" }, times: Infinity, kind: FaultKind.Delay({ duration: "200 millis" }) })
+      const runs = Array.from({ length: 200 }, () => TaskService.run({ prompt: "Hello" }))
+      const texts = yield* Effect.all(runs, { concurrency: "unbounded" })
+      expect(texts.every(({ text }) => text === "Hello!")).toBe(true)
+      expect((yield* tasks).length).toBeGreaterThan(0)
+      yield* Effect.repeat(Effect.sleep("50 millis"), { until: () => Effect.map(tasks, (all) => all.length === 0) })
+    })
+  )
+
+  const probe = Probe.make()
+  promise(
+    `F102 closed with 1,000 streams open, a quarter of them running (${name})`,
+    Effect.gen(function*() {
+      const emulator = yield* Emulator.Emulator
+      const { baseUrl } = yield* RWKVConfig.RWKVConfig
+      const http = platforms[name] ?? Layer.succeed(HttpClient.HttpClient, emulator.httpClient)
+      const client = RWKV.layer({ ...probe.config, baseUrl, closeTimeout: "20 seconds" })
+      const scope = yield* Scope.make()
+      const services = yield* Layer.buildWithScope(Layer.provide(client, http), scope)
+      const stream = Stream.runDrain(StreamService.create({ prompt: "endless" }))
+      const fibers = yield* Effect.replicateEffect(Effect.fork(Effect.exit(Effect.provide(stream, services))), 1000)
+      yield* untilOpen(1000)
+      const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
+      const [time] = yield* Effect.timed(untilOpen(0))
+      expect(Duration.toMillis(time)).toBeLessThan(1000)
+      yield* Fiber.join(closing)
+      yield* Fiber.awaitAll(fibers)
+      const left = (yield* temporary).map(({ taskId }) => taskId)
+      expect([...left, ...yield* Probe.runningIds].filter((id) => !probe.warnedOf().includes(id))).toEqual([])
+      expect(probe.deletedRunning).toEqual([])
+    }).pipe(probe.watching),
+    { cacheCapacity: 2048, pulse: 200, pollInterval: 100 }
+  )
+}
