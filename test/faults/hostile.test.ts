@@ -196,12 +196,14 @@ const answerTo = (request: Http.HttpClientRequest.HttpClientRequest, type = "app
 /** Requests and options as a caller without types may give them. */
 const untyped = (value: unknown) => value as Generation.CreateRequest
 
-const long = new Array<number>(100_000_000)
+/** Nothing is made of the items that are not there. */
+const sparse = (length: number) => Object.assign([1], { length })
+
 const lying = (length: unknown) => new Proxy([1], { get: (_, key) => key === "length" ? length : 1 })
 
 const prompts: Readonly<Record<string, () => unknown>> = {
-  "a list of 10^8 items": () => long,
-  "a sparse list": () => Object.assign(new Array<number>(10_000_000), { 0: 1 }),
+  "a list of 10^8 items": () => sparse(100_000_000),
+  "a sparse list": () => sparse(10_000_000),
   "a proxy that says a length of 2^53": () => lying(2 ** 53),
   "a proxy that says a length of NaN": () => lying(NaN),
   "a proxy whose length is no number": () => lying({ valueOf: () => 1 }),
