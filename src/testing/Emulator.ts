@@ -122,6 +122,13 @@ export interface Service {
   readonly inject: (fault: Fault) => Effect.Effect<void>
   readonly clearFaults: Effect.Effect<void>
   /**
+   * Ends the server in good order. Who comes from now on is refused (`ECONNREFUSED`; on a real socket too where it is
+   * Node's and has had a request); what runs goes on, and whoever is being answered is served to the end, a stream that
+   * never ends for ever. Then all tasks are stopped, the persistent ones stored, and it is done. The server stays down
+   * until `restart`, which also ends a shutdown that still waits.
+   */
+  readonly shutdown: Effect.Effect<void>
+  /**
    * Ends the server and starts it again. Open streams are cut and memory is lost; `"graceful"` first stops all tasks
    * and stores the persistent ones, `"kill"` does not.
    */
@@ -190,7 +197,8 @@ export const make = (options: Options = {}): Effect.Effect<Service, never, Scope
       clearFaults: Effect.sync(() => {
         exchange.faults = []
       }),
-      restart: machine.restart
+      shutdown: exchange.shutdown,
+      restart: (how) => exchange.restart(how)
     }
   })
 

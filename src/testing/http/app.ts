@@ -13,6 +13,7 @@ import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Exchange } from "./exchange.js"
+import * as Listener from "./listener.js"
 import type * as Reply from "./reply.js"
 import { reset, type SocketError } from "./socket.js"
 
@@ -84,10 +85,14 @@ const serverResponse = (
 export const make = (exchange: Exchange): HttpApp.Default<never, Scope.Scope> =>
   Effect.gen(function*() {
     const request = yield* HttpServerRequest.HttpServerRequest
+    const listener = Listener.of(request)
+    if (listener !== undefined) exchange.listeners.add(listener)
     const body = yield* HttpIncomingMessage.withMaxBodySize(request.arrayBuffer, Option.none())
     const { headers, method, url: path } = request
     const reply = yield* exchange.handle({ method, path, headers, body: new Uint8Array(body) })
-    if (reply.closes === true) yield* Effect.addFinalizer(() => endSocket(request, "destroySoon"))
+    yield* Effect.addFinalizer(() =>
+      reply.closes === true || exchange.down ? endSocket(request, "destroySoon") : Effect.void
+    )
     return serverResponse(request, reply, exchange)
   }).pipe(
     Effect.catchAll(() => Effect.flatMap(HttpServerRequest.HttpServerRequest, breakOff)),

@@ -8,10 +8,11 @@ import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import type { Machine } from "../server/machine.js"
 import * as Faults from "./faults.js"
+import type { Listener } from "./listener.js"
 import type { Bytes, Reply } from "./reply.js"
 import type { Incoming, RecordedRequest } from "./request.js"
 import * as Routes from "./routes.js"
-import type { SocketError } from "./socket.js"
+import { refused, type SocketError } from "./socket.js"
 
 const decoder = new TextDecoder()
 
@@ -21,6 +22,13 @@ export class Exchange {
   faults: ReadonlyArray<{ readonly fault: Faults.Fault; readonly times: number }> = []
   /** Streamed bodies that are being read. */
   open = 0
+  /** Requests that wait for their answers. */
+  unanswered = 0
+  /** Refuses whoever comes. */
+  down = false
+  readonly listeners = new Set<Listener>()
+  /** Open while nobody waits for an answer or reads one. */
+  readonly idle = Effect.unsafeMakeLatch(true)
 
   readonly machine: Machine
 
@@ -54,18 +62,67 @@ export class Exchange {
 
   handle(incoming: Incoming): Effect.Effect<Reply, SocketError> {
     return Effect.suspend(() => {
+      if (this.down) return Effect.fail(refused)
       const request: RecordedRequest = { ...incoming, body: decoder.decode(incoming.body) }
       const kind = this.takeFault(request)
       if (kind?._tag !== "Refuse") this.requests.push(request)
       const run = this.run(incoming)
-      return kind === undefined ? run : Faults.apply(kind, run)
+      this.unanswered++
+      this.idle.unsafeClose()
+      return Effect.ensuring(
+        kind === undefined ? run : Faults.apply(kind, run),
+        Effect.sync(() => {
+          this.unanswered--
+          this.rest()
+        })
+      )
     })
   }
 
   count(body: Bytes): Bytes {
     return Stream.suspend(() => {
       this.open++
-      return Stream.ensuring(body, Effect.sync(() => this.open--))
+      this.idle.unsafeClose()
+      return Stream.ensuring(
+        body,
+        Effect.sync(() => {
+          this.open--
+          this.rest()
+        })
+      )
+    })
+  }
+
+  rest(): void {
+    if (this.unanswered === 0 && this.open === 0) this.idle.unsafeOpen()
+  }
+
+  /** Answers that have just been given are read within a few turns. */
+  readonly drained: Effect.Effect<void> = Effect.suspend(() =>
+    this.idle.await.pipe(
+      Effect.zipRight(Effect.repeatN(Effect.yieldNow(), 100)),
+      Effect.repeat({ until: () => this.unanswered === 0 && this.open === 0 })
+    )
+  )
+
+  /** As the server does when it is told to end. A restart meanwhile cuts who is still served. */
+  readonly shutdown: Effect.Effect<void> = Effect.suspend(() => {
+    const { machine } = this
+    const life = machine.life()
+    this.down = true
+    for (const listener of this.listeners) listener.close()
+    return Effect.zipRight(
+      this.drained,
+      Effect.suspend(() => this.down && machine.life() === life ? machine.restart("graceful") : Effect.void)
+    )
+  })
+
+  restart(how: "graceful" | "kill"): Effect.Effect<void> {
+    return Effect.gen(this, function*() {
+      yield* this.machine.restart(how)
+      if (!this.down) return
+      this.down = false
+      yield* Effect.forEach(this.listeners, (listener) => listener.open)
     })
   }
 }

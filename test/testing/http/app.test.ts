@@ -154,6 +154,20 @@ describe("layerServer on Node", () => {
       expect(yield* Effect.flip(text(response))).toBe("UND_ERR_SOCKET")
     }).pipe(Effect.provide(served())))
 
+  it.live("F99 a shutdown serves a stream, refuses connections, and a restart takes them again", () =>
+    Effect.gen(function*() {
+      const emulator = yield* Emulator.Emulator
+      const response = yield* call("/v1/tasks/tmp", { prompt: [60000, 50], max_tokens: 600, stream: true })
+      const down = yield* Effect.fork(emulator.shutdown)
+      yield* Effect.sleep(20)
+      expect(yield* Effect.flip(call("/v1/models"))).toBe("ECONNREFUSED")
+      expect((yield* text(response)).endsWith("data: [DONE]\n\n")).toBe(true)
+      yield* down
+      expect(yield* Effect.flip(call("/v1/models"))).toBe("ECONNREFUSED")
+      yield* emulator.restart("graceful")
+      expect((yield* call("/v1/models")).status).toBe(200)
+    }).pipe(Effect.provide(served())))
+
   it.live("a prompt of 10 MB is read", () =>
     Effect.gen(function*() {
       const response = yield* call("/v1/tasks/tmp", { prompt: "x".repeat(11 * 1024 * 1024), max_tokens: 1 })
