@@ -54,10 +54,12 @@ const sizes = ({ frames, last, least, most }: Count): ReadonlyArray<number> => {
 export const judge = (count: Count, maxTokens: number | undefined): "whole" | "short" | "unknown" => {
   if (maxTokens === undefined) return "unknown"
   if (count.frames === 0) return "short"
-  const verdicts = sizes(count).map((size): "whole" | "short" | "unknown" => {
+  let isWhole = false
+  for (const size of sizes(count)) {
     const frames = Math.ceil(maxTokens / size)
     const isLast = fits(count.last, maxTokens - (frames - 1) * size)
-    return count.frames >= frames && (isLast || count.frames > 1) ? "whole" : isLast ? "short" : "unknown"
-  })
-  return verdicts.includes("short") ? "short" : verdicts.includes("whole") ? "whole" : "unknown"
+    if (count.frames < frames && isLast) return "short"
+    isWhole = isWhole || count.frames >= frames && (isLast || count.frames > 1)
+  }
+  return isWhole ? "whole" : "unknown"
 }
