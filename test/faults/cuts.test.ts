@@ -22,6 +22,12 @@ import { Emulator } from "effect-rwkv/testing"
 
 const encoder = new TextEncoder()
 
+const standsStill = FaultKind.Respond({
+  status: 200,
+  headers: { "content-type": "application/json" },
+  body: "{\"task_id\":\"TMP_1\",\"generated_buf\":0,\"status\":2}"
+})
+
 describe("streams: time and cuts", () => {
   byBoth("F36 clean end without [DONE]: completes from the server", (transport) =>
     Effect.gen(function*() {
@@ -33,6 +39,7 @@ describe("streams: time and cuts", () => {
     Effect.gen(function*() {
       yield* inject({ on: onText(transport), kind: FaultKind.Cut({ afterBytes: 400, clean: true }) })
       yield* inject({ on: onStream, times: Infinity, kind: FaultKind.Cut({ afterBytes: 10, clean: true }) })
+      yield* inject({ on: { path: /status|get_result/ }, times: Infinity, kind: FaultKind.Status({ status: 502 }) })
       const error = yield* Effect.flip(textOf(transport))
       expect(error).toMatchObject({ _tag: "StreamTruncatedError", text: expect.stringMatching(/^abc/) })
       expect(long.startsWith(error._tag === "StreamTruncatedError" ? error.text : "?")).toBe(true)
@@ -98,6 +105,7 @@ describe("streams: time and cuts", () => {
     Effect.gen(function*() {
       yield* inject({ on: onStream, times: 1, kind: FaultKind.Cut({ afterBytes: 250, clean: false }) })
       yield* inject({ on: onStream, times: 10, kind: FaultKind.Cut({ afterBytes: 150, clean: false }) })
+      yield* inject({ on: { path: "/status" }, times: Infinity, kind: standsStill })
       const error = yield* Effect.flip(textOf("subscribe"))
       expect(error).toMatchObject({ _tag: "StreamTruncatedError", cause: { _tag: "RWKVConnectionError" } })
       expect(yield* count("GET stream")).toBe(6)

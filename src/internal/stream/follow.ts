@@ -52,8 +52,9 @@ export interface Policy {
   readonly farewell: (finished: boolean, after?: Effect.Effect<unknown>) => Effect.Effect<unknown>
 }
 
-/** The least time that a question about the status is given, in milliseconds. */
+/** The least time that a question about the status is given, and the time of one after a cut, in milliseconds. */
 const shortestQuestion = 1000
+const cutQuestion = 5000
 
 /** The machine with its state, what it has told and nobody took, and how often it failed since the last new text. */
 const makeMind = <A>(subject: Subject, policy: Policy, telling: Telling<A>, watchdog: Watchdog.Watchdog) => {
@@ -127,7 +128,7 @@ const makeQuestions = (http: HttpClient.Service, subject: Subject, policy: Polic
             onFailure: (error): Signal => ({ _tag: "Unasked", error, unread: isUnread() }),
             onSuccess: (info): Signal => ({ _tag: "Status", info })
           }),
-          Math.max(shortestQuestion, watchdog.left()),
+          question.again ? Math.max(shortestQuestion, watchdog.left()) : cutQuestion,
           () => Effect.sync((): Signal => ({ _tag: "Unanswered", unread: isUnread() }))
         )
     }

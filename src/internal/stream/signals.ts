@@ -78,7 +78,7 @@ export type Signal =
   /** A question failed: for the result or its tail, or for the status. `unread`: signals came meanwhile. */
   | { readonly _tag: "Unread"; readonly error: TaskFailure }
   | { readonly _tag: "Unasked"; readonly error: TaskFailure; readonly unread: boolean }
-  /** No answer within what is left of the stall timeout, a second at least. */
+  /** No answer within what is left of the stall timeout, a second at least; after a cut, within 5 seconds. */
   | { readonly _tag: "Unanswered"; readonly unread: boolean }
 
 export type Told =
@@ -93,7 +93,7 @@ export type Command =
   | { readonly _tag: "Retry"; readonly error: FollowFailure; readonly otherwise: FollowFailure }
   | { readonly _tag: "ReadResult" }
   | { readonly _tag: "ReadTail"; readonly whole: string }
-  /** `again`: with retries. */
+  /** `again`: with retries, as after a silence; once and for a few seconds after a cut. */
   | { readonly _tag: "AskStatus"; readonly again: boolean }
   | { readonly _tag: "Fail"; readonly error: FollowFailure }
   | { readonly _tag: "End" }

@@ -36,9 +36,9 @@ const mostTokens = 40_960
 
 const fits = (told: number, tokens: number) => told >= 0.88 * tokens && told <= 1.01 * tokens
 
-/** What a full frame may hold. A single frame does not tell: then it is taken to be the usual size, or a larger one. */
+/** What a full frame may hold. A single frame does not tell: then it is taken to be the usual one, or the next power of two. */
 const sizes = ({ frames, last, least, most }: Count): ReadonlyArray<number> => {
-  if (frames < 2) return [32, 64, 128, 256].filter((size) => last <= 1.01 * size)
+  if (frames < 2) return [32, 64, 128, 256].filter((size) => last <= 1.01 * size).slice(0, 1)
   if (!(most <= mostTokens)) return []
   const power = 2 ** Math.round(Math.log2(most))
   if (fits(most, power) && most > 0.985 * power && fits(least, power)) return [power]
@@ -54,10 +54,12 @@ const sizes = ({ frames, last, least, most }: Count): ReadonlyArray<number> => {
 export const judge = (count: Count, maxTokens: number | undefined): "whole" | "short" | "unknown" => {
   if (maxTokens === undefined) return "unknown"
   if (count.frames === 0) return "short"
-  const verdicts = sizes(count).map((size) => {
+  let isWhole = false
+  for (const size of sizes(count)) {
     const frames = Math.ceil(maxTokens / size)
     const isLast = fits(count.last, maxTokens - (frames - 1) * size)
-    return count.frames >= frames && (isLast || count.frames > 1) ? "whole" : isLast ? "short" : "unknown"
-  })
-  return verdicts.find((verdict) => verdict === "whole") ?? verdicts.find((verdict) => verdict === "short") ?? "unknown"
+    if (count.frames < frames && isLast) return "short"
+    isWhole = isWhole || count.frames >= frames && (isLast || count.frames > 1)
+  }
+  return isWhole ? "whole" : "unknown"
 }

@@ -1,9 +1,8 @@
 /** The table of docs/architecture.md, row by row: a state and a signal give text, a state and a command. */
 import { describe, expect, it } from "@effect/vitest"
 import { Duration } from "effect"
-import type { RWKVError } from "effect-rwkv"
-import type { Signal, State, Step, Subject } from "../../../src/internal/stream/signals.js"
-import type { Frame } from "../../../src/internal/wire/sse.js"
+import type { Signal, State, Subject } from "../../../src/internal/stream/signals.js"
+import { rows } from "./rows.js"
 import {
   after,
   beginning,
@@ -37,26 +36,9 @@ import {
   unreadable
 } from "./words.js"
 
-/** A row: the name, the state before, the signal, the text that is delivered, the command, and what else is known after. */
-type Row = readonly [string, State, Signal, string, string, Partial<State>?, Step["life"]?]
-
-const rows = (name: string, all: ReadonlyArray<Row>, about: Subject = subject) =>
-  describe(name, () => {
-    for (const [row, state, signal, text, command, next = {}, life] of all) {
-      it(row, () => {
-        const step = hear(about, state, signal)
-        expect(textOf(step)).toBe(text)
-        expect(say(step.command)).toBe(command)
-        expect(step.state).toMatchObject({ delivered: state.delivered + text, ...next })
-        if (life !== undefined) expect(step.life).toBe(life)
-      })
-    }
-  })
-
 const abc = after("abc")
 const again = hear(subject, abc, connected).state
 const lost = hear(subject, abc, frames(gap)).state
-const counted: Subject = { ...subject, maxTokens: 72, prefillTime: Duration.seconds(2) }
 const none = { silent: false, late: false, overdue: false }
 const shared = (state: State): State => ({ ...state, alone: false })
 
@@ -328,65 +310,6 @@ describe("what the result says", () => {
 
   it("is what its own connection told where others wrote to the buffer (H15)", () => {
     expect(finished(shared(after("abc", direct)), result("xyz"))).toMatchObject({ result: { text: "abc" } })
-  })
-})
-
-/** A frame of a `POST` stream that tells of so many tokens. */
-const told = (text: string, tokens: number): Frame => ({ _tag: "Data", text, generationTime: 0.5, speed: 2 * tokens })
-const frame = told("x".repeat(32), 32)
-const shorter = told("y".repeat(8), 8)
-const heard = (...all: ReadonlyArray<Frame>) => hear(counted, direct, frames(head, ...all, done)).state
-const whole = heard(frame, frame, shorter)
-const short = heard(frame, shorter)
-const early = heard(frame, told("z".repeat(20), 20))
-const allOfIt = "x".repeat(64) + "y".repeat(8)
-
-rows("tokens of a direct run that asked for 72 (F98)", [
-  ["are all there, and others write", shared(whole), result("?"), "", "End"],
-  ["are too few, and others write", shared(short), result("?"), "", "Fail StreamTruncatedError"],
-  ["ended early: nothing tells", shared(early), result("?"), "", "End"],
-  ["are too few, and the result cannot be decoded", short, undecoded, "", "Fail StreamTruncatedError"],
-  ["are too few: the buffer tells what is missing", short, result(allOfIt), "", "Fail StreamTruncatedError"],
-  ["are all there: the buffer tells the same", whole, result(allOfIt), "", "End"]
-], counted)
-
-describe("an end that the server cannot be asked about (F99)", () => {
-  const unconfirmed = (state: State, error: RWKVError.TaskFailure, about = counted) =>
-    hear(about, state, unread(error)).command
-
-  it("is proven by tokens that add up", () => {
-    for (const error of [reset, gone]) {
-      const { command, told } = hear(counted, shared(whole), unread(error))
-      expect(command._tag).toBe("End")
-      expect(told).toEqual([{
-        _tag: "Finished",
-        result: resultOf(allOfIt, {
-          generationTime: Duration.seconds(1.5),
-          prefillTime: Duration.seconds(2),
-          speed: 72 / 1.5
-        })
-      }])
-    }
-  })
-
-  it("is not confirmed by others", () => {
-    const text = "x".repeat(32) + "z".repeat(20)
-    expect(unconfirmed(early, reset)).toMatchObject({ error: { unconfirmed: true, text, cause: reset } })
-    expect(unconfirmed(whole, reset, subject)).toMatchObject({ error: { unconfirmed: true, text: allOfIt } })
-    const subscribed = hear(subject, abc, frames(done)).state
-    expect(unconfirmed(subscribed, reset)).toMatchObject({ error: { unconfirmed: true, text: "abc" } })
-  })
-
-  it("is none where text is missing, the end mark is, or the server answered", () => {
-    expect(unconfirmed(short, reset)).toMatchObject({ error: { unconfirmed: false } })
-    expect(unconfirmed(abc, reset)).toMatchObject({ error: { unconfirmed: false } })
-    expect(unconfirmed(hear(subject, abc, frames(gap, done)).state, reset)).toMatchObject({
-      error: { unconfirmed: false }
-    })
-    expect(unconfirmed(hear(subject, again, frames(done)).state, reset)).toMatchObject({
-      error: { unconfirmed: false }
-    })
-    expect(unconfirmed(early, gone)).toMatchObject({ error: { unconfirmed: false, cause: gone } })
   })
 })
 
