@@ -108,11 +108,11 @@ const cases: ReadonlyArray<Case> = [
   {
     error: timeout("request"),
     retryable: true,
-    message: "TaskService.wait: no complete answer within 3s (task TMP_1)"
+    message: "TaskService.wait: no complete answer within 3 s (task TMP_1)"
   },
-  { error: timeout("wait"), retryable: false, message: "TaskService.wait: not finished within 3s (task TMP_1)" },
-  { error: timeout("stop"), retryable: false, message: "TaskService.wait: still running within 3s (task TMP_1)" },
-  { error: timeout("stalled"), retryable: false, message: "TaskService.wait: no progress within 3s (task TMP_1)" },
+  { error: timeout("wait"), retryable: false, message: "TaskService.wait: not finished within 3 s (task TMP_1)" },
+  { error: timeout("stop"), retryable: false, message: "TaskService.wait: still running within 3 s (task TMP_1)" },
+  { error: timeout("stalled"), retryable: false, message: "TaskService.wait: no progress within 3 s (task TMP_1)" },
   {
     error: new RWKVError.RWKVDecodeError({ operation, description: "not JSON" }),
     retryable: false,

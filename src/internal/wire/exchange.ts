@@ -46,13 +46,14 @@ export const make = (config: RWKVConfig.Service) => {
   const secrets = echoesOf(headers)
   const { host, origin } = new URL(config.baseUrl)
 
-  const broken = (call: Call<unknown>) => fromTransport(call, host)
-
   /** How to say what is said about a call: without the secrets of the configuration, and the texts of the call. */
   const sayOf = (call: Call<unknown>) => {
     const say = call.body === undefined ? excerpt : excerptWithout(call.body)
     return (text: string) => say(secrets.reduce((text, secret) => text.replaceAll(secret, "<redacted>"), text))
   }
+
+  const broken = (call: Call<unknown>) => (error: HttpClientError.HttpClientError) =>
+    fromTransport(call, host, sayOf(call), error)
 
   const readBody = (call: Call<unknown>, response: Answer) =>
     Effect.mapError(
