@@ -89,12 +89,12 @@ describe("statuses", () => {
       expect(yield* failing(() => wire.json({ detail: "Not Found" }, 404))).toMatchObject({
         _tag: "RWKVStatusError",
         status: 404,
-        description: "no such route: the server may be older than this call"
+        description: "no such route: the server may be older than this call; is baseUrl right? Its path is /"
       })
       expect(yield* failing(() => wire.json({ detail: "Task not found" }, 404), create))
         .toMatchObject({ _tag: "RWKVStatusError", status: 404, description: "Task not found" })
       expect(yield* failing(() => wire.text("gone", 404)))
-        .toMatchObject({ _tag: "RWKVStatusError", status: 404, description: "gone" })
+        .toMatchObject({ _tag: "RWKVStatusError", status: 404, description: "gone; is baseUrl right? Its path is /" })
     }))
 
   it.effect("F14 the server's plain 500 is RWKVServerError, and the next request works", () =>
@@ -258,7 +258,7 @@ describe("redirects", () => {
       expect(yield* wire.failure(create(http))).toMatchObject({
         _tag: "RWKVStatusError",
         status,
-        description: "a redirect, which is not followed",
+        description: "a redirect, which is not followed; is baseUrl right? Its path is /",
         isRetryable: false
       })
       expect(sent).toHaveLength(1)
