@@ -198,7 +198,7 @@ export const make = (input: Options = {}): Effect.Effect<Service, RWKVValidation
   Effect.gen(function*() {
     const options = yield* read(operation, input)
     const defaults = options.defaults ?? {}
-    yield* checkDefaults(operation, defaults)
+    yield* checkDefaults(operation, defaults, "defaults")
     const requestTimeout = yield* validate.duration(operation, "requestTimeout", options.requestTimeout, "120 seconds")
     if (Duration.equals(requestTimeout, Duration.zero)) {
       return yield* refuse("requestTimeout", "must be longer than nothing")

@@ -100,9 +100,10 @@ export class TaskBusyError extends tagged<TaskBusyError>()(
  * @since 0.1.0
  * @category errors
  */
-export class TaskCancelledError
-  extends tagged<TaskCancelledError>()("TaskCancelledError", { ...ofTask, text: Schema.String })
-{
+export class TaskCancelledError extends tagged<TaskCancelledError>()(
+  "TaskCancelledError",
+  { ...ofTask, text: Schema.String }
+) {
   get isRetryable(): boolean {
     return false
   }
@@ -125,7 +126,7 @@ export class TemplateProtectedError extends tagged<TemplateProtectedError>()("Te
     return false
   }
   get isSafeToRepeat(): boolean {
-    return true
+    return this.workBegun !== true
   }
   override get message(): string {
     return `${this.operation}: template ${this.taskId} is deleted only with force: true`
@@ -143,7 +144,7 @@ export class AlreadyTemplateError extends tagged<AlreadyTemplateError>()("Alread
     return false
   }
   get isSafeToRepeat(): boolean {
-    return true
+    return this.workBegun !== true
   }
   override get message(): string {
     return `${this.operation}: ${this.taskId} is a template already`

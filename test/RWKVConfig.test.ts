@@ -36,8 +36,17 @@ describe("defaults", () => {
       expect((yield* RWKVConfig.make({ defaults: { maxTokens: 0, topK: -1 } })).defaults)
         .toEqual({ maxTokens: 0, topK: -1 })
       const { issues } = yield* refused({ defaults: { maxTokens: -1, topP: "1", prompt: "secret" } })
-      expect(issues.map(({ path }) => path).sort()).toEqual(["maxTokens", "prompt", "topP"])
-      expect((yield* refused({ defaults: 5 })).issues).toEqual([{ path: "", message: "must be an object of options" }])
+      expect(issues.map(({ path }) => path).sort()).toEqual(["defaults.maxTokens", "defaults.prompt", "defaults.topP"])
+      expect((yield* refused({ defaults: { max_token: 5, seeds: 1 } })).issues).toEqual([
+        { path: "defaults.max_token", message: "is an unknown option: did you mean maxTokens?" },
+        { path: "defaults.seeds", message: "is an unknown option: did you mean seed?" }
+      ])
+      expect((yield* refused({ defaults: throwing("topK") })).issues)
+        .toEqual([{ path: "defaults.topK", message: "cannot be read" }])
+      expect((yield* refused({ defaults: 5 })).issues).toEqual([{
+        path: "defaults",
+        message: "must be an object of options"
+      }])
     }))
 
   it.effect.each([null, 5, "http://localhost:8000", true])(
@@ -231,7 +240,7 @@ describe("what no types let through", () => {
       "a misspelt name",
       { baseURL: "http://gpu" },
       "baseURL",
-      expect.stringMatching(/^is unexpected, expected: "baseUrl"/)
+      "is an unknown option: did you mean baseUrl?"
     ],
     ["a misspelt name that throws", throwing("baseURL"), "baseURL", "cannot be read"],
     ["a list", [], "", "must be an object of options"]

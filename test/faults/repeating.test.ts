@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Schedule, Stream } from "effect"
 import { Polling, type RWKV, type RWKVError, StreamService, TaskService } from "effect-rwkv"
-import { against, FaultKind, inject, long } from "../support/program.js"
+import { against, FaultKind, inject, long, request } from "../support/program.js"
 
 const { Cut, Delay, Hang, Refuse, Reset, Status } = FaultKind
 
@@ -129,4 +129,17 @@ describe("repeating by whileSafe", () => {
         expect(attempts).toBe(1)
       }
     }).pipe(against()))
+})
+
+describe("messages", () => {
+  it.effect("a stream that was cut names its operation and its task once", () =>
+    Effect.gen(function*() {
+      yield* inject({ on: { path: "/stream" }, kind: Cut({ afterBytes: 300, clean: false }) })
+      const error = yield* Effect.flip(Stream.runDrain(StreamService.create(request)))
+      expect(error).toMatchObject({ _tag: "StreamTruncatedError", cause: { _tag: "RWKVConnectionError" } })
+      expect(error.message).toMatch(
+        /^StreamService\.create: truncated after \d+ UTF-16 units: the answer of localhost:8000 was cut off.* \(task \w+\)$/
+      )
+      expect(error.message.match(/StreamService|TMP_/g)).toEqual(["StreamService", "TMP_"])
+    }).pipe(against({ reply: () => long }, { retry: Polling.noRetry })))
 })
