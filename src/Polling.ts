@@ -5,11 +5,12 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { hasProperty } from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleInterval from "effect/ScheduleInterval"
 import type { TaskInfo } from "./Protocol.js"
-import type { RWKVError } from "./RWKVError.js"
+import { isRWKVError, type RWKVError } from "./RWKVError.js"
 
 /**
  * A Schedule that says when to look at a task again. It sees each {@link TaskInfo}, so it may go by the tokens so far.
@@ -150,12 +151,41 @@ const longestRetryAfter = Duration.minutes(1)
  * @since 0.1.0
  * @category combinators
  */
-export const respectRetryAfter = (schedule: RetrySchedule): RetrySchedule =>
+export const respectRetryAfter = <In, R = never>(
+  schedule: Schedule.Schedule<unknown, In, R>
+): Schedule.Schedule<In, In, R> =>
   schedule.pipe(
     Schedule.passthrough,
     Schedule.modifyDelay((error, delay) =>
-      "retryAfter" in error && error.retryAfter !== undefined
+      hasProperty(error, "retryAfter") && Duration.isDuration(error.retryAfter)
         ? Duration.max(delay, Duration.min(error.retryAfter, longestRetryAfter))
         : delay
     )
+  )
+
+/**
+ * Makes a schedule for `Effect.retry` of anything, requests that make the server work included: it repeats only what
+ * failed with a transient error (`isRetryable`) and was surely not carried out (`isSafeToRepeat`), and waits at least
+ * as long as `Retry-After` asks for, up to a minute. Errors that are not of this package end it.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schedule } from "effect"
+ * import { Polling, TaskService } from "effect-rwkv"
+ *
+ * // survives a restart of the server, and never makes it generate twice
+ * const result = TaskService.run({ prompt: "Hello" }).pipe(
+ *   Effect.retry(Polling.whileSafe(Schedule.exponential("1 second")))
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const whileSafe = <In, R = never>(
+  schedule: Schedule.Schedule<unknown, In, R>
+): Schedule.Schedule<In, In, R> =>
+  Schedule.whileInput(
+    respectRetryAfter(schedule),
+    (error) => isRWKVError(error) && error.isRetryable && error.isSafeToRepeat
   )

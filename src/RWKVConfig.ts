@@ -5,7 +5,8 @@
  */
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Config from "effect/Config"
-import type * as ConfigError from "effect/ConfigError"
+import * as ConfigError from "effect/ConfigError"
+import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -30,11 +31,17 @@ import type { RWKVError, RWKVValidationError } from "./RWKVError.js"
  * @category models
  */
 export interface Options {
-  /** Where the server is; `http://localhost:8000` by default. A path is kept as a prefix of every endpoint. */
+  /**
+   * Where the server is; `http://localhost:8000` by default. A path is kept as a prefix of every endpoint, and the
+   * `/v1` or `/v1/tasks` that it may end in is not repeated.
+   */
   readonly baseUrl?: string | undefined
   /** Sent as `Authorization: Bearer ...` to a proxy before the server; the server itself asks for none. */
   readonly apiKey?: Redacted.Redacted<string> | undefined
-  /** Headers sent with every request. Values are secrets: none appears in an error, a log or a span. */
+  /**
+   * Headers sent with every request. Values are secrets: none appears in an error, a log or a span. Names that belong
+   * to the connection, such as `host` and `content-length`, are refused.
+   */
   readonly headers?: Readonly<Record<string, string | Redacted.Redacted<string>>> | undefined
   /**
    * The time for one request with its answer, or until the headers of a stream; 120 seconds by default. Creating a task
@@ -113,16 +120,24 @@ const checkUrl = (input: unknown): Effect.Effect<string, RWKVValidationError> =>
     : undefined
   return url === undefined || broken !== undefined
     ? refuse("baseUrl", `must ${broken}`)
-    : Effect.succeed(url.href.replace(/\/+$/, ""))
+    : Effect.succeed(url.href.replace(/\/+$/, "").replace(/\/+v1(\/+tasks)?$/, ""))
 }
 
 const reveal = (path: string, value: unknown) =>
   validate.attempt(operation, path, (): unknown => Redacted.isRedacted(value) ? Redacted.value(value) : value)
 
+/** HTTP clients set these themselves: they refuse them, or send a request that says two things. */
+const ofConnection = new Set(
+  "__proto__ connection content-length expect host keep-alive proxy-connection te trailer transfer-encoding upgrade"
+    .split(" ")
+)
+
 const checkHeader = (path: string, name: string, secret: unknown) =>
   Effect.flatMap(reveal(path, secret), (value) =>
     !/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)
       ? refuse(path, "must have a header name made of token characters")
+      : ofConnection.has(name.toLowerCase())
+      ? refuse(path, `must not have ${name.toLowerCase()}, which the HTTP client sets`)
       : typeof value !== "string"
       ? refuse(path, "must be a string, Redacted or not")
       : /^[\t\x20-\x7e\x80-\xff]*$/.test(value)
@@ -190,7 +205,7 @@ export const make = (input: Options = {}): Effect.Effect<Service, RWKVValidation
   Effect.gen(function*() {
     const options = yield* read(operation, input)
     const defaults = options.defaults ?? {}
-    yield* checkDefaults(operation, defaults)
+    yield* checkDefaults(operation, defaults, "defaults")
     const requestTimeout = yield* validate.duration(operation, "requestTimeout", options.requestTimeout, "120 seconds")
     if (Duration.equals(requestTimeout, Duration.zero)) {
       return yield* refuse("requestTimeout", "must be longer than nothing")
@@ -242,11 +257,28 @@ export interface ConfigOptions extends Omit<Options, "apiKey" | "baseUrl" | "req
 
 const aConfig = <A>() => rule.option<Config.Config<A>>(Config.isConfig, "must be a Config")
 
+const isBlank = (value: unknown) => {
+  const text = Redacted.isRedacted(value) ? Redacted.value(value) : value
+  return typeof text === "string" && text.trim() === ""
+}
+
+/** Environments cannot always unset a variable: a blank one is not set. */
+const withoutBlanks = ({ flattened }: ConfigProvider.ConfigProvider) =>
+  ConfigProvider.fromFlat({
+    ...flattened,
+    load: (path, config, split) =>
+      Effect.filterOrFail(
+        flattened.load(path, config, split),
+        (values) => !values.every(isBlank),
+        () => ConfigError.MissingData(Array.from(path), "is blank")
+      )
+  })
+
 const optional = <A>(config: Config.Config<A>) => Config.map(Config.option(config), Option.getOrUndefined)
 
 /**
  * The configuration read through `Config`: by default from `RWKV_BASE_URL`, `RWKV_API_KEY` and `RWKV_REQUEST_TIMEOUT`.
- * What is not set has its usual default, and an empty key is none.
+ * What is not set, or blank, has its usual default.
  *
  * @example
  * ```ts
@@ -271,13 +303,12 @@ export const layerConfig = (
         requestTimeout: aConfig<Duration.Duration>(),
         ...fields
       }))(operation, options)
-      const found = yield* Config.all({
+      const wanted = Config.all({
         baseUrl: optional(given.baseUrl ?? Config.string("RWKV_BASE_URL")),
         apiKey: optional(given.apiKey ?? Config.redacted("RWKV_API_KEY")),
         requestTimeout: optional(given.requestTimeout ?? Config.duration("RWKV_REQUEST_TIMEOUT"))
       })
-      // Environments cannot always unset a variable: an empty key is none.
-      const noKey = (yield* reveal("apiKey", found.apiKey)) === ""
-      return yield* make({ ...given, ...found, apiKey: noKey ? undefined : found.apiKey })
+      const found = yield* Effect.configProviderWith((provider) => withoutBlanks(provider).load(wanted))
+      return yield* make({ ...given, ...found })
     })
   )

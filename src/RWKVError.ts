@@ -2,31 +2,16 @@
  * Every way an operation can fail, one class for each that a caller can act on differently.
  *
  * No error holds a request, a header or a prompt. All are Schemas, so they can cross a wire. All have `operation` (the
- * public name of what was called), a `message` of one line, and `isRetryable`: whether the cause is transient. It is
- * then safe to repeat a read; a request that makes the server work may work twice, unless `requestSent` is false.
+ * public name of what was called), a `message` of one line, and two answers to whoever wants to repeat the operation:
+ *
+ * - `isRetryable`: whether the cause is transient, so that a repetition may succeed. It is enough for reads.
+ * - `isSafeToRepeat`: whether the request was surely not carried out, and the operation had not made the server work
+ *   before it (`workBegun`), so that no repetition does work twice. `Polling.whileSafe` asks for both.
  *
  * @since 0.1.0
  */
-import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
-
-const tagged = <Self>() => <Tag extends string, Fields extends Schema.Struct.Fields>(tag: Tag, fields: Fields) =>
-  Schema.TaggedError<Self>(`effect-rwkv/${tag}`)(tag, { operation: Schema.String, ...fields })
-
-const taskId = Schema.optional(Schema.String)
-const ofTask = { taskId: Schema.String }
-const answered = {
-  taskId,
-  status: Schema.Number,
-  description: Schema.String,
-  retryAfter: Schema.optional(Schema.Duration)
-}
-
-/** A message that names the task only at its end. */
-const line = (
-  { operation, taskId }: { readonly operation: string; readonly taskId?: string | undefined },
-  what: string
-) => `${operation}: ${what}${taskId === undefined ? "" : ` (task ${taskId})`}`
+import { answered, line, ofTask, tagged, taskId, time } from "./internal/input/failure.js"
 
 /**
  * One broken rule of a request: the path of the field in the request, `""` for the request itself, and the rule.
@@ -51,12 +36,16 @@ export type Issue = typeof Issue.Type
  * @since 0.1.0
  * @category errors
  */
-export class RWKVValidationError extends tagged<RWKVValidationError>()(
-  "RWKVValidationError",
-  { taskId, source: Schema.Literal("client", "server"), issues: Schema.Array(Issue) }
-) {
+export class RWKVValidationError extends tagged<RWKVValidationError>()("RWKVValidationError", {
+  taskId,
+  source: Schema.Literal("client", "server"),
+  issues: Schema.Array(Issue)
+}) {
   get isRetryable(): boolean {
     return false
+  }
+  get isSafeToRepeat(): boolean {
+    return this.workBegun !== true
   }
   override get message(): string {
     const shown = this.issues.slice(0, 3).map(({ message, path }) => path === "" ? message : `${path} ${message}`)
@@ -72,12 +61,12 @@ export class RWKVValidationError extends tagged<RWKVValidationError>()(
  * @since 0.1.0
  * @category errors
  */
-export class TaskNotFoundError extends tagged<TaskNotFoundError>()(
-  "TaskNotFoundError",
-  ofTask
-) {
+export class TaskNotFoundError extends tagged<TaskNotFoundError>()("TaskNotFoundError", ofTask) {
   get isRetryable(): boolean {
     return false
+  }
+  get isSafeToRepeat(): boolean {
+    return this.workBegun !== true
   }
   override get message(): string {
     return `${this.operation}: task ${this.taskId} does not exist, or exists no more`
@@ -97,6 +86,9 @@ export class TaskBusyError extends tagged<TaskBusyError>()(
   get isRetryable(): boolean {
     return true
   }
+  get isSafeToRepeat(): boolean {
+    return this.workBegun !== true
+  }
   override get message(): string {
     return `${this.operation}: task ${this.taskId} is not finished (${this.status})`
   }
@@ -115,6 +107,9 @@ export class TaskCancelledError extends tagged<TaskCancelledError>()(
   get isRetryable(): boolean {
     return false
   }
+  get isSafeToRepeat(): boolean {
+    return false
+  }
   override get message(): string {
     return `${this.operation}: task ${this.taskId} was stopped after ${this.text.length} UTF-16 units of text`
   }
@@ -126,12 +121,12 @@ export class TaskCancelledError extends tagged<TaskCancelledError>()(
  * @since 0.1.0
  * @category errors
  */
-export class TemplateProtectedError extends tagged<TemplateProtectedError>()(
-  "TemplateProtectedError",
-  ofTask
-) {
+export class TemplateProtectedError extends tagged<TemplateProtectedError>()("TemplateProtectedError", ofTask) {
   get isRetryable(): boolean {
     return false
+  }
+  get isSafeToRepeat(): boolean {
+    return this.workBegun !== true
   }
   override get message(): string {
     return `${this.operation}: template ${this.taskId} is deleted only with force: true`
@@ -144,12 +139,12 @@ export class TemplateProtectedError extends tagged<TemplateProtectedError>()(
  * @since 0.1.0
  * @category errors
  */
-export class AlreadyTemplateError extends tagged<AlreadyTemplateError>()(
-  "AlreadyTemplateError",
-  ofTask
-) {
+export class AlreadyTemplateError extends tagged<AlreadyTemplateError>()("AlreadyTemplateError", ofTask) {
   get isRetryable(): boolean {
     return false
+  }
+  get isSafeToRepeat(): boolean {
+    return this.workBegun !== true
   }
   override get message(): string {
     return `${this.operation}: ${this.taskId} is a template already`
@@ -169,6 +164,9 @@ export class UnsupportedByServerError extends tagged<UnsupportedByServerError>()
   get isRetryable(): boolean {
     return false
   }
+  get isSafeToRepeat(): boolean {
+    return false
+  }
   override get message(): string {
     return line(this, `this server does not support ${this.feature}`)
   }
@@ -180,12 +178,12 @@ export class UnsupportedByServerError extends tagged<UnsupportedByServerError>()
  * @since 0.1.0
  * @category errors
  */
-export class RWKVServerError extends tagged<RWKVServerError>()(
-  "RWKVServerError",
-  answered
-) {
+export class RWKVServerError extends tagged<RWKVServerError>()("RWKVServerError", answered) {
   get isRetryable(): boolean {
     return true
+  }
+  get isSafeToRepeat(): boolean {
+    return this.workBegun !== true && this.status === 503 && this.retryAfter !== undefined
   }
   override get message(): string {
     return line(this, `the server failed with ${this.status}: ${this.description}`)
@@ -198,41 +196,45 @@ export class RWKVServerError extends tagged<RWKVServerError>()(
  * @since 0.1.0
  * @category errors
  */
-export class RWKVStatusError extends tagged<RWKVStatusError>()(
-  "RWKVStatusError",
-  answered
-) {
+export class RWKVStatusError extends tagged<RWKVStatusError>()("RWKVStatusError", answered) {
   get isRetryable(): boolean {
     return this.status === 429 || this.status === 408 || this.status === 425
+  }
+  get isSafeToRepeat(): boolean {
+    return this.workBegun !== true && this.status >= 400 && this.status !== 408
   }
   override get message(): string {
     return line(this, `unexpected status ${this.status}: ${this.description}`)
   }
 }
 
+const Cause = Schema.Struct({ name: Schema.String, message: Schema.String, code: Schema.optional(Schema.String) })
+
 /**
- * No answer, or a broken one: refused, reset, not resolved, cut. `code` is the network's own code, if there is one, and
- * `requestSent` is false only if the server cannot have seen the request.
+ * No answer, or a broken one: refused, reset, not resolved, cut. `requestSent` is false only if the server cannot have
+ * seen the request, as far as the runtime tells: a browser does not. `code` is the network's own code and `cause` what
+ * the runtime said, if it said anything: plain data in its own words, without secrets and prompts.
  *
  * @since 0.1.0
  * @category errors
  */
-export class RWKVConnectionError extends tagged<RWKVConnectionError>()(
-  "RWKVConnectionError",
-  {
-    taskId,
-    code: Schema.optional(Schema.String),
-    description: Schema.String,
-    requestSent: Schema.Boolean,
-    retryable: Schema.Boolean
-  }
-) {
+export class RWKVConnectionError extends tagged<RWKVConnectionError>()("RWKVConnectionError", {
+  taskId,
+  code: Schema.optional(Schema.String),
+  description: Schema.String,
+  requestSent: Schema.Boolean,
+  retryable: Schema.Boolean,
+  cause: Schema.optional(Cause)
+}) {
   get isRetryable(): boolean {
     return this.retryable
   }
+  get isSafeToRepeat(): boolean {
+    return this.workBegun !== true && !this.requestSent
+  }
   override get message(): string {
-    const code = this.code === undefined ? "" : ` (${this.code})`
-    return line(this, `${this.description}${code}`)
+    const known = this.code === undefined || this.description.includes(this.code)
+    return line(this, known ? this.description : `${this.description} (${this.code})`)
   }
 }
 
@@ -251,6 +253,9 @@ export class RWKVTimeoutError extends tagged<RWKVTimeoutError>()(
   get isRetryable(): boolean {
     return this.kind === "request"
   }
+  get isSafeToRepeat(): boolean {
+    return false
+  }
   override get message(): string {
     const what = {
       request: "no complete answer",
@@ -259,7 +264,7 @@ export class RWKVTimeoutError extends tagged<RWKVTimeoutError>()(
       stalled: "no progress",
       queue: "not begun"
     }[this.kind]
-    return line(this, `${what} within ${Duration.format(this.limit)}`)
+    return line(this, `${what} within ${time(this.limit)}`)
   }
 }
 
@@ -277,6 +282,9 @@ export class RWKVDecodeError extends tagged<RWKVDecodeError>()(
   get isRetryable(): boolean {
     return false
   }
+  get isSafeToRepeat(): boolean {
+    return false
+  }
   override get message(): string {
     return line(this, `unreadable answer: ${this.description}`)
   }
@@ -290,17 +298,17 @@ export class RWKVDecodeError extends tagged<RWKVDecodeError>()(
  * @since 0.1.0
  * @category errors
  */
-export class StreamTruncatedError extends tagged<StreamTruncatedError>()(
-  "StreamTruncatedError",
-  {
-    taskId,
-    text: Schema.String,
-    description: Schema.String,
-    unconfirmed: Schema.optionalWith(Schema.Boolean, { default: () => false }),
-    cause: Schema.optional(Schema.Defect)
-  }
-) {
+export class StreamTruncatedError extends tagged<StreamTruncatedError>()("StreamTruncatedError", {
+  taskId,
+  text: Schema.String,
+  description: Schema.String,
+  unconfirmed: Schema.optionalWith(Schema.Boolean, { default: () => false }),
+  cause: Schema.optional(Schema.Defect)
+}) {
   get isRetryable(): boolean {
+    return false
+  }
+  get isSafeToRepeat(): boolean {
     return false
   }
   override get message(): string {
@@ -315,13 +323,9 @@ export class StreamTruncatedError extends tagged<StreamTruncatedError>()(
  * @since 0.1.0
  * @category models
  */
-export type CallFailure =
-  | RWKVValidationError
-  | RWKVServerError
-  | RWKVStatusError
-  | RWKVConnectionError
-  | RWKVTimeoutError
-  | RWKVDecodeError
+export type CallFailure = RWKVValidationError | RWKVServerError | RWKVStatusError | NetworkFailure
+
+type NetworkFailure = RWKVConnectionError | RWKVTimeoutError | RWKVDecodeError
 
 /**
  * What any call about an existing task can fail with.

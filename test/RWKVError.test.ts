@@ -10,6 +10,7 @@ const limit = Duration.seconds(3)
 interface Case {
   readonly error: RWKVError.RWKVError
   readonly retryable: boolean
+  readonly safe?: boolean
   readonly message: string
 }
 
@@ -26,6 +27,7 @@ const cases: ReadonlyArray<Case> = [
       issues: [{ path: "topK", message: "is odd" }, { path: "", message: "is bad" }]
     }),
     retryable: false,
+    safe: true,
     message: "TaskService.wait: invalid request: topK is odd; is bad"
   },
   {
@@ -36,16 +38,19 @@ const cases: ReadonlyArray<Case> = [
       issues: [1, 2, 3, 4].map((n) => ({ path: `p${n}`, message: "is bad" }))
     }),
     retryable: false,
+    safe: true,
     message: "TaskService.wait: the server refused the request: p1 is bad; p2 is bad; p3 is bad, and 1 more"
   },
   {
     error: new RWKVError.TaskNotFoundError({ operation, taskId }),
     retryable: false,
+    safe: true,
     message: "TaskService.wait: task TMP_1 does not exist, or exists no more"
   },
   {
     error: new RWKVError.TaskBusyError({ operation, taskId, status: "Running" }),
     retryable: true,
+    safe: true,
     message: "TaskService.wait: task TMP_1 is not finished (Running)"
   },
   {
@@ -56,11 +61,13 @@ const cases: ReadonlyArray<Case> = [
   {
     error: new RWKVError.TemplateProtectedError({ operation, taskId: "_TMPL_1" }),
     retryable: false,
+    safe: true,
     message: "TaskService.wait: template _TMPL_1 is deleted only with force: true"
   },
   {
     error: new RWKVError.AlreadyTemplateError({ operation, taskId: "_TMPL_1" }),
     retryable: false,
+    safe: true,
     message: "TaskService.wait: _TMPL_1 is a template already"
   },
   {
@@ -77,12 +84,28 @@ const cases: ReadonlyArray<Case> = [
       retryAfter: Duration.seconds(2)
     }),
     retryable: true,
+    safe: true,
     message: "TaskService.wait: the server failed with 503: busy (task TMP_1)"
   },
-  { error: status(401), retryable: false, message: "TaskService.wait: unexpected status 401: no explanation" },
+  {
+    error: status(401),
+    safe: true,
+    retryable: false,
+    message: "TaskService.wait: unexpected status 401: no explanation"
+  },
   { error: status(408), retryable: true, message: "TaskService.wait: unexpected status 408: no explanation" },
-  { error: status(425), retryable: true, message: "TaskService.wait: unexpected status 425: no explanation" },
-  { error: status(429), retryable: true, message: "TaskService.wait: unexpected status 429: no explanation" },
+  {
+    error: status(425),
+    safe: true,
+    retryable: true,
+    message: "TaskService.wait: unexpected status 425: no explanation"
+  },
+  {
+    error: status(429),
+    safe: true,
+    retryable: true,
+    message: "TaskService.wait: unexpected status 429: no explanation"
+  },
   {
     error: new RWKVError.RWKVConnectionError({
       operation,
@@ -92,6 +115,7 @@ const cases: ReadonlyArray<Case> = [
       retryable: true
     }),
     retryable: true,
+    safe: true,
     message: "TaskService.wait: cannot connect to localhost:8000 (ECONNREFUSED)"
   },
   {
@@ -108,11 +132,11 @@ const cases: ReadonlyArray<Case> = [
   {
     error: timeout("request"),
     retryable: true,
-    message: "TaskService.wait: no complete answer within 3s (task TMP_1)"
+    message: "TaskService.wait: no complete answer within 3 s (task TMP_1)"
   },
-  { error: timeout("wait"), retryable: false, message: "TaskService.wait: not finished within 3s (task TMP_1)" },
-  { error: timeout("stop"), retryable: false, message: "TaskService.wait: still running within 3s (task TMP_1)" },
-  { error: timeout("stalled"), retryable: false, message: "TaskService.wait: no progress within 3s (task TMP_1)" },
+  { error: timeout("wait"), retryable: false, message: "TaskService.wait: not finished within 3 s (task TMP_1)" },
+  { error: timeout("stop"), retryable: false, message: "TaskService.wait: still running within 3 s (task TMP_1)" },
+  { error: timeout("stalled"), retryable: false, message: "TaskService.wait: no progress within 3 s (task TMP_1)" },
   {
     error: new RWKVError.RWKVDecodeError({ operation, description: "not JSON" }),
     retryable: false,
@@ -142,14 +166,25 @@ describe("RWKVError", () => {
     expect(tags).toHaveLength(13)
   })
 
-  it.each(cases)("$message", ({ error, message, retryable }) => {
+  it.each(cases)("$message", ({ error, message, retryable, safe = false }) => {
     expect(error.message).toBe(message)
+    expect(error.isSafeToRepeat).toBe(safe)
     expect(error.message).not.toContain("\n")
     expect(error.isRetryable).toBe(retryable)
     expect(error.name).toBe(error._tag)
     expect(error).toBeInstanceOf(Error)
     expect(RWKVError.isRWKVError(error)).toBe(true)
   })
+
+  it.effect.each(cases)(
+    "F114 is not safe to repeat once work was begun: $message",
+    ({ error }) =>
+      Effect.gen(function*() {
+        const encoded = yield* Schema.encode(RWKVError.RWKVError)(error)
+        const begun = yield* Schema.decode(RWKVError.RWKVError)({ ...encoded, workBegun: true })
+        expect(begun).toMatchObject({ _tag: error._tag, workBegun: true, isSafeToRepeat: false })
+      })
+  )
 
   it.effect.each(cases)("crosses a wire as JSON: $message", ({ error, message, retryable }) =>
     Effect.gen(function*() {
@@ -174,6 +209,25 @@ describe("RWKVError", () => {
       expect(inspect(error)).toContain(message)
       expect(JSON.parse(JSON.stringify(error))).toMatchObject({ _tag: error._tag, operation })
     }))
+
+  it.each([
+    ["0 millis", "0 ms"],
+    ["500 micros", "0.5 ms"],
+    [459.906101, "460 ms"],
+    ["999 millis", "999 ms"],
+    [1500, "1.5 s"],
+    ["20 seconds", "20 s"],
+    [12_340, "12.3 s"],
+    ["2 minutes", "2 min"],
+    ["90 seconds", "1.5 min"],
+    ["1 hour", "1 h"],
+    ["2 days", "2 d"],
+    [Infinity, "any time"]
+  ])("%s is printed as %s", (duration, printed) => {
+    const limit = Duration.decode(duration as Duration.DurationInput)
+    const error = new RWKVError.RWKVTimeoutError({ operation, kind: "wait", limit })
+    expect(error.message).toBe(`TaskService.wait: not finished within ${printed}`)
+  })
 
   it.effect("is caught by its tag", () =>
     Effect.gen(function*() {

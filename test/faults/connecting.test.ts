@@ -1,7 +1,8 @@
-import { HttpClient, HttpClientError } from "@effect/platform"
+import { FetchHttpClient, HttpClient, HttpClientError } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Layer, Stream } from "effect"
-import { RWKV, type RWKVConfig, StreamService, TaskService } from "effect-rwkv"
+import { Effect, Layer, Redacted, Schema, Stream } from "effect"
+import { RWKV, type RWKVConfig, RWKVError, StreamService, TaskService } from "effect-rwkv"
+import { inspect } from "node:util"
 import {
   against,
   byBoth,
@@ -15,6 +16,7 @@ import {
   says,
   textOf
 } from "../support/program.js"
+import { maybeMade, neverMade, thrown } from "../support/causes.js"
 import * as Tcp from "../support/tcp.js"
 
 const status = TaskService.status(Tcp.id)
@@ -69,6 +71,81 @@ describe("connecting", () => {
       const layer = RWKV.layer().pipe(Layer.provide(Layer.succeed(HttpClient.HttpClient, http)))
       expect(yield* Effect.flip(Effect.provide(status, layer))).toMatchObject({ code: "ENOTFOUND" })
       expect(attempts).toBe(1)
+    }))
+
+  const through = (fetch: () => Promise<Response>, options: RWKVConfig.Options = {}) =>
+    Effect.provide(
+      RWKV.layer({ retry: Tcp.quickly, ...options }).pipe(
+        Layer.provide(FetchHttpClient.layer),
+        Layer.provide(Layer.succeed(FetchHttpClient.Fetch, fetch))
+      )
+    )
+
+  for (
+    const [made, told, description] of [
+      ["never made", neverMade, /^cannot connect to localhost:8000: /],
+      ["not known to be made", maybeMade, /^no answer from localhost:8000, and the server may have started the task: /]
+    ] as const
+  ) {
+    for (const [what, cause, words, isRetryable] of told) {
+      it.live(`F94 a connection ${made}: ${what}`, () =>
+        Effect.gen(function*() {
+          let attempts = 0
+          const fetch = () => {
+            attempts++
+            return Promise.reject(cause)
+          }
+          for (const effect of [TaskService.create(request), TaskService.run(request), textOf("direct")]) {
+            attempts = 0
+            const error = yield* Effect.flip(Effect.asVoid<unknown, RWKVError.RWKVError, RWKV.RWKV>(effect))
+              .pipe(through(fetch))
+            const requestSent = made !== "never made"
+            expect(error).toMatchObject({
+              _tag: "RWKVConnectionError",
+              requestSent,
+              isRetryable,
+              isSafeToRepeat: !requestSent,
+              description: expect.stringMatching(description),
+              cause: { message: expect.stringContaining(words) }
+            })
+            expect(error.message).toContain(words)
+            expect(error.message).not.toMatch(/\n|verbose: true|error sending request/)
+            expect(attempts).toBe(isRetryable && !requestSent ? 4 : 1)
+          }
+        }))
+    }
+  }
+
+  it.live("F94 the words of a cause show no secret, no prompt and no credentials, and its getters may throw", () =>
+    Effect.gen(function*() {
+      const hidden = Object.defineProperty(new Error("unseen"), "code", {
+        get: () => {
+          throw new Error("mine")
+        }
+      })
+      const words = `via http://me:word@proxy with sk-12345 and ${request.prompt} this story\nat length`
+      for (
+        const cause of [
+          new Error(words, { cause: hidden }),
+          thrown("a name\n", words, { code: "SK_12345", cause: 5, errors: [null, undefined] }),
+          thrown("Error", words, { headers: { authorization: "Bearer sk-12345" }, body: request.prompt })
+        ]
+      ) {
+        const error = yield* Effect.flip(TaskService.create({ ...request, prompt: "Tell me this story" })).pipe(
+          through(() => Promise.reject(cause), {
+            headers: { "x-key": Redacted.make("sk-12345"), "x-code": "SK_12345" }
+          })
+        )
+        expect(error).toMatchObject({ _tag: "RWKVConnectionError", requestSent: true })
+        for (const printed of [error.message, JSON.stringify(error), inspect(error, { depth: 9 })]) {
+          expect(printed).not.toMatch(/12345|word@|this story|unseen/)
+        }
+        const again = yield* Effect.flatMap(
+          Schema.encode(RWKVError.RWKVError)(error),
+          (json) => Schema.decodeUnknown(RWKVError.RWKVError)(JSON.parse(JSON.stringify(json)))
+        )
+        expect(again.message).toBe(error.message)
+      }
     }))
 
   Tcp.overBoth("F03 accepted, then reset before any response byte", (http) =>

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Option, Schema, Stream } from "effect"
-import { type RWKV, RWKVError, StreamService, TaskService } from "effect-rwkv"
+import { Polling, type RWKV, RWKVError, StreamService, TaskService } from "effect-rwkv"
 import { gzipSync } from "node:zlib"
 import { against, count, FaultKind, inject, long, request, says, textOf } from "../support/program.js"
 import * as Tcp from "../support/tcp.js"
@@ -138,6 +138,50 @@ describe("status and body", () => {
         expect((yield* count("GET status")) + (yield* count("POST tmp")) + (yield* count("POST delete"))).toBe(3)
       }).pipe(against()))
   }
+
+  Tcp.overBoth("F108 baseUrl that ends in /v1 or in slashes works", (http) =>
+    Effect.gen(function*() {
+      const server = yield* Tcp.serve(Tcp.task("text"))
+      for (const end of ["", "/", "/v1", "/v1/", "/v1/tasks", "//v1//tasks//"]) {
+        const baseUrl = `${server.baseUrl}${end}`
+        expect(yield* textOf("subscribe").pipe(Tcp.client(server, http, { baseUrl }))).toBe("text")
+      }
+      expect(server.requests.every(({ path }) => /^\/v1\/tasks\/\w+(\/\w+)?(\?.*)?$/.test(path))).toBe(true)
+    }))
+
+  const page = "<!doctype html><title>Docs</title>"
+  for (
+    const [what, answer] of [
+      ["no such route", Tcp.answer("404 Not Found", "{\"detail\":\"Not Found\"}")],
+      ["a proxy's 404", Tcp.answer("404 Not Found", "404 page not found", { "content-type": "text/plain" })],
+      ["405", Tcp.answer("405 Method Not Allowed", "{\"detail\":\"Method Not Allowed\"}")],
+      ["a page", Tcp.answer("200 OK", page, { "content-type": "text/html" })],
+      ["a page of no type", Tcp.answer("200 OK", page, {})],
+      ["a page with 404", Tcp.answer("404 Not Found", page, { "content-type": "text/html" })],
+      ["HTTP to a TLS port", Tcp.answer("400 Bad Request", page, { "content-type": "text/html" })],
+      ["a redirect", Tcp.answer("302 Found", "", { location: "/login" })]
+    ] as const
+  ) {
+    Tcp.overBoth(`F108 baseUrl of a page: ${what}`, (http) =>
+      Effect.gen(function*() {
+        const server = yield* Tcp.serve(() => answer)
+        const options = { baseUrl: `${server.baseUrl}/docs/key-1234`, headers: { "x-key": "key-1234" } }
+        for (const effect of [status, create, TaskService.list, textOf("direct"), textOf("subscribe")]) {
+          const error = yield* Effect.flip(Effect.asVoid<unknown, RWKVError.RWKVError, RWKV.RWKV>(effect)).pipe(
+            Tcp.client(server, http, options)
+          )
+          expect(error.message).toContain("is baseUrl right? Its path is /docs/<redacted>")
+        }
+      }))
+  }
+
+  it.effect("F108 answers of the server itself do not doubt baseUrl", () =>
+    Effect.gen(function*() {
+      for (const code of [401, 403, 404, 429, 500, 502]) {
+        yield* answers("/list", code, "{\"detail\":\"no model\"}")
+        expect((yield* Effect.flip(TaskService.list)).message).not.toContain("baseUrl")
+      }
+    }).pipe(against({}, { retry: Polling.noRetry })))
 
   it.effect("F18 200 with HTML", () =>
     Effect.gen(function*() {

@@ -5,23 +5,33 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import type * as Schema from "effect/Schema"
+import * as SchemaAST from "effect/SchemaAST"
 import { RWKVValidationError } from "../../RWKVError.js"
 import { excerpt } from "./excerpt.js"
 import { isRecord } from "./json.js"
+import { nearest } from "./nearest.js"
 import { attempt, invalid } from "./validate.js"
 
 /** Far more than there are, and few enough to name each that is unknown. */
 const mostKeys = 100
 
+/** A path as messages show it, for it may hold a key that the caller made up. */
+const pathOf = (...parts: ReadonlyArray<PropertyKey>) =>
+  excerpt(parts.filter((part) => part !== "").map(String).join("."))
+
 /**
  * Copies an object, whose getters may run code of others: each value is read once, and one that throws is named. An
  * undefined value means "not given", so that it hides no default.
  */
-const read = <A>(operation: string, input: A): Effect.Effect<A & Record<string, unknown>, RWKVValidationError> =>
-  attempt(operation, "", () => {
-    if (!isRecord(input)) return Either.left(invalid(operation, "", "must be an object of options"))
+const read = <A>(
+  operation: string,
+  input: A,
+  at = ""
+): Effect.Effect<A & Record<string, unknown>, RWKVValidationError> =>
+  attempt(operation, at, () => {
+    if (!isRecord(input)) return Either.left(invalid(operation, at, "must be an object of options"))
     if (Reflect.ownKeys(input).length > mostKeys) {
-      return Either.left(invalid(operation, "", `must not have more than ${mostKeys} fields`))
+      return Either.left(invalid(operation, at, `must not have more than ${mostKeys} fields`))
     }
     const copy = { ...input }
     for (const key of Object.keys(copy)) if (copy[key] === undefined) delete copy[key]
@@ -29,8 +39,8 @@ const read = <A>(operation: string, input: A): Effect.Effect<A & Record<string, 
   }).pipe(
     Effect.tapError(() =>
       Effect.flatMap(
-        attempt(operation, "", () => isRecord(input) ? Object.keys(input) : []),
-        Effect.forEach((key) => attempt(operation, excerpt(key), () => isRecord(input) && input[key]))
+        attempt(operation, at, () => isRecord(input) ? Object.keys(input) : []),
+        Effect.forEach((key) => attempt(operation, pathOf(at, key), () => isRecord(input) && input[key]))
       )
     ),
     Effect.flatten
@@ -43,21 +53,26 @@ export const withDefaults = <A extends object>(
   request: A
 ): Effect.Effect<A, RWKVValidationError> => Effect.map(read(operation, request), (given) => ({ ...defaults, ...given }))
 
-const issuesOf = (error: ParseResult.ParseIssue) =>
-  ParseResult.ArrayFormatter.formatIssueSync(error).map(({ message, path }) => ({
-    // The path may hold a key that the caller made up.
-    path: excerpt(path.map(String).join(".")),
-    message: excerpt(message)
-  }))
+/** So many names are compared with those that are known: a request may hold any number. */
+const mostCompared = 20
 
-/** Encodes a request strictly. */
+const issuesOf = (error: ParseResult.ParseIssue, known: ReadonlyArray<string>, at: string) =>
+  ParseResult.ArrayFormatter.formatIssueSync(error).map(({ _tag, message, path }, index) => {
+    if (_tag !== "Unexpected") return { path: pathOf(at, ...path), message: excerpt(message) }
+    const meant = index < mostCompared ? nearest(String(path.at(-1)), known) : undefined
+    const advice = meant === undefined ? `the options are ${known.join(", ")}` : `did you mean ${meant}?`
+    return { path: pathOf(at, ...path), message: excerpt(`is an unknown option: ${advice}`) }
+  })
+
+/** Encodes a request strictly. `at` is its path in what the caller gave. */
 export const encoder = <A, I>(schema: Schema.Schema<A, I>) => {
   const encode = ParseResult.encodeUnknownEither(schema, { errors: "all", onExcessProperty: "error" })
-  return (operation: string, input: unknown): Effect.Effect<I, RWKVValidationError> =>
-    Effect.flatMap(read(operation, input), (given) =>
-      Effect.flatten(attempt(operation, "", () =>
+  const known = () => SchemaAST.getPropertySignatures(SchemaAST.typeAST(schema.ast)).map(({ name }) => String(name))
+  return (operation: string, input: unknown, at = ""): Effect.Effect<I, RWKVValidationError> =>
+    Effect.flatMap(read(operation, input, at), (given) =>
+      Effect.flatten(attempt(operation, at, () =>
         Either.mapLeft(
           encode(given),
-          (error) => new RWKVValidationError({ operation, source: "client", issues: issuesOf(error) })
+          (error) => new RWKVValidationError({ operation, source: "client", issues: issuesOf(error, known(), at) })
         ))))
 }

@@ -13,6 +13,7 @@ import type * as HttpClient from "../../HttpClient.js"
 import * as Polling from "../../Polling.js"
 import type { TaskId } from "../../Protocol.js"
 import type { TaskFailure } from "../../RWKVError.js"
+import { begun } from "../input/failure.js"
 import type { Run } from "../owner/ledger.js"
 import { atMost, type Lifetime } from "../owner/lifetime.js"
 import { within } from "../wire/limit.js"
@@ -174,6 +175,9 @@ export const follow = <A>(
         Effect.mapError((error) => Option.isOption(error) ? error : Option.some(error))
       )
 
+    /** A run that has started and then fails is not safe to be started again. */
+    const failure = (error: FollowFailure) => Option.some(prefillTime === undefined ? error : begun(error))
+
     const listen = Effect.suspend(() => {
       const [next, ...later] = signals
       signals = later
@@ -198,7 +202,7 @@ export const follow = <A>(
         case "Reconnect":
           return reconnect
         case "Retry":
-          return Effect.zipRight(unlessClosing(Effect.mapError(mind.pause(command), Option.some)), reconnect)
+          return Effect.zipRight(unlessClosing(Effect.mapError(mind.pause(command), failure)), reconnect)
         case "ReadResult":
         case "ReadTail":
         case "AskStatus":
@@ -208,7 +212,7 @@ export const follow = <A>(
             mind.hear(answer)
           })
         case "Fail":
-          return Effect.fail(Option.some(command.error))
+          return Effect.fail(failure(command.error))
         case "End":
           return Effect.fail(Option.none())
       }

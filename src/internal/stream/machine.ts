@@ -18,6 +18,7 @@ import {
   StreamTruncatedError,
   type TaskFailure
 } from "../../RWKVError.js"
+import { bare } from "../input/failure.js"
 import { clientClosed } from "../wire/closed.js"
 import { type Frame, undecodable } from "../wire/sse.js"
 import type { Command, FollowFailure, Signal, Silence, State, Step, Subject, Told } from "./signals.js"
@@ -78,7 +79,7 @@ const truncated = (
 
 /** A failure before anything was heard is told as it is; later it is what cut the text short. */
 const cutBy = (subject: Subject, state: State, error: TaskFailure) =>
-  state.heard ? truncated(subject, state, error.message, { cause: error }) : error
+  state.heard ? truncated(subject, state, bare(error), { cause: error }) : error
 
 const retry = (error: FollowFailure, otherwise = error): Command => ({ _tag: "Retry", error, otherwise })
 

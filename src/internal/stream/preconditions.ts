@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import type * as HttpClient from "../../HttpClient.js"
 import type * as Polling from "../../Polling.js"
 import { type RWKVServerError, TaskBusyError, type TaskFailure, UnsupportedByServerError } from "../../RWKVError.js"
+import { begun } from "../input/failure.js"
 import * as Ledger from "../owner/ledger.js"
 import * as retry from "../wire/retry.js"
 import { settled } from "./settle.js"
@@ -58,7 +59,8 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule:
       error.status !== 500
         ? Effect.fail(error)
         : Effect.matchEffect(busy(error.operation, id), {
-          onFailure: (found) => Effect.fail(found._tag === "TaskBusyError" ? found : error),
+          // A 500 may have changed the task, so a repetition is not safe.
+          onFailure: (found) => Effect.fail(found._tag === "TaskBusyError" ? begun(found) : error),
           onSuccess: () => Effect.fail(error)
         })
   }

@@ -23,6 +23,7 @@ import {
 import type { BulkOptions, DeleteOptions, SubscribeOptions, Task } from "../../Task.js"
 import * as Bulk from "./bulk.js"
 import { isTemplate } from "../stream/preconditions.js"
+import { begun } from "../input/failure.js"
 import * as Options from "../input/options.js"
 import type { Gate } from "../owner/ledger.js"
 import type { Release } from "../owner/lifetime.js"
@@ -143,7 +144,11 @@ export const make = (
     const ended = Effect.flatMap(
       creates(acquire(operation, Effect.flatten(create), own, abandon(operation))),
       ({ maxTokens, taskId }) =>
-        ledger.lifetime.unlessClosing(waiting.end(operation, taskId, options, maxTokens), operation, taskId)
+        ledger.lifetime.unlessClosing(
+          Effect.mapError(waiting.end(operation, taskId, options, maxTokens), begun),
+          operation,
+          taskId
+        )
     )
     return waiting.inTime(Effect.scoped(ended), options, { operation })
   }
@@ -219,7 +224,11 @@ export const make = (
         operation,
         Effect.tap(
           http.asTemplate(taskId, { operation }),
-          (template) => Effect.onError(preconditions.template(operation, template.taskId), () => forget(template))
+          (template) =>
+            preconditions.template(operation, template.taskId).pipe(
+              Effect.mapError(begun),
+              Effect.onError(() => forget(template))
+            )
         ),
         (template) => Effect.succeed(handle(template.taskId, template.prefillTime)),
         forget

@@ -58,15 +58,21 @@ const answerIn = Option.liftThrowable((error: HttpClientError.HttpClientError) =
 export const make = (config: RWKVConfig.Service) => {
   const headers = Redacted.value(config.headers)
   const secrets = echoesOf(headers)
-  const { host, origin } = new URL(config.baseUrl)
-
-  const broken = (call: Call<unknown>) => fromTransport(call, host)
+  const { host, origin, pathname } = new URL(config.baseUrl)
 
   /** How to say what is said about a call: without the secrets of the configuration, and the texts of the call. */
   const sayOf = (call: Call<unknown>) => {
     const say = call.body === undefined ? excerpt : excerptWithout(call.body)
-    return (text: string) => say(secrets.reduce((text, secret) => text.replaceAll(secret, "<redacted>"), text))
+    return (text: string) => say(hide(text))
   }
+
+  const hide = (text: string) => secrets.reduce((text, secret) => text.replaceAll(secret, "<redacted>"), text)
+
+  const broken = (call: Call<unknown>) => (error: HttpClientError.HttpClientError) =>
+    fromTransport(call, host, sayOf(call), error)
+
+  /** Said of answers that look as if somebody else had been asked. */
+  const hint = `is baseUrl right? Its path is ${excerpt(hide(pathname))}`
 
   const readBody = (call: Call<unknown>, response: Answer, exact = call.exact === true) =>
     Effect.mapError(
@@ -84,7 +90,7 @@ export const make = (config: RWKVConfig.Service) => {
       Effect.catchTag("RWKVDecodeError", () => Effect.succeed("")),
       Effect.flatMap((body): Effect.Effect<never, CallFailure | E> => {
         const own = call.refuse?.(response.status, body)
-        return own === undefined ? fromStatus(about(call), response, body, sayOf(call)) : Effect.fail(own)
+        return own === undefined ? fromStatus(about(call), response, body, sayOf(call), hint) : Effect.fail(own)
       })
     )
 
@@ -116,5 +122,5 @@ export const make = (config: RWKVConfig.Service) => {
     })
   }
 
-  return { broken, readBody, sayOf, send }
+  return { broken, hint, readBody, sayOf, send }
 }

@@ -19,19 +19,20 @@ import { about, type Call, make as makeExchange } from "./exchange.js"
 import { toStream } from "./frames.js"
 import { limited } from "./limit.js"
 import { makeDecoder } from "./sse.js"
+import { isPage } from "./status.js"
 
 export type Requests = ReturnType<typeof make>
 
-const parse = <A, I>(call: Call<unknown>, schema: Schema.Schema<A, I>, body: string) => {
+const parse = <A, I>(call: Call<unknown>, schema: Schema.Schema<A, I>, body: string, hint: string) => {
   const unreadable = (description: string) => new RWKVDecodeError({ ...about(call), description })
   if (body === "") return Either.left(unreadable("empty"))
   const json = Json.parse(body)
-  if (Option.isNone(json)) return Either.left(unreadable("not JSON"))
+  if (Option.isNone(json)) return Either.left(unreadable(isPage({}, body) ? `an HTML page; ${hint}` : "not JSON"))
   return Either.mapLeft(ParseResult.decodeUnknownEither(schema)(json.value), (error) => unreadable(breach(error)))
 }
 
 export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.Service, closed: () => boolean) => {
-  const { broken, readBody, sayOf, send } = makeExchange(config)
+  const { broken, hint, readBody, sayOf, send } = makeExchange(config)
   const client = Client.make(
     config.transformClient(Client.underneath(platformClient)),
     Object.keys(Redacted.value(config.headers))
@@ -58,7 +59,7 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
     bounded(call, send(call, scopedClient, "text/event-stream")).pipe(
       Effect.filterOrFail(
         (response) => /^text\/event-stream\b/i.test(response.headers["content-type"] ?? ""),
-        () => new RWKVDecodeError({ ...about(call), description: "not an event stream" })
+        () => new RWKVDecodeError({ ...about(call), description: `not an event stream; ${hint}` })
       ),
       Effect.flatMap((response) =>
         Body.pullFrames(response, makeDecoder(config.maxFrameSize, sayOf(call)), broken(call))
@@ -68,10 +69,10 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
   return {
     /** The answer decoded by a Schema. */
     json: <A, I, E = never>(call: Call<E>, schema: Schema.Schema<A, I>) =>
-      answer(call, (body) => parse(call, schema, body)),
+      answer(call, (body) => parse(call, schema, body, hint)),
     /** Any 2xx answer: its body if it has this shape. */
     accepted: <A, I, E = never>(call: Call<E>, schema: Schema.Schema<A, I>) =>
-      answer(call, (body) => Effect.succeed(Either.getRight(parse(call, schema, body)))),
+      answer(call, (body) => Effect.succeed(Either.getRight(parse(call, schema, body, hint)))),
     /** The frames of an event stream; the connection is closed with the stream. */
     frames: <E = never>(call: Effect.Effect<Call<E>, CallFailure>) => toStream(Effect.flatMap(call, open))
   }

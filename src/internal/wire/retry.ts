@@ -24,8 +24,8 @@ export const polls = (schedule: Polling.RetrySchedule) => repeat(schedule, (erro
  * For requests that make the server work: it has no way to recognise a repetition, and would do the work twice. A 503
  * without `Retry-After` may come from a proxy that lost the server's answer.
  */
-export const creates = (schedule: Polling.RetrySchedule) =>
-  repeat(schedule, (error) =>
-    error._tag === "RWKVConnectionError" && !error.requestSent && error.isRetryable ||
-    error._tag === "RWKVStatusError" && error.status === 429 ||
-    error._tag === "RWKVServerError" && error.status === 503 && error.retryAfter !== undefined)
+export const creates = (schedule: Polling.RetrySchedule) => {
+  const policy = Polling.whileSafe(schedule)
+  return <A, E extends RWKVError, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.retry(effect, policy)
+}

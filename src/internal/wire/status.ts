@@ -62,13 +62,23 @@ const retryAfterOf = (headers: Readonly<Record<string, string | undefined>>, now
   return millis === undefined ? {} : { retryAfter: Duration.millis(millis) }
 }
 
+/** Whether an answer is a page for people, as far as its start and its type tell. */
+export const isPage = (headers: Readonly<Record<string, string | undefined>>, body: string): boolean =>
+  /^\s*<(!doctype|html)/i.test(body) || /html/i.test(headers["content-type"] ?? "")
+
+/** Whether this is the answer of somebody else, or to another path: RWKV-Server explains itself in a `detail`. */
+const isAstray = (status: number, body: string, page: boolean) =>
+  status < 400 || page && (status === 400 || status === 410) ||
+  (status === 404 || status === 405) && /^(Not Found|Method Not Allowed)$/.test(detail(body) ?? "Not Found")
+
 type Refusal = RWKVValidationError | RWKVServerError | RWKVStatusError
 
 export const fromStatus = (
   subject: Subject,
   { headers, status }: HttpClientResponse.HttpClientResponse,
   body: string,
-  say: Say
+  say: Say,
+  hint: string
 ): Effect.Effect<never, Refusal> =>
   Effect.flatMap(Clock.currentTimeMillis, (now): Effect.Effect<never, Refusal> => {
     if (status === 422) {
@@ -79,13 +89,15 @@ export const fromStatus = (
         issues: issues.length > 0 ? issues : [{ path: "", message: explanation(body, say) }]
       })
     }
-    const description = status === 0 || status >= 300 && status < 400
+    const page = isPage(headers, body)
+    const what = status === 0 || status >= 300 && status < 400
       ? "a redirect, which is not followed"
       : status === 404 && detail(body) === "Not Found"
       ? "no such route: the server may be older than this call"
-      : /^\s*<(!doctype|html)/i.test(body) || /html/.test(headers["content-type"] ?? "")
+      : page
       ? "an HTML page"
       : explanation(body, say)
+    const description = isAstray(status, body, page) ? `${what}; ${hint}` : what
     const fields = { ...subject, status, description, ...retryAfterOf(headers, now) }
     return status >= 500 ? new RWKVServerError(fields) : new RWKVStatusError(fields)
   })

@@ -1,5 +1,5 @@
 /**
- * What the network did to a request, as an error.
+ * What the network did to a request, as an error. Each runtime tells it in codes and words of its own.
  */
 import type * as HttpClientError from "@effect/platform/HttpClientError"
 import * as Duration from "effect/Duration"
@@ -15,64 +15,127 @@ export interface Subject {
 }
 
 interface Link {
-  readonly code: unknown
-  readonly syscall: unknown
+  readonly name: string
+  readonly message: string
+  readonly code: string
+  readonly syscall: string
+  /** Each address of a host fails for itself, and its code is that of one of them. */
+  readonly many: boolean
 }
 
 /** No error has more causes. */
 const mostLinks = 32
 
-/** An error, its causes and, as each address of a host fails for itself, the members of an AggregateError. */
+const matching = (value: unknown, pattern: RegExp) => typeof value === "string" && pattern.test(value) ? value : ""
+
+const wordsOf = (value: unknown) => typeof value === "string" ? value.slice(0, 1000) : ""
+
+/** An error, its causes and the members of an AggregateError, up to cycles, 32 links and getters that throw. */
 const chainOf = (cause: unknown): ReadonlyArray<Link> => {
-  const chain = new Map<unknown, Link>()
-  const follow = (link: unknown) => {
-    if (typeof link !== "object" || chain.has(link) || chain.size > mostLinks) return
-    chain.set(link, { code: property(link, "code"), syscall: property(link, "syscall") })
-    follow(property(link, "cause"))
-    const errors = property(link, "errors")
+  const seen = new Set<unknown>()
+  const chain: Array<Link> = []
+  const follow = (error: unknown): void => {
+    if (error === undefined || error === null || seen.has(error) || seen.size > mostLinks) return
+    seen.add(error)
+    const of = (key: string) => property(error, key)
+    const errors = of("errors")
+    chain.push({
+      name: matching(of("name"), /^\w{1,40}$/) || "Error",
+      message: wordsOf(typeof error === "object" ? of("message") : error),
+      code: matching(of("code"), /^[A-Z]\w{2,60}$/),
+      syscall: matching(of("syscall"), /^\w{1,40}$/),
+      many: typeof errors === "object" && errors !== null
+    })
+    follow(of("cause"))
     for (let index = 0; index < mostLinks; index++) follow(property(errors, `${index}`))
   }
   follow(cause)
-  return Array.from(chain.values())
+  return chain
 }
 
-const isCode = (code: unknown) => typeof code === "string" && /^[A-Z][A-Z0-9_]{2,60}$/.test(code)
+const unsentCodes = new RegExp(
+  "^(ECONNREFUSED|ENOTFOUND|EAI_|UND_ERR_(CONNECT_TIMEOUT|INVALID_ARG|NOT_SUPPORTED|CLOSED|PRX_)|ERR_PROXY_TUNNEL|" +
+    "CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|HOSTNAME_|ERR_TLS_CERT_|ERR_SSL_(WRONG_VERSION|PACKET_LENGTH)|" +
+    "ERR_INVALID_|ERR_HTTP_INVALID_|ERR_UNESCAPED_|ConnectionRefused|FailedToOpenSocket)"
+)
 
-/**
- * Whether the connection was never made, so that the server cannot have seen the request. An established socket can
- * break with the same codes, so the system call that failed has to be a connect.
- */
-const isUnsent = (chain: ReadonlyArray<Link>, code: string): boolean => {
-  const syscalls = chain.map(({ syscall }) => syscall).filter((syscall) => syscall !== undefined)
-  return /^(ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT)$/.test(code)
-    || syscalls.every((syscall) => syscall === "connect")
-      && (code === "ECONNREFUSED" || /^E(HOST|NET)UNREACH$/.test(code) && syscalls.length > 0)
-}
+/** Words of undici, Deno, Bun, edge workers and browsers, in this order. */
+const unsentWords = new RegExp(
+  "^bad port$|before secure TLS connection was established|HTTP Tunneling$|" +
+    "client error \\(Connect\\)|error trying to connect|port \\d+ (is|are) blocked|--allow-net|" +
+    "^([A-Z]+: )?(Unable to connect\\. Is the computer|Was there a typo in the url or port)|" +
+    "is not implemented|^Unsupported cache mode|^Too many subrequests|^Fetch API cannot load|^Illegal invocation|" +
+    "^(RequestInit|Request constructor|Headers\\.\\w+): |^Failed to (execute 'fetch'|construct 'Request')|" +
+    "^(globalThis\\.)?fetch is not (a function|defined)"
+)
 
-/** The codes that another attempt would meet again: no such host, not HTTP, a bad certificate. */
-const lasting = /^(ENOTFOUND|EPROTO|HPE_|ERR_SSL|ERR_TLS|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|UND_ERR_INVALID_ARG)/
+/** What another attempt would meet again: no such host, a bad certificate, not HTTP, a runtime that cannot. */
+const lastingCodes = new RegExp(
+  "^(ENOTFOUND|EACCES|EPERM|EPROTO|HPE_|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|HOSTNAME_|ERR_(SSL|TLS|INVALID|HTTP|" +
+    "UNESCAPED)_|UND_ERR_(INVALID_ARG|NOT_SUPPORTED|CLOSED)|Malformed_HTTP)"
+)
 
-export const fromTransport =
-  (subject: Subject, host: string) =>
-  (error: HttpClientError.HttpClientError): RWKVConnectionError | RWKVTimeoutError => {
-    const chain = chainOf(property(error, "cause"))
-    const code = String(chain.map(({ code }) => code).find(isCode) ?? "")
-    if (/^UND_ERR_(HEADERS|BODY)_TIMEOUT$/.test(code)) {
-      // The default limit of Node's own fetch.
-      return new RWKVTimeoutError({ ...subject, kind: "request", limit: Duration.seconds(300) })
-    }
-    const answered = property(error, "_tag") === "ResponseError"
-    const reason = property(error, "reason")
-    const transport = answered || reason !== "Encode" && reason !== "InvalidUrl"
-    const refused = !transport || !answered && isUnsent(chain, code)
-    const what = answered
-      ? `the answer of ${host} was cut off`
-      : `${refused ? "cannot connect to" : "no answer from"} ${host}`
-    return new RWKVConnectionError({
-      ...subject,
-      ...(code === "" ? {} : { code }),
-      description: refused || subject.body === undefined ? what : `${what}, and the server may have started the task`,
-      requestSent: !refused,
-      retryable: answered || transport && !lasting.test(code)
-    })
+const lastingWords = new RegExp(
+  "^bad port$|port \\d+ (is|are) blocked|certificate|--allow-net|Name or service not known|nodename nor servname|" +
+    "InvalidContentType|HTTP version|HTTP\\/1\\.1 protocol|proxy authentication|proxy\\D*4(?!08|29)\\d\\d|" +
+    "is not (a function|a constructor|an object|defined|implemented|supported)|Cannot read propert|" +
+    "^Unsupported cache mode|^Too many subrequests|^Fetch API cannot load|^Illegal invocation|" +
+    "^(RequestInit|Request constructor|Headers\\.\\w+): |^Failed to (execute 'fetch'|construct 'Request')",
+  "i"
+)
+
+/** An established connection can break with the codes of one that was never made: the system call tells them apart. */
+const isUnsent = ({ code, message, syscall }: Link) =>
+  syscall === ""
+    ? unsentCodes.test(code) || unsentWords.test(message)
+    : /^(connect|getaddrinfo|query\w*)$/.test(syscall)
+
+const tells = (link: Link) => !link.many && (link.code + link.syscall !== "" || unsentWords.test(link.message))
+
+/** The innermost words, without the address and the advice that runtimes put around them, and without credentials. */
+const told = (chain: ReadonlyArray<Link>): Link | undefined => {
+  const link = chain.findLast(({ message }) => !/^(fetch failed|terminated|Request was cancelled\.?|)$/.test(message))
+  return link && {
+    ...link,
+    message: link.message
+      .replace(/^error sending request (for url \([^)]*\)|from \S+ for \S+( \([^)]*\))?): /, "")
+      .replace(/ For more information, pass `verbose: true`.*$/s, "")
+      .replace(/\/\/[^/@\s]*@/g, "//<redacted>@")
   }
+}
+
+/** @param say makes an excerpt without the secrets and the prompt of the request */
+export const fromTransport = (
+  { body, operation, taskId }: Subject,
+  host: string,
+  say: (text: string) => string,
+  error: HttpClientError.HttpClientError
+): RWKVConnectionError | RWKVTimeoutError => {
+  const chain = chainOf(property(error, "cause"))
+  const found = chain.find(({ code }) => code !== "")?.code
+  if (found !== undefined && /^UND_ERR_(HEADERS|BODY)_TIMEOUT$/.test(found)) {
+    // The default limit of Node's own fetch.
+    return new RWKVTimeoutError({ operation, taskId, kind: "request", limit: Duration.seconds(300) })
+  }
+  const code = found !== undefined && say(found) === found ? { code: found } : {}
+  const answered = property(error, "_tag") === "ResponseError"
+  const transport = answered || property(error, "reason") === "Transport"
+  const evidence = chain.filter(tells)
+  const unsent = !transport || !answered && evidence.length > 0 && evidence.every(isUnsent)
+  const lasting = chain.some(({ code, message }) => lastingCodes.test(code) || lastingWords.test(message))
+  const what = answered
+    ? `the answer of ${host} was cut off`
+    : `${unsent ? "cannot connect to" : "no answer from"} ${host}`
+  const fears = unsent || body === undefined ? "" : ", and the server may have started the task"
+  const link = told(chain)
+  const words = say(link?.message ?? "")
+  return new RWKVConnectionError({
+    operation,
+    taskId,
+    ...code,
+    description: `${what}${fears}${words === "" ? "" : `: ${words}`}`,
+    requestSent: !unsent,
+    retryable: answered || transport && !lasting,
+    ...(link && { cause: { name: link.name, message: words, ...code } })
+  })
+}

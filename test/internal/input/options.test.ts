@@ -46,6 +46,33 @@ describe("options of callers without types", () => {
       expect((yield* Effect.flip(bulk))._tag).toBe("RWKVValidationError")
     }).pipe(Effect.provide(RWKV.layerFetch())))
 
+  const misspelt: ReadonlyArray<readonly [string, Effect.Effect<unknown, unknown, RWKV.RWKV>, string, string]> = [
+    ["create", TaskService.create(untyped({ prompt: "a", maxTokens1: 5 })), "maxTokens1", "maxTokens"],
+    ["fim", TaskService.fim(untyped({ prefix: "a", sufix: "b" })), "sufix", "suffix"],
+    ["run", TaskService.run({ prompt: "a" }, untyped({ timeOut: 5 })), "timeOut", "timeout"],
+    ["runAll", Stream.runDrain(TaskService.runAll([], untyped({ concurency: 5 }))), "concurency", "concurrency"],
+    ["continue", TaskService.continue("TMP_1", untyped({ prompt: "a", top_p: 5 })), "top_p", "topP"],
+    ["fork", TaskService.fork("TMP_1", untyped({ prompt: "a", persistance: 5 })), "persistance", "persistence"],
+    ["stop", TaskService.stop("TMP_1", untyped({ whithin: 5 })), "whithin", "within"],
+    ["delete", TaskService.delete("TMP_1", untyped({ forced: true })), "forced", "force"],
+    [
+      "stream",
+      Stream.runDrain(StreamService.create({ prompt: "a" }, untyped({ idleTimout: 5 }))),
+      "idleTimout",
+      "idleTimeout"
+    ],
+    ["subscribe", Stream.runDrain(StreamService.subscribe("TMP_1", untyped({ from: 5 }))), "from", "fromToken"]
+  ]
+
+  for (const [verb, effect, path, meant] of misspelt) {
+    it.effect(`a misspelt name is told with the one that is nearest: ${verb}`, () =>
+      Effect.gen(function*() {
+        const message = `is an unknown option: did you mean ${meant}?`
+        expect(yield* Effect.flip(effect)).toMatchObject({ issues: expect.arrayContaining([{ path, message }]) })
+        expect(yield* verbs).toEqual([])
+      }).pipe(againstTestClock()))
+  }
+
   it.effect("options are an object, whatever was given", () =>
     Effect.gen(function*() {
       expect(yield* ofStop("op", undefined)).toEqual({})

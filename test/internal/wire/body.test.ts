@@ -81,7 +81,7 @@ describe("bodies", () => {
 
   it.effect.each(
     [
-      ["F18", "<!doctype html><html></html>", 200, "not JSON"],
+      ["F18", "<!doctype html><html></html>", 200, "an HTML page; is baseUrl right? Its path is /"],
       ["F19", "\"\"", 200, "expected an object"],
       ["F20", "{\"task_id\":\"TMP_1\",", 200, "not JSON"],
       ["F21", "", 204, "empty"],

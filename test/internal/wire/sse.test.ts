@@ -252,7 +252,11 @@ describe("an event stream over HTTP", () => {
         const error = yield* wire.failure(
           streamed(() => new Response("<html>", { headers: { "content-type": contentType } }))
         )
-        expect(error).toMatchObject({ _tag: "RWKVDecodeError", taskId: "TMP_1", description: "not an event stream" })
+        expect(error).toMatchObject({
+          _tag: "RWKVDecodeError",
+          taskId: "TMP_1",
+          description: "not an event stream; is baseUrl right? Its path is /"
+        })
       })
   )
 
@@ -260,7 +264,7 @@ describe("an event stream over HTTP", () => {
     Effect.gen(function*() {
       const body = () => new TextEncoder().encode("data: [DONE]\n\n")
       expect(yield* wire.failure(streamed(() => new Response(body()))))
-        .toMatchObject({ _tag: "RWKVDecodeError", description: "not an event stream" })
+        .toMatchObject({ _tag: "RWKVDecodeError", description: "not an event stream; is baseUrl right? Its path is /" })
       const headers = { "content-type": "Text/Event-Stream" }
       expect(yield* streamed(() => new Response(body(), { headers }))).toEqual([done])
     }))

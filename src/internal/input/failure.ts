@@ -1,0 +1,54 @@
+/**
+ * What all errors have in common: fields, and how their messages are worded.
+ */
+import * as Duration from "effect/Duration"
+import * as Schema from "effect/Schema"
+
+export const tagged = <Self>() => <Tag extends string, Fields extends Schema.Struct.Fields>(tag: Tag, fields: Fields) =>
+  Schema.TaggedError<Self>(`effect-rwkv/${tag}`)(tag, {
+    operation: Schema.String,
+    workBegun: Schema.optional(Schema.Boolean),
+    ...fields
+  })
+
+export const taskId = Schema.optional(Schema.String)
+
+export const ofTask = { taskId: Schema.String }
+
+export const answered = {
+  taskId,
+  status: Schema.Number,
+  description: Schema.String,
+  retryAfter: Schema.optional(Schema.Duration)
+}
+
+/** Marks the failure of an operation that had made the server work before: repeating it would do that work twice. */
+export const begun = <E extends { readonly workBegun?: boolean | undefined }>(error: E): E =>
+  Object.assign(error, { workBegun: true })
+
+interface Named {
+  readonly operation: string
+  readonly taskId?: string | undefined
+}
+
+const task = (taskId: string | undefined) => taskId === undefined ? "" : ` (task ${taskId})`
+
+/** A message that names the task only at its end. */
+export const line = ({ operation, taskId }: Named, what: string): string => `${operation}: ${what}${task(taskId)}`
+
+/** What an error says, for a message that names the operation and the task itself. */
+export const bare = ({ message, operation, taskId }: Named & { readonly message: string }): string =>
+  message.replace(`${operation}: `, "").replace(task(taskId), "")
+
+const units = [[86_400_000, "d"], [3_600_000, "h"], [60_000, "min"], [1000, "s"]] as const
+
+const tenths = (n: number) => Math.round(n * 10) / 10
+
+/** A duration in one unit: `460 ms`, `1.5 s`, `2 min`. */
+export const time = (duration: Duration.Duration): string => {
+  if (!Duration.isFinite(duration)) return "any time"
+  const exact = Duration.toMillis(duration)
+  const millis = exact < 10 ? tenths(exact) : Math.round(exact)
+  const [size, unit] = units.find(([size]) => millis >= size) ?? [1, "ms"]
+  return `${tenths(millis / size)} ${unit}`
+}
