@@ -13,6 +13,7 @@ import { RWKV, RWKVError, StreamService, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
 import { createServer } from "node:http"
 import { parseArgs } from "node:util"
+import * as Probe from "../support/probe.js"
 
 const { FaultKind } = Emulator
 
@@ -21,6 +22,7 @@ const { values } = parseArgs({
     seconds: { type: "string", default: "60" },
     streams: { type: "string", default: "1000" },
     waits: { type: "string", default: "256" },
+    forks: { type: "string", default: "8" },
     cache: { type: "string", default: "2048" },
     faults: { type: "string", default: "5" }
   }
@@ -28,6 +30,7 @@ const { values } = parseArgs({
 const seconds = Number(values.seconds)
 const streams = Number(values.streams)
 const waits = Number(values.waits)
+const forks = Number(values.forks)
 const cacheCapacity = Number(values.cache)
 const rate = Number(values.faults) / 100
 
@@ -71,7 +74,19 @@ const kinds: ReadonlyArray<Emulator.Fault> = [
   { on: { path: /stop|delete/ }, kind: FaultKind.Status({ status: 500 }) }
 ]
 
-const counts = { streamed: 0, waited: 0, compared: 0, leftEarly: 0, failed: 0, mismatched: 0, hung: 0, untyped: 0 }
+const probe = Probe.make()
+
+const counts = {
+  streamed: 0,
+  waited: 0,
+  forked: 0,
+  compared: 0,
+  leftEarly: 0,
+  failed: 0,
+  mismatched: 0,
+  hung: 0,
+  untyped: 0
+}
 const tags = new Map<string, number>()
 
 const server = createServer()
@@ -86,7 +101,11 @@ const heap = Effect.sync(() => {
   return process.memoryUsage().heapUsed / 1e6
 })
 
-const judge = (prompt: string, exit: Exit.Exit<Option.Option<string>, unknown>, done: "streamed" | "waited") => {
+const judge = (
+  prompt: string,
+  exit: Exit.Exit<Option.Option<string>, unknown>,
+  done: "streamed" | "waited" | "forked"
+) => {
   if (Exit.isSuccess(exit)) {
     if (Option.isNone(exit.value)) {
       counts.hung++
@@ -130,6 +149,20 @@ const waitOnce = Effect.gen(function*() {
   judge(prompt, yield* Effect.exit(Effect.timeoutOption(text, "3 minutes")), "waited")
 })
 
+/** Forks of one source, whose texts are read from their own streams. */
+const forkOnce = Effect.gen(function*() {
+  const source = yield* TaskService.createPersistent({ prompt: String(next++), maxTokens: 5 })
+  yield* source.wait({ timeout: "1 minute" })
+  const fork = () => {
+    const prompt = String(next++)
+    const text = Stream.mkString(StreamService.fork(source.id, { prompt, maxTokens: 4000 }, patience))
+    return Effect.map(Effect.exit(Effect.timeoutOption(text, "3 minutes")), (exit) => judge(prompt, exit, "forked"))
+  }
+  yield* Effect.all(Array.from({ length: 4 }, fork), { concurrency: "unbounded" })
+}).pipe(
+  Effect.catchAll((error) => Effect.sync(() => judge("", Exit.fail(error), "forked")))
+)
+
 const until = (deadline: number, once: Effect.Effect<void, never, RWKV.RWKV>) =>
   Effect.whileLoop({ while: () => performance.now() < deadline, body: () => once, step: () => {} })
 
@@ -138,19 +171,38 @@ const load = (time: number) =>
     const deadline = performance.now() + time * 1000
     return Effect.all([
       Effect.forEach(Array.from({ length: streams }), () => until(deadline, streamOnce), { concurrency: "unbounded" }),
-      Effect.forEach(Array.from({ length: waits }), () => until(deadline, waitOnce), { concurrency: "unbounded" })
-    ], { concurrency: 2 })
+      Effect.forEach(Array.from({ length: waits }), () => until(deadline, waitOnce), { concurrency: "unbounded" }),
+      Effect.forEach(Array.from({ length: forks }), () => until(deadline, forkOnce), { concurrency: "unbounded" })
+    ], { concurrency: "unbounded" })
   })
 
 const client = Layer.unwrapEffect(
   HttpServer.addressWith((address) =>
     Effect.succeed(
       RWKV.layer({
+        ...probe.config,
         baseUrl: address._tag === "TcpAddress" ? `http://127.0.0.1:${address.port}` : "",
         requestTimeout: "60 seconds"
       }).pipe(Layer.provide(NodeHttpClient.layerUndici))
     )
   )
+)
+
+let restarts = 0
+
+const temporaryIds = Effect.flatMap(
+  Emulator.Emulator,
+  (emulator) =>
+    Effect.map(
+      emulator.tasks,
+      (tasks) => tasks.flatMap(({ cached, taskId }) => cached && taskId.startsWith("TMP_") ? [taskId] : [])
+    )
+)
+
+/** When all temporary tasks are. */
+const gone = temporaryIds.pipe(
+  Effect.repeat({ until: (ids) => ids.length === 0, schedule: Schedule.spaced("200 millis") }),
+  Effect.timeoutOption("2 minutes")
 )
 
 const program = Effect.gen(function*() {
@@ -163,10 +215,19 @@ const program = Effect.gen(function*() {
     })
   }
   yield* Effect.fork(Effect.repeat(emulator.clearRequests, Schedule.spaced("1 second")))
+  // Once in good order, in the middle of it: what runs is served to its end, and newcomers are refused.
+  const restart = Effect.zipRight(
+    Effect.timeoutOption(emulator.shutdown, "10 seconds"),
+    Effect.zipRight(emulator.restart("graceful"), Effect.sync(() => restarts++))
+  )
   const [before, after] = yield* Effect.gen(function*() {
     yield* load(seconds / 5)
     const before = yield* heap
+    yield* Effect.fork(Effect.delay(restart, `${Math.ceil(seconds / 5)} seconds`))
     yield* load(seconds * 4 / 5)
+    // The server is well again: what the owner of the tasks has still to do, it can.
+    yield* emulator.clearFaults
+    yield* gone
     return [before, yield* heap] as const
   }).pipe(Effect.provide(client))
   const drained = Effect.all([emulator.running, emulator.openStreams, sockets]).pipe(
@@ -177,11 +238,16 @@ const program = Effect.gen(function*() {
   const left = {
     running: yield* emulator.running,
     openStreams: yield* emulator.openStreams,
-    sockets: yield* sockets
+    sockets: yield* sockets,
+    runningUntold: (yield* Probe.runningIds).filter((id) => !probe.warnedOf().includes(id)).length,
+    deletedInTheirRun: probe.deletedRunning.length,
+    temporaryUntold: (yield* temporaryIds).filter((id) => !probe.warnedOf().includes(id)).length
   }
   const report = {
     seconds,
     cacheCapacity,
+    restarts,
+    warnings: probe.warnings.length,
     ...counts,
     failures: Object.fromEntries(tags),
     heapBefore: `${before.toFixed(1)} MB`,
@@ -189,7 +255,7 @@ const program = Effect.gen(function*() {
     left
   }
   process.stdout.write(`${JSON.stringify(report, null, 2)}\n`)
-  const bad = counts.mismatched + counts.hung + counts.untyped + left.sockets + left.openStreams + left.running
+  const bad = counts.mismatched + counts.hung + counts.untyped + Object.values(left).reduce((sum, count) => sum + count)
   // Half a megabyte a second would be a leak; what the emulator and V8 keep is not.
   const leaks = after - before > Math.max(50, seconds / 2)
   process.exitCode = bad === 0 && !leaks && counts.compared > 0 ? 0 : 1
@@ -204,4 +270,4 @@ const emulator = Emulator.layerServer({
   defaultMaxTokens: 4000
 }).pipe(Layer.provideMerge(NodeHttpServer.layer(() => server, { port: 0, host: "127.0.0.1", backlog: 4096 })))
 
-Effect.runFork(program.pipe(Effect.provide(emulator)))
+Effect.runFork(program.pipe(probe.watching, Effect.provide(emulator)))

@@ -202,8 +202,10 @@ const makeRelease = (farewell: ReturnType<typeof Farewell.make>, watch: Watch) =
     const { within = "2 seconds" } = release
     const after = release.after === undefined ? Effect.void : Fiber.join(yield* Effect.forkDaemon(release.after))
     if (release.stop !== true && release.delete !== true) return yield* Effect.asVoid(atMost(after, within))
-    const stopped = yield* Deferred.make<void>()
+    const [closed, stopped] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
     const { cut, steps } = farewell(release, Deferred.succeed(stopped, undefined))
-    yield* watch(Effect.zipRight(atMost(after, within), steps), cut)
-    yield* atMost(release.stop === true ? Effect.zipRight(after, Deferred.await(stopped)) : after, within)
+    yield* watch(Effect.zipRight(Deferred.await(closed), steps), cut)
+    const begin = Deferred.succeed(closed, undefined)
+    const answered = release.stop === true ? Effect.zipRight(begin, Deferred.await(stopped)) : Effect.void
+    yield* Effect.ensuring(atMost(Effect.zipRight(after, answered), within), begin)
   })
