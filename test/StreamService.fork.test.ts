@@ -7,6 +7,7 @@ import {
   eventsOf,
   failureOf,
   finished,
+  ids,
   joined,
   last,
   settle,
@@ -207,6 +208,20 @@ describe("continue and fork", () => {
       expect(texts[0]).toMatchObject({ _tag: "Left", left: { _tag: "StreamTruncatedError" } })
       expect(texts[1]).toMatchObject({ _tag: "Right", right: told("ascii") })
       expect(yield* settledText(StreamService.fork(source.id, { prompt: "🌍" }))).toBe(told("🌍"))
+    }).pipe(againstTestClock(options)))
+
+  it.effect("a temporary fork as text is deleted at its end, and kept as events, or if it is persistent", () =>
+    Effect.gen(function*() {
+      const source = yield* finished()
+      const temporary = { prompt: "fork", persistence: "temporary" } as const
+      expect(yield* settledText(StreamService.fork(source.id, temporary))).toBe(told("fork"))
+      yield* settle(Effect.sleep("1 second"))
+      expect(yield* ids).toEqual([source.id])
+      yield* eventsOf(StreamService.forkEvents(source.id, temporary))
+      yield* settledText(StreamService.fork(source.id, { prompt: "fork" }))
+      yield* settledText(StreamService.fork(source.id, temporary, { cleanup: "keep" }))
+      yield* settle(Effect.sleep("1 second"))
+      expect(yield* ids).toHaveLength(4)
     }).pipe(againstTestClock(options)))
 
   it.effect("a fork that was left alone is read from the server again", () =>
