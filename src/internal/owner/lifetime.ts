@@ -207,5 +207,7 @@ const makeRelease = (farewell: ReturnType<typeof Farewell.make>, watch: Watch) =
     yield* watch(Effect.zipRight(Deferred.await(closed), steps), cut)
     const begin = Deferred.succeed(closed, undefined)
     const answered = release.stop === true ? Effect.zipRight(begin, Deferred.await(stopped)) : Effect.void
-    yield* Effect.ensuring(atMost(Effect.zipRight(after, answered), within), begin)
+    const inTime = yield* Effect.ensuring(atMost(Effect.zipRight(after, answered), within), begin)
+    if (inTime) return
+    yield* Farewell.logged(Effect.logDebug(`${release.operation}: task ${release.taskId} may not have ended yet`))
   })

@@ -164,10 +164,9 @@ export const make = (
         const before = yield* state
         if (isFinished(before)) return before
         ledger.stopped.set(taskId, true)
+        // What may have been carried out is not repeated: it could hit another task.
         const ask = creates(http.stop(taskId, { operation })).pipe(
           Effect.map(Option.match({ onNone: () => before, onSome: (info) => ({ ...info, taskId }) })),
-          // It may have been carried out: the next looks tell, and a repetition could hit another task.
-          Effect.catchIf((error) => error.isRetryable, () => state),
           // A stop that failed stopped nothing, as far as anyone knows.
           Effect.onError(() => forget)
         )
