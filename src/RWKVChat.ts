@@ -92,7 +92,8 @@ export type Prompt = rendering.Prompt
 export const prompt = (
   messages: ReadonlyArray<Message>,
   options: PromptOptions = {}
-): Effect.Effect<string, RWKVValidationError> => Effect.map(rendering.render(messages, options), ({ prompt }) => prompt)
+): Effect.Effect<string, RWKVValidationError> =>
+  Effect.map(rendering.render("RWKVChat.prompt", messages, options), ({ prompt }) => prompt)
 
 /**
  * {@link prompt} with the messages as the prompt holds them, and what cleaning changed in which of them.
@@ -113,7 +114,7 @@ export const prompt = (
 export const promptWithChanges = (
   messages: ReadonlyArray<Message>,
   options: PromptOptions = {}
-): Effect.Effect<Prompt, RWKVValidationError> => rendering.render(messages, options)
+): Effect.Effect<Prompt, RWKVValidationError> => rendering.render("RWKVChat.promptWithChanges", messages, options)
 
 /**
  * What cleaning changed in a text, and how often.

@@ -95,6 +95,11 @@ describe("RWKVChat.prompt", () => {
       expect(found.join("")).not.toContain("secret")
     }))
 
+  it.effect("names the operation that was called", () =>
+    Effect.gen(function*() {
+      expect((yield* Effect.flip(RWKVChat.promptWithChanges([]))).operation).toBe("RWKVChat.promptWithChanges")
+    }))
+
   it.effect("refuses values that cannot be read, and cycles", () =>
     Effect.gen(function*() {
       const throwing = Object.defineProperty({}, "_tag", { enumerable: true, get: () => JSON.parse("{") })

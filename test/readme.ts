@@ -10,9 +10,14 @@ const program = Effect.gen(function*() {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const guides = (yield* fs.readDirectory("docs")).filter((name) => name.endsWith(".md"))
-  const pages = yield* Effect.forEach(["README.md", ...guides.map((name) => path.join("docs", name))], (page) =>
-    Effect.map(fs.readFileString(page), (text) =>
-      Array.from(text.matchAll(/^```ts\n([\s\S]*?)^```$/gm), ([, code]) => code ?? "")))
+  const pages = yield* Effect.forEach(
+    ["README.md", ...guides.map((name) => path.join("docs", name))],
+    (page) =>
+      Effect.map(
+        fs.readFileString(page),
+        (text) => Array.from(text.matchAll(/^```ts\n([\s\S]*?)^```$/gm), ([, code]) => code ?? "")
+      )
+  )
   const blocks = pages.flat()
   const tests = yield* fs.readFileString("test/readme.test.ts")
   const shown = blocks.find((code) => code.includes("@effect/vitest"))

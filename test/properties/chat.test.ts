@@ -6,7 +6,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Effect, FastCheck as fc, Option, Schema, Stream } from "effect"
 import * as RWKVChat from "effect-rwkv/RWKVChat"
 
-const numRuns = Number(process.env["FC_RUNS"] ?? 1000)
+const numRuns = Number(process.env["FC_RUNS"] ?? 500)
 
 const modes = ["off", "fake", "fake-compact", "on", "short", "medium", "long"] as const
 

@@ -17,7 +17,8 @@ export interface PromptOptions extends ReplyOptions {
   readonly tools?: ReadonlyArray<Tool> | undefined
 }
 
-const operation = "RWKVChat.prompt"
+/** Who renders names the public operation. */
+const operation = "RWKVChat"
 
 export type Checked<A> = Effect.Effect<A, RWKVValidationError>
 

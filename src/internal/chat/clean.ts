@@ -4,9 +4,7 @@
 import { call } from "./format.js"
 import { partsOf } from "./reply.js"
 
-export const roles = ["System", "User", "Assistant"] as const
-
-export type Role = (typeof roles)[number]
+export type Role = "System" | "User" | "Assistant"
 
 export interface Change {
   /**

@@ -6,14 +6,17 @@ import * as Schema from "effect/Schema"
 import * as Messages from "../../RWKVMessage.js"
 import type { Message } from "../../RWKVMessage.js"
 import * as Json from "../input/json.js"
-import type { PromptOptions } from "./check.js"
 import * as Format from "./format.js"
 import { fromParts, messagesOf, partsOf } from "./reply.js"
 
 export interface Parsed {
   readonly messages: ReadonlyArray<Message>
   /** The options that the prompt was made with. */
-  readonly options: Required<PromptOptions>
+  readonly options: {
+    readonly think: Format.Think
+    readonly toolChoice: Format.ToolChoice
+    readonly tools: ReadonlyArray<Messages.Tool>
+  }
 }
 
 const tools = Schema.decodeUnknownOption(Schema.NonEmptyArray(Messages.Tool))

@@ -2,6 +2,7 @@
  * From messages to a prompt.
  */
 import * as Effect from "effect/Effect"
+import { RWKVValidationError } from "../../RWKVError.js"
 import type { Message, Tool } from "../../RWKVMessage.js"
 import { type Checked, checked, refuse } from "./check.js"
 import { type Change, clean } from "./clean.js"
@@ -81,7 +82,7 @@ const withoutSilence = (messages: ReadonlyArray<Message>): ReadonlyArray<Message
     return kept
   }, []).toReversed()
 
-export const render = (given: unknown, options: unknown): Checked<Prompt> =>
+export const render = (operation: string, given: unknown, options: unknown): Checked<Prompt> =>
   Effect.gen(function*() {
     const { messages, options: { think = "off", toolChoice, tools = [] } } = yield* checked(given, options)
     const all = yield* Effect.forEach(messages, cleaned)
@@ -92,4 +93,4 @@ export const render = (given: unknown, options: unknown): Checked<Prompt> =>
       messages: kept,
       changes: all.flatMap(({ changes }, index) => changes.length === 0 ? [] : [{ index, changes }])
     }
-  })
+  }).pipe(Effect.mapError(({ issues }) => new RWKVValidationError({ operation, source: "client", issues })))
