@@ -15,6 +15,7 @@ const Manifest = Schema.parseJson(Schema.Struct({
 const consumer = `
 import { Effect, Stream } from "effect"
 import { RWKV, StreamService, TaskService } from "effect-rwkv"
+import * as RWKVChat from "effect-rwkv/RWKVChat"
 import * as Direct from "effect-rwkv/TaskService"
 import { Emulator } from "effect-rwkv/testing"
 
@@ -22,12 +23,14 @@ const program = Effect.gen(function*() {
   const result: { readonly text: string } = yield* TaskService.run({ prompt: "Hello", maxTokens: 20 })
   const text: string = yield* StreamService.create({ prompt: "Hello", maxTokens: 20 }).pipe(Stream.mkString)
   const models = yield* Direct.models
-  return { result, text, models }
+  const prompt: string = yield* RWKVChat.prompt([RWKVChat.user("Hello")], { think: "on" })
+  return { result, text, models, prompt }
 })
 
 const main = program.pipe(Effect.provide(RWKV.layer()), Effect.provide(Emulator.layer({ reply: () => "Hi there" })))
-const { models, result, text } = await Effect.runPromise(main)
+const { models, prompt, result, text } = await Effect.runPromise(main)
 if (result.text !== "Hi there" || text !== "Hi there" || models.length !== 1) throw new Error("wrong answer")
+if (prompt !== "User: Hello\\n\\nAssistant: <think") throw new Error("wrong prompt")
 `
 
 const subpaths = (entries: ReadonlyArray<string>, blocked: ReadonlyArray<string>) => `

@@ -1,6 +1,6 @@
 /**
- * Compiles every TypeScript block of the README against the sources, as strictly as the sources, and sees to it that the tests
- * it shows are the tests that run.
+ * Compiles every TypeScript block of the README and of the guides in docs/ against the sources, as strictly as the sources, and
+ * sees to it that the tests that the README shows are the tests that run.
  */
 import { Command, FileSystem, Path } from "@effect/platform"
 import { NodeContext, NodeRuntime } from "@effect/platform-node"
@@ -9,8 +9,16 @@ import { Console, Effect } from "effect"
 const program = Effect.gen(function*() {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const readme = yield* fs.readFileString("README.md")
-  const blocks = Array.from(readme.matchAll(/```ts\n([\s\S]*?)```/g), ([, code]) => code ?? "")
+  const guides = (yield* fs.readDirectory("docs")).filter((name) => name.endsWith(".md"))
+  const pages = yield* Effect.forEach(
+    ["README.md", ...guides.map((name) => path.join("docs", name))],
+    (page) =>
+      Effect.map(
+        fs.readFileString(page),
+        (text) => Array.from(text.matchAll(/^```ts\n([\s\S]*?)^```$/gm), ([, code]) => code ?? "")
+      )
+  )
+  const blocks = pages.flat()
   const tests = yield* fs.readFileString("test/readme.test.ts")
   const shown = blocks.find((code) => code.includes("@effect/vitest"))
   if (shown === undefined || !tests.endsWith(shown)) {
@@ -34,7 +42,7 @@ const program = Effect.gen(function*() {
     Command.stderr("inherit"),
     Command.exitCode
   )
-  yield* Console.log(`${blocks.length} blocks of the README compiled with exit code ${code}`)
+  yield* Console.log(`${blocks.length} blocks of the README and docs/ compiled with exit code ${code}`)
   if (code !== 0 || blocks.length === 0) return yield* Effect.fail("README")
 })
 

@@ -1,0 +1,69 @@
+/**
+ * The strings that RWKV-7 G1 was trained on. All but the fences stand here alone.
+ */
+import type { ToolCall } from "../../RWKVMessage.js"
+
+export const thinkModes = ["off", "fake", "fake-compact", "on", "short", "medium", "long"] as const
+
+export type Think = (typeof thinkModes)[number]
+
+export type ToolChoice = "auto" | "required"
+
+export interface ReplyOptions {
+  /** How the prompt let the model think; `"off"` by default. */
+  readonly think?: Think | undefined
+  /** `"required"` if the prompt left no choice but a call; `"auto"` by default. */
+  readonly toolChoice?: ToolChoice | undefined
+}
+
+const open = " <think"
+
+/** What the turn begins with that the model goes on with. */
+export const reply = "Assistant:"
+
+/** What follows that. The last `>` is missing on purpose: the model writes it. No end is a space. */
+export const ends: Record<Think, string> = {
+  off: "",
+  fake: `${open}>\n</think`,
+  "fake-compact": `${open}></think`,
+  on: open,
+  short: open,
+  medium: open,
+  long: open
+}
+
+/** What the last user's message ends with. */
+export const suffixes: Record<Think, string> = {
+  off: "",
+  fake: "",
+  "fake-compact": "",
+  on: "",
+  short: " (think a bit)",
+  medium: " (think)",
+  long: " (think a lot)"
+}
+
+/** Whether the model begins within its reasoning. */
+export const reasons = (think: Think): boolean => ends[think] === open
+
+/** A blank line ends a turn. */
+export const between = "\n\n"
+
+export const fence = { open: "```json", close: "```" }
+
+export const forced = ` ${fence.open}`
+
+export const toolsHead = "Tools:\n"
+
+export const toolsTail = "\nReturn only a JSON function call."
+
+export const resultHead = "Function output:\n"
+
+const endOfText = "<|endoftext|>"
+
+/** JSON of one line. Token 0 is written as an escape, so that the value stays the same. */
+export const json = (value: unknown): string =>
+  JSON.stringify(value).replaceAll(endOfText, `\\u003c${endOfText.slice(1)}`)
+
+export const call = ({ name, arguments: given }: Pick<ToolCall, "name" | "arguments">): string =>
+  `${fence.open}\n${json({ name, arguments: given })}\n${fence.close}`

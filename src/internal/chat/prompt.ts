@@ -1,0 +1,96 @@
+/**
+ * From messages to a prompt.
+ */
+import * as Effect from "effect/Effect"
+import { RWKVValidationError } from "../../RWKVError.js"
+import type { Message, Tool } from "../../RWKVMessage.js"
+import { type Checked, checked, refuse } from "./check.js"
+import { type Change, clean } from "./clean.js"
+import * as Format from "./format.js"
+
+export interface MessageChanges {
+  /** The place of the message, from 0 on. */
+  readonly index: number
+  readonly changes: ReadonlyArray<Change>
+}
+
+export interface Prompt {
+  readonly prompt: string
+  /** The messages as the prompt holds them: cleaned, and without reasoning. */
+  readonly messages: ReadonlyArray<Message>
+  /** Which messages were cleaned, and how. */
+  readonly changes: ReadonlyArray<MessageChanges>
+}
+
+interface CleanMessage {
+  readonly message: Message
+  readonly changes: ReadonlyArray<Change>
+}
+
+const cleaned = (message: Message, index: number): Checked<CleanMessage> => {
+  if (message._tag === "ToolCall" || message._tag === "ToolResult") return Effect.succeed({ message, changes: [] })
+  const { _tag, content } = message
+  const { changes, text } = clean(content, _tag)
+  // A model may say nothing. A user's turn without text is none.
+  if (text === "" && _tag !== "Assistant") return refuse(`messages.${index}.content`, "must hold more than white space")
+  return Effect.succeed({ message: { _tag, content: text }, changes })
+}
+
+const turn = (role: string, content: string): string => content === "" ? `${role}:` : `${role}: ${content}`
+
+const contentOf = (message: Message): string => {
+  switch (message._tag) {
+    case "ToolCall":
+      return Format.call(message)
+    case "ToolResult":
+      return `${Format.resultHead}${Format.json(message.result)}`
+    default:
+      return message.content
+  }
+}
+
+const toolsOf = (tools: ReadonlyArray<Tool>): ReadonlyArray<string> => {
+  const plain = tools.map(({ arguments: given, description, name }) => ({ name, description, arguments: given }))
+  return plain.length === 0 ? [] : [`${Format.toolsHead}${Format.json(plain)}${Format.toolsTail}`]
+}
+
+/** The turns as they are written. An answer and the calls after it are one turn. */
+const turnsOf = (messages: ReadonlyArray<Message>, tools: ReadonlyArray<Tool>, suffix: string): Array<string> => {
+  const turns: Array<string> = []
+  const asked = messages.findLastIndex(({ _tag }) => _tag === "User")
+  const [first] = messages
+  const system = [...(first?._tag === "System" ? [first.content] : []), ...toolsOf(tools)]
+  if (system.length > 0) turns.push(turn("System", system.join("\n")))
+  messages.forEach((message, index) => {
+    const before = messages[index - 1]?._tag
+    const content = contentOf(message)
+    if (message._tag === "User") turns.push(turn("User", index === asked ? `${content}${suffix}` : content))
+    if (message._tag === "ToolResult") turns.push(turn("User", content))
+    if (message._tag === "Assistant") turns.push(turn("Assistant", content))
+    if (message._tag !== "ToolCall") return
+    if (before === "Assistant" || before === "ToolCall") turns.push(`${turns.pop() ?? ""}\n${content}`)
+    else turns.push(turn("Assistant", content))
+  })
+  return turns
+}
+
+/** An answer without text before a call says nothing, and would leave an empty line. */
+const withoutSilence = (messages: ReadonlyArray<Message>): ReadonlyArray<Message> =>
+  messages.reduceRight<Array<Message>>((kept, message) => {
+    const silent = message._tag === "Assistant" && message.content === "" && kept.at(-1)?._tag === "ToolCall"
+    if (!silent) kept.push(message)
+    return kept
+  }, []).toReversed()
+
+export const render = (operation: string, given: unknown, options: unknown): Checked<Prompt> =>
+  Effect.gen(function*() {
+    const { messages, options: { think = "off", toolChoice, tools = [] } } = yield* checked(given, options)
+    const all = yield* Effect.forEach(messages, cleaned)
+    const kept = withoutSilence(all.map(({ message }) => message))
+    const end = Format.reply + (toolChoice === "required" ? Format.forced : Format.ends[think])
+    return {
+      prompt: [...turnsOf(kept, tools, Format.suffixes[think]), end].join(Format.between),
+      messages: kept,
+      changes: all.flatMap(({ changes }, index) => changes.length === 0 ? [] : [{ index, changes }])
+    }
+  }).pipe(Effect.mapError(({ issues }) => new RWKVValidationError({ operation, source: "client", issues })))

@@ -1,0 +1,186 @@
+/**
+ * From a model's text to reasoning, answer and calls: one reader for whole texts and for pieces of any size.
+ */
+import type { Message, Reply, ReplyPart } from "../../RWKVMessage.js"
+import * as Call from "./call.js"
+import { reasons, type ReplyOptions } from "./format.js"
+
+const thinking = { open: "<think>", close: "</think>" }
+
+/** How many units at the end of a text may be the beginning of the closing tag. */
+const undecided = (text: string): number => {
+  const at = text.lastIndexOf("<")
+  return at >= 0 && thinking.close.startsWith(text.slice(at)) ? text.length - at : 0
+}
+
+/** Collects parts. Reasoning and answer are each told trimmed: white space waits until something follows it. */
+const makeTeller = () => {
+  let parts: Array<ReplyPart> = []
+  let spaces = ""
+  let told = false
+  return {
+    text: (_tag: "Reasoning" | "Text", text: string): void => {
+      const end = text.trimEnd()
+      if (end === "") {
+        if (told) spaces += text
+        return
+      }
+      const news = told ? spaces + end : end.trimStart()
+      spaces = text.slice(end.length)
+      told = true
+      const last = parts.at(-1)
+      if (last?._tag === _tag) parts[parts.length - 1] = { _tag, text: last.text + news }
+      else parts.push({ _tag, text: news })
+    },
+    part: (part: ReplyPart): void => void parts.push(part),
+    /** What comes is another text: it is trimmed for itself. */
+    turn: (): void => {
+      spaces = ""
+      told = false
+    },
+    take: (): ReadonlyArray<ReplyPart> => {
+      const taken = parts
+      parts = []
+      return taken
+    }
+  }
+}
+
+/** Takes pieces, and tells parts as soon as they are certain. Each character is looked at a fixed number of times. */
+class Reader {
+  private readonly tell = makeTeller()
+  private readonly bracket: "reasoning" | "answer"
+  private mode: "bracket" | "reasoning" | "answer"
+  private call: Call.Reading | undefined
+  /** The beginning of a tag or an opening string, which the next piece decides. */
+  private waiting = ""
+  private atLineStart = true
+  /** Nothing but white space so far: the model may begin to think unasked. */
+  private fresh = true
+
+  constructor({ think = "off", toolChoice = "auto" }: ReplyOptions) {
+    this.mode = think === "off" ? "answer" : "bracket"
+    this.bracket = reasons(think) ? "reasoning" : "answer"
+    this.call = toolChoice === "required" ? Call.make(Call.forced) : undefined
+  }
+
+  push(piece: string): ReadonlyArray<ReplyPart> {
+    let rest = this.waiting + piece
+    this.waiting = ""
+    while (rest !== "") rest = this.step(rest)
+    return this.tell.take()
+  }
+
+  end(): ReadonlyArray<ReplyPart> {
+    if (this.call !== undefined) this.onPart(this.call.end())
+    else this.tell.text(this.mode === "reasoning" ? "Reasoning" : "Text", this.waiting)
+    return this.tell.take()
+  }
+
+  /** Takes something off the text, and gives the rest. */
+  private step(rest: string): string {
+    if (this.call !== undefined) return this.inCall(this.call, rest)
+    if (this.mode === "reasoning") return this.inReasoning(rest)
+    if (this.mode === "answer") return this.inAnswer(rest)
+    this.mode = this.bracket
+    return rest.startsWith(">") ? rest.slice(1) : rest
+  }
+
+  private inCall(call: Call.Reading, rest: string): string {
+    const taken = call.push(rest)
+    if (taken === undefined) return ""
+    this.onPart(taken.part)
+    return taken.rest
+  }
+
+  private onPart(part: ReplyPart): void {
+    if (part._tag === "Text") this.tell.text("Text", part.text)
+    else this.tell.part(part)
+    this.call = undefined
+    this.fresh = false
+    this.atLineStart = false
+  }
+
+  private inReasoning(rest: string): string {
+    const end = rest.indexOf(thinking.close)
+    if (end < 0) {
+      const certain = rest.length - undecided(rest)
+      this.tell.text("Reasoning", rest.slice(0, certain))
+      this.waiting = rest.slice(certain)
+      return ""
+    }
+    this.tell.text("Reasoning", rest.slice(0, end))
+    this.begin("answer")
+    return rest.slice(end + thinking.close.length)
+  }
+
+  private begin(mode: "reasoning" | "answer"): void {
+    this.mode = mode
+    this.fresh = false
+    this.atLineStart = true
+    this.tell.turn()
+  }
+
+  private inAnswer(rest: string): string {
+    const [white = ""] = /^\s*/.exec(rest) ?? []
+    if (white !== "") {
+      this.atLineStart ||= white.includes("\n")
+      this.tell.text("Text", white)
+      return rest.slice(white.length)
+    }
+    const opener = this.atLineStart ? this.opener(rest) : undefined
+    if (opener !== undefined) return rest.slice(opener.length)
+    this.atLineStart = false
+    this.fresh = false
+    const end = rest.indexOf("\n")
+    const line = end < 0 ? rest : rest.slice(0, end)
+    this.tell.text("Text", line)
+    return rest.slice(line.length)
+  }
+
+  /** What opens something at a line's start, or all of the text if it may become that. */
+  private opener(rest: string): string | undefined {
+    if (this.fresh && rest.startsWith(thinking.open)) {
+      this.begin("reasoning")
+      return thinking.open
+    }
+    const opener = Call.openers.find(({ text }) => rest.startsWith(text))
+    if (opener !== undefined) {
+      this.call = Call.make(opener)
+      return opener.text
+    }
+    const mayCome = (text: string) => text.startsWith(rest)
+    if (!Call.openers.some(({ text }) => mayCome(text)) && !(this.fresh && mayCome(thinking.open))) return undefined
+    this.waiting = rest
+    return rest
+  }
+}
+
+export const make = (options: ReplyOptions): Pick<Reader, "push" | "end"> => new Reader(options)
+
+export const partsOf = (text: string, options: ReplyOptions): ReadonlyArray<ReplyPart> => {
+  const reader = make(options)
+  return [...reader.push(text), ...reader.end()]
+}
+
+/** Puts parts together, those of a stream as well as those of a whole text. */
+export const fromParts = (parts: Iterable<ReplyPart>): Reply => {
+  const all = Array.from(parts)
+  const textOf = (tag: "Reasoning" | "Text") => all.map((part) => part._tag === tag ? part.text : "").join("")
+  return {
+    reasoning: textOf("Reasoning"),
+    text: textOf("Text"),
+    toolCalls: all.filter((part) => part._tag === "ToolCall"),
+    malformedToolCalls: all.filter((part) => part._tag === "MalformedToolCall")
+  }
+}
+
+/** The messages that a reply adds to a chat. Calls that are none stay as the text they were. */
+export const messagesOf = ({ malformedToolCalls, reasoning, text, toolCalls }: Reply): ReadonlyArray<Message> => {
+  const content = [text, ...malformedToolCalls.map((call) => call.text)].filter((part) => part !== "").join("\n")
+  const silent = content === "" && reasoning === "" && toolCalls.length > 0
+  return silent ? toolCalls : [
+    reasoning === "" ? { _tag: "Assistant", content } : { _tag: "Assistant", content, reasoning },
+    ...toolCalls
+  ]
+}
