@@ -138,9 +138,9 @@ describe("waitScheduleFor", () => {
       expect(Math.max(...told.map(({ late }) => late))).toBeLessThanOrEqual(75)
       expect(median(told.map(({ late }) => late))).toBeLessThanOrEqual(45)
       expect(median(plain.map(({ late }) => late))).toBeGreaterThan(250)
-      // A create, the looks, a result and a delete.
-      expect(told.map(({ requests }) => requests)).toEqual([13, 14, 15, 17, 20])
-      expect(plain.map(({ requests }) => requests)).toEqual([13, 14, 15, 17, 20])
+      // A create, the looks and a result.
+      expect(told.map(({ requests }) => requests)).toEqual([12, 13, 14, 16, 19])
+      expect(plain.map(({ requests }) => requests)).toEqual([12, 13, 14, 16, 19])
     }))
 
   it.effect("a text that ends before its tokens are used up costs what it costs without", () =>

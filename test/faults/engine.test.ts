@@ -57,7 +57,7 @@ describe("endless streams, and endings that nobody waits for", () => {
         expect(error).toMatchObject({ _tag: "RWKVTimeoutError", kind: "stalled" })
         expect(yield* now).toBeLessThan(100_000)
         expect([yield* openStreams, yield* count("POST stop")]).toEqual([0, 1])
-      }).pipe(against(stuck)))
+      }).pipe(against(stuck, { closeTimeout: 0 })))
   }
 
   it.effect("empty frames in the place of text: another connection is asked", () =>
@@ -73,7 +73,7 @@ describe("endless streams, and endings that nobody waits for", () => {
       const error = yield* Effect.flip(textOf("subscribe", { idleTimeout: "50 seconds", stallTimeout: "1 minute" }))
       expect(error).toMatchObject({ _tag: "RWKVTimeoutError", kind: "stalled" })
       expect((yield* now) - begun).toBeLessThan(62_000)
-    }).pipe(against(stuck)))
+    }).pipe(against(stuck, { closeTimeout: 0 })))
 
   const clocked = live({ prefillPerToken: "1 second" })
   for (const transport of transports) {

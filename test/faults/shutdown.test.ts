@@ -30,7 +30,7 @@ describe("F99 the server shuts down in good order in mid-stream", () => {
         if (last._tag !== "Finished") return
         expect(Duration.toMillis(last.result.generationTime)).toBe(500)
         expect(last.result.speed).toBeCloseTo(long.length / 0.5)
-      }).pipe(against(says(long))))
+      }).pipe(against(says(long), { closeTimeout: 0 })))
   }
 
   for (const transport of ["direct", "subscribe"] as const) {
@@ -47,14 +47,14 @@ describe("F99 the server shuts down in good order in mid-stream", () => {
         expect(told).toBe(long)
         // The schedule of retries, and no more.
         expect(millis).toBeLessThan(20_000)
-      }).pipe(against(says(long))))
+      }).pipe(against(says(long), { closeTimeout: 0 })))
   }
 
   it.effect("by subscription nothing proves the end, though all tokens came", () =>
     Effect.gen(function*() {
       yield* shutDown()
       expect(yield* Effect.flip(Stream.runDrain(StreamService.create(all)))).toMatchObject(unconfirmed)
-    }).pipe(against(says(long))))
+    }).pipe(against(says(long), { closeTimeout: 0 })))
 
   it.effect("a wait and a run bring the text", () =>
     Effect.gen(function*() {
@@ -62,7 +62,7 @@ describe("F99 the server shuts down in good order in mid-stream", () => {
       const task = yield* TaskService.create(more)
       expect(yield* Effect.flip(task.wait())).toMatchObject({ ...unconfirmed, operation: "TaskService.wait" })
       expect(yield* Effect.flip(TaskService.run(more))).toMatchObject({ ...unconfirmed, operation: "TaskService.run" })
-    }).pipe(against(says(long))))
+    }).pipe(against(says(long), { closeTimeout: 0 })))
 
   it.effect("forks at once are whole if their tokens add up, and unconfirmed if they end early", () =>
     Effect.gen(function*() {
@@ -77,7 +77,7 @@ describe("F99 the server shuts down in good order in mid-stream", () => {
       const texts = yield* running
       expect(texts.slice(0, 2)).toEqual([Either.right(long), Either.right(long)])
       expect(texts[2]).toMatchObject({ left: unconfirmed })
-    }).pipe(against(says(long))))
+    }).pipe(against(says(long), { closeTimeout: 0 })))
 
   byBoth("a task that was deleted, and so ended, is no such end", (transport) =>
     Effect.gen(function*() {
@@ -89,5 +89,5 @@ describe("F99 the server shuts down in good order in mid-stream", () => {
         unconfirmed: false,
         cause: { _tag: "TaskNotFoundError" }
       })
-    }).pipe(against(says(long))))
+    }).pipe(against(says(long), { closeTimeout: 0 })))
 })

@@ -48,7 +48,10 @@ export const serve = ({ later, status = (count) => ({ status: 2, generated: coun
 
 export type Services = TaskService.TaskService | StreamService.StreamService
 
+/** The end of the layer is no subject here: it would wait in real time for tasks that no stop can end. */
 export const over = (client: Platform.HttpClient, config: RWKVConfig.Options = {}) =>
-  RWKV.layer({ retry: Polling.noRetry, ...config }).pipe(Layer.provide(Layer.succeed(Platform.HttpClient, client)))
+  RWKV.layer({ retry: Polling.noRetry, closeTimeout: 0, ...config }).pipe(
+    Layer.provide(Layer.succeed(Platform.HttpClient, client))
+  )
 
 export const hanging = wire.platform(() => Effect.never).client

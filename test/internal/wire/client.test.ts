@@ -17,16 +17,16 @@ describe("a client that reads answers itself", () => {
         expect(info.status).toBe("Finished")
       }).pipe(Effect.scoped))
 
-    it.live(`is told by type that nothing is left of a stream that it has read (${name})`, () =>
+    it.live(`may read a stream before the SDK does, which completes it from the result (${name})`, () =>
       Effect.gen(function*() {
         const server = yield* Tcp.serve(Tcp.task("text"))
-        const error = yield* Effect.flip(Stream.runDrain(StreamService.subscribe(Tcp.id))).pipe(
+        const text = yield* Stream.mkString(StreamService.subscribe(Tcp.id)).pipe(
           Tcp.client(server, http, {
             transformClient: HttpClient.tap((response) => Effect.ignore(response.text)),
             retry: Polling.noRetry
           })
         )
-        expect(error._tag).toMatch(/^(RWKVConnectionError|StreamTruncatedError)$/)
+        expect(text).toBe("text")
       }).pipe(Effect.scoped))
   }
 })
