@@ -20,7 +20,7 @@ const refusals: ReadonlyArray<readonly [what: string, messages: unknown, options
   ["a text for a message", ["my secret"], {}, "messages.0._tag: must be one of System, User, Assistant, ToolCall, "],
   ["an unknown role", [{ _tag: "Tool", content: "" }], {}, "messages.0._tag: must be one of "],
   ["a role named by another key", [{ role: "user", content: "Hi" }], {}, "messages.0._tag: must be one of "],
-  ["an unknown key", [{ ...user("Hi"), name: "Eve" }], {}, "messages.0.name: is unexpected"],
+  ["an unknown key", [{ ...user("Hi"), name: "Eve" }], {}, "messages.0.name: is an unknown option"],
   ["no content", [{ _tag: "User" }], {}, "messages.0.content: is missing"],
   ["a content that is no text", [user(untyped(["my secret"]))], {}, "messages.0.content: must be text"],
   ["a lone surrogate", [user("a\ud800")], {}, "messages.0.content: must be text without lone surrogates"],
@@ -53,7 +53,7 @@ const refusals: ReadonlyArray<readonly [what: string, messages: unknown, options
     { think: "deep" },
     "think: must be one of off, fake, fake-compact, on, short"
   ],
-  ["an unknown option", [user("Hi")], { thinking: true }, "thinking: is unexpected"],
+  ["an unknown option", [user("Hi")], { thinking: true }, "thinking: is an unknown option"],
   ["options that are none", [user("Hi")], "on", ": must be an object of options"],
   ["tools that are no list", [user("Hi")], { tools: weather }, "tools: must be an array"],
   [

@@ -86,7 +86,7 @@ describe("catching", () => {
           return Effect.succeed("gone" as const)
         },
         RWKVTimeoutError: (error) => {
-          expect(error.kind).type.toBe<"request" | "wait" | "stop" | "stalled">()
+          expect(error.kind).type.toBe<"request" | "wait" | "stop" | "stalled" | "queue">()
           return Effect.succeed("late" as const)
         }
       })

@@ -59,6 +59,8 @@ const mostCompared = 20
 const issuesOf = (error: ParseResult.ParseIssue, known: ReadonlyArray<string>, at: string) =>
   ParseResult.ArrayFormatter.formatIssueSync(error).map(({ _tag, message, path }, index) => {
     if (_tag !== "Unexpected") return { path: pathOf(at, ...path), message: excerpt(message) }
+    // What an object inside of the options knows is not known here.
+    if (path.length > 1) return { path: pathOf(at, ...path), message: "is an unknown field" }
     const meant = index < mostCompared ? nearest(String(path.at(-1)), known) : undefined
     const advice = meant === undefined ? `the options are ${known.join(", ")}` : `did you mean ${meant}?`
     return { path: pathOf(at, ...path), message: excerpt(`is an unknown option: ${advice}`) }
