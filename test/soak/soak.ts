@@ -6,7 +6,7 @@
  *     npx tsx --expose-gc test/soak/soak.ts --seconds 10 --streams 100 --waits 32        # as in CI
  *     npx tsx --expose-gc test/soak/soak.ts --cache 256                                  # live tasks are evicted
  */
-import { HttpServer } from "@effect/platform"
+import { HttpClient, HttpServer } from "@effect/platform"
 import { NodeHttpClient, NodeHttpServer } from "@effect/platform-node"
 import { Cause, Effect, Exit, Layer, Option, Schedule, Stream } from "effect"
 import { RWKV, RWKVError, StreamService, TaskService } from "effect-rwkv"
@@ -84,6 +84,8 @@ const counts = {
   leftEarly: 0,
   failed: 0,
   mismatched: 0,
+  stops: 0,
+  cutByStops: 0,
   hung: 0,
   untyped: 0
 }
@@ -113,7 +115,11 @@ const judge = (
     }
     counts[done]++
     counts.compared++
-    if (exit.value.value !== textFor(prompt)) counts.mismatched++
+    const text = textFor(prompt)
+    if (exit.value.value === text) return
+    // A stop may hit who runs in its task's old slot (H29): nothing tells that the text was cut.
+    if (text.startsWith(exit.value.value)) counts.cutByStops++
+    else counts.mismatched++
     return
   }
   const failure = Option.getOrNull(Cause.failureOption(exit.cause))
@@ -180,7 +186,11 @@ const client = Layer.unwrapEffect(
   HttpServer.addressWith((address) =>
     Effect.succeed(
       RWKV.layer({
-        ...probe.config,
+        transformClient: (client) =>
+          HttpClient.tapRequest(probe.config.transformClient(client), ({ url }) =>
+            Effect.sync(() => {
+              if (url.endsWith("/stop")) counts.stops++
+            })),
         baseUrl: address._tag === "TcpAddress" ? `http://127.0.0.1:${address.port}` : "",
         requestTimeout: "60 seconds"
       }).pipe(Layer.provide(NodeHttpClient.layerUndici))
@@ -199,9 +209,12 @@ const temporaryIds = Effect.flatMap(
     )
 )
 
-/** When all temporary tasks are. */
+/** When all temporary tasks are, but for those that somebody was warned of. */
 const gone = temporaryIds.pipe(
-  Effect.repeat({ until: (ids) => ids.length === 0, schedule: Schedule.spaced("200 millis") }),
+  Effect.repeat({
+    until: (ids) => ids.every((id) => probe.warnedOf().includes(id)),
+    schedule: Schedule.spaced("200 millis")
+  }),
   Effect.timeoutOption("2 minutes")
 )
 
@@ -255,7 +268,10 @@ const program = Effect.gen(function*() {
     left
   }
   process.stdout.write(`${JSON.stringify(report, null, 2)}\n`)
-  const bad = counts.mismatched + counts.hung + counts.untyped + Object.values(left).reduce((sum, count) => sum + count)
+  // A stop ends one run at most, its own or another.
+  const cut = Math.max(0, counts.cutByStops - counts.stops)
+  const bad = cut + counts.mismatched + counts.hung + counts.untyped +
+    Object.values(left).reduce((sum, count) => sum + count)
   // Half a megabyte a second would be a leak; what the emulator and V8 keep is not.
   const leaks = after - before > Math.max(50, seconds / 2)
   process.exitCode = bad === 0 && !leaks && counts.compared > 0 ? 0 : 1
