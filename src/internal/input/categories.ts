@@ -39,11 +39,14 @@ const oneOf = (...statuses: ReadonlyArray<number | undefined>) => ({ status }: F
 
 const isBusy = ({ retryAfter, status }: Facts) => status === 503 && retryAfter !== undefined
 
-export const isThrottled = category({ RWKVStatusError: oneOf(429), RWKVServerError: isBusy })
+export const isThrottled = /*#__PURE__*/ category({
+  RWKVStatusError: /*#__PURE__*/ oneOf(429),
+  RWKVServerError: isBusy
+})
 
-export const isUnauthorized = category({ RWKVStatusError: oneOf(401, 403, 407) })
+export const isUnauthorized = /*#__PURE__*/ category({ RWKVStatusError: /*#__PURE__*/ oneOf(401, 403, 407) })
 
-export const isNotFound = category({ TaskNotFoundError: always })
+export const isNotFound = /*#__PURE__*/ category({ TaskNotFoundError: always })
 
 export const isTransient = category({
   TaskBusyError: always,
