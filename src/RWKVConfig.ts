@@ -16,9 +16,11 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import { GenerationOptions } from "./Generation.js"
-import { isRecord } from "./internal/input/json.js"
-import { encoder } from "./internal/input/request.js"
+import { checkHeaders } from "./internal/input/headers.js"
+import * as Override from "./internal/input/override.js"
+import { encoder, withDefaults } from "./internal/input/request.js"
 import * as rule from "./internal/input/rules.js"
 import * as validate from "./internal/input/validate.js"
 import * as Polling from "./Polling.js"
@@ -102,8 +104,6 @@ export class RWKVConfig extends Context.Tag("effect-rwkv/RWKVConfig")<RWKVConfig
 
 const operation = "RWKVConfig.make"
 
-const refuse = (path: string, message: string) => Effect.fail(validate.invalid(operation, path, message))
-
 const checkUrl = (input: unknown): Effect.Effect<string, RWKVValidationError> => {
   const url = typeof input === "string" && URL.canParse(input) ? new URL(input) : undefined
   const broken = url === undefined
@@ -119,50 +119,16 @@ const checkUrl = (input: unknown): Effect.Effect<string, RWKVValidationError> =>
     ? "not contain a query or a fragment"
     : undefined
   return url === undefined || broken !== undefined
-    ? refuse("baseUrl", `must ${broken}`)
+    ? Effect.fail(validate.invalid(operation, "baseUrl", `must ${broken}`))
     : Effect.succeed(url.href.replace(/\/+$/, "").replace(/\/+v1(\/+tasks)?$/, ""))
 }
 
-const reveal = (path: string, value: unknown) =>
-  validate.attempt(operation, path, (): unknown => Redacted.isRedacted(value) ? Redacted.value(value) : value)
-
-/** HTTP clients set these themselves: they refuse them, or send a request that says two things. */
-const ofConnection = new Set(
-  "__proto__ connection content-length expect host keep-alive proxy-connection te trailer transfer-encoding upgrade"
-    .split(" ")
-)
-
-const checkHeader = (path: string, name: string, secret: unknown) =>
-  Effect.flatMap(reveal(path, secret), (value) =>
-    !/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)
-      ? refuse(path, "must have a header name made of token characters")
-      : ofConnection.has(name.toLowerCase())
-      ? refuse(path, `must not have ${name.toLowerCase()}, which the HTTP client sets`)
-      : typeof value !== "string"
-      ? refuse(path, "must be a string, Redacted or not")
-      : /^[\t\x20-\x7e\x80-\xff]*$/.test(value)
-      ? Effect.succeed(value)
-      : refuse(path, "must not contain line breaks or characters beyond Latin-1"))
-
-const checkHeaders = ({ apiKey, headers }: Options) =>
-  Effect.gen(function*() {
-    const given = headers ?? {}
-    const entries = yield* validate.attempt(
-      operation,
-      "headers",
-      () => isRecord(given) && !(Symbol.iterator in given) ? Object.entries(given) : undefined
-    )
-    if (entries === undefined) return yield* refuse("headers", "must be an object of names and values")
-    const checked = new Map<string, string>()
-    for (const [name, value] of entries) {
-      // A bad name is not repeated, because it may be a secret in the wrong place.
-      checked.set(name.toLowerCase(), yield* checkHeader("headers", name, value))
-    }
-    if (apiKey !== undefined) {
-      checked.set("authorization", `Bearer ${yield* checkHeader("apiKey", "authorization", apiKey)}`)
-    }
-    return Redacted.make(Object.fromEntries(checked))
-  })
+const checkRequestTimeout = (operation: string, input: unknown) =>
+  Effect.filterOrFail(
+    validate.duration(operation, "requestTimeout", input, "120 seconds"),
+    (limit) => !Duration.equals(limit, Duration.zero),
+    () => validate.invalid(operation, "requestTimeout", "must be longer than nothing")
+  )
 
 const positive = rule.option<number>((value) => typeof value === "number" && value > 0, "must be a positive number")
 
@@ -206,14 +172,10 @@ export const make = (input: Options = {}): Effect.Effect<Service, RWKVValidation
     const options = yield* read(operation, input)
     const defaults = options.defaults ?? {}
     yield* checkDefaults(operation, defaults, "defaults")
-    const requestTimeout = yield* validate.duration(operation, "requestTimeout", options.requestTimeout, "120 seconds")
-    if (Duration.equals(requestTimeout, Duration.zero)) {
-      return yield* refuse("requestTimeout", "must be longer than nothing")
-    }
     return {
       baseUrl: yield* checkUrl(options.baseUrl ?? "http://localhost:8000"),
-      headers: yield* checkHeaders(options),
-      requestTimeout,
+      headers: yield* checkHeaders(operation, options),
+      requestTimeout: yield* checkRequestTimeout(operation, options.requestTimeout),
       closeTimeout: yield* validate.duration(operation, "closeTimeout", options.closeTimeout, "5 seconds"),
       defaults,
       retry: options.retry ?? Polling.retrySchedule,
@@ -312,3 +274,91 @@ export const layerConfig = (
       return yield* make({ ...given, ...found })
     })
   )
+
+/**
+ * What `withConfigOverride` sets. What is not given stays as it is outside.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface OverrideOptions extends Pick<Options, "requestTimeout" | "retry"> {
+  /** Sent beside the configuration's headers, or instead of one of the same name. Values are secrets, as there. */
+  readonly headers?: Options["headers"]
+  /** Generation options for every create and FIM that does not give its own, merged into the configuration's by name. */
+  readonly defaults?: GenerationOptions | undefined
+}
+
+/**
+ * An Effect or a Stream that may fail because the options of an override are invalid.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Overridden<X> = X extends Effect.Effect<infer A, infer E, infer R>
+  ? Effect.Effect<A, E | RWKVValidationError, R>
+  : X extends Stream.Stream<infer A, infer E, infer R> ? Stream.Stream<A, E | RWKVValidationError, R>
+  : never
+
+const checkOverride = encoder(Schema.Struct({
+  requestTimeout: rule.anything<Duration.DurationInput>(),
+  headers: rule.anything<Options["headers"]>(),
+  retry: rule.aSchedule<Polling.RetrySchedule>(),
+  defaults: rule.anything<GenerationOptions>()
+}))
+
+/** Once for each run of what is overridden. */
+const overriding = (options: OverrideOptions) =>
+  Effect.gen(function*() {
+    const operation = "RWKVConfig.withConfigOverride"
+    const { defaults, headers, requestTimeout, retry } = yield* checkOverride(operation, options)
+    if (defaults !== undefined) yield* checkDefaults(operation, defaults, "defaults")
+    return yield* Override.within({
+      ...(requestTimeout !== undefined && { requestTimeout: yield* checkRequestTimeout(operation, requestTimeout) }),
+      ...(headers !== undefined && { headers: yield* checkHeaders(operation, { headers }) }),
+      ...(retry !== undefined && { retry }),
+      ...(defaults !== undefined && { defaults: yield* withDefaults(operation, {}, defaults) })
+    })
+  })
+
+/**
+ * Overrides a part of the configuration for a part of a program: for the requests of the Effect, or of the Stream, that
+ * it is piped from. Overrides nest; the inner one wins, headers and defaults by name. It holds where the Effect or
+ * Stream is run, and for the forks of that: what is downstream of the Stream has its own settings. What the services do
+ * later for a task in the background, its stop and its deletion, uses the override that the task was started under. An
+ * option of a verb, as `retry` of a stream, wins over both.
+ *
+ * It fails with `RWKVValidationError` if an option is invalid, by the rules of {@link make}, and before anything runs.
+ *
+ * @example
+ * ```ts
+ * import { Redacted } from "effect"
+ * import { RWKVConfig, StreamService, TaskService } from "effect-rwkv"
+ *
+ * // a tenant's key for one call, and less time than usual
+ * const result = TaskService.run({ prompt: "Hello" }).pipe(
+ *   RWKVConfig.withConfigOverride({ headers: { "x-tenant-key": Redacted.make("...") }, requestTimeout: "20 seconds" })
+ * )
+ *
+ * const text = StreamService.create({ prompt: "Hello" }).pipe(
+ *   RWKVConfig.withConfigOverride({ defaults: { maxTokens: 200 } })
+ * )
+ * ```
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const withConfigOverride = (
+  options: OverrideOptions
+): <X extends Stream.Stream<unknown, unknown, unknown>>(self: X) => Overridden<X> => {
+  function override<X extends Stream.Stream<unknown, unknown, unknown>>(self: X): Overridden<X>
+  function override(self: Stream.Stream<unknown, unknown, unknown>): Stream.Stream<unknown, unknown, unknown> {
+    // Every Effect passes for a Stream.
+    return Effect.isEffect(self)
+      ? Effect.flatMap(overriding(options), (locally) => locally(self))
+      // Each pull by itself: a FiberRef that is set for a whole Stream holds downstream as well.
+      : Stream.unwrap(
+        Effect.map(overriding(options), (locally) => Stream.fromPull(Effect.map(locally(Stream.toPull(self)), locally)))
+      )
+  }
+  return override
+}

@@ -1,7 +1,7 @@
 import { HttpClientError } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Logger, LogLevel, Redacted, Stream, Tracer } from "effect"
-import type { HttpClient } from "effect-rwkv"
+import { type HttpClient, RWKVConfig } from "effect-rwkv"
 import { inspect } from "node:util"
 import * as wire from "../support/wire.js"
 
@@ -138,22 +138,32 @@ const calls: ReadonlyArray<(http: HttpClient.Service) => Effect.Effect<unknown, 
   (http) => Stream.runCollect(http.createStream({ prompt }))
 ]
 
+const headers = { "X-Key": header, "X-Long": Redacted.make(long) }
+
+/** By the configuration, or by an override around the call. */
+const given = [
+  ["for all calls", { apiKey: Redacted.make(key), headers }, {}],
+  ["for one call", {}, { headers: { ...headers, authorization: Redacted.make(`Bearer ${key}`) } }]
+] as const
+
+const hostile = answers.flatMap(([name, respond]) =>
+  given.map(([when, config, override]) => [when, config, override, name, respond] as const)
+)
+
 describe("secrets", () => {
-  it.effect.each(answers)(
-    "F71 F112 neither key nor prompt is in errors, logs, spans or causes when %s",
-    ([, respond]) =>
+  it.effect.each(hostile)(
+    "F71 F112 neither a key that is given %s nor the prompt is in errors, logs, spans or causes: $3",
+    ([, config, override, , respond]) =>
       Effect.gen(function*() {
         const { told, tracer } = makeTracer()
         const logged: Array<string> = []
         const logger = Logger.make((options) => {
           logged.push(Logger.logfmtLogger.log(options), Logger.jsonLogger.log(options))
         })
-        const { http, sent } = yield* wire.make(respond, {
-          apiKey: Redacted.make(key),
-          headers: { "X-Key": header, "X-Long": Redacted.make(long) }
-        })
+        const { http, sent } = yield* wire.make(respond, config)
         for (const call of calls) {
           const exit = yield* call(http).pipe(
+            RWKVConfig.withConfigOverride(override),
             Effect.tapErrorCause((cause) => Effect.logError("failed", cause)),
             Effect.withSpan("call"),
             Effect.exit,
@@ -204,8 +214,13 @@ describe("secrets", () => {
         headers: { accept: "a secret" }
       })
       yield* http.status("TMP_1").pipe(Effect.withTracer(tracer), Effect.withTracerEnabled(true))
+      yield* http.status("TMP_1").pipe(
+        RWKVConfig.withConfigOverride({ headers: { accept: "another secret", Allow: "a third secret" } }),
+        Effect.withTracer(tracer),
+        Effect.withTracerEnabled(true)
+      )
       expect(told).toContain("application/json")
       expect(told).not.toContain("other")
-      expect(told).not.toContain("a secret")
+      for (const secret of ["a secret", "another secret", "a third secret"]) expect(told).not.toContain(secret)
     }))
 })

@@ -10,6 +10,7 @@ import { RWKVValidationError } from "../../RWKVError.js"
 import { excerpt } from "./excerpt.js"
 import { isRecord } from "./json.js"
 import { nearest } from "./nearest.js"
+import { effective, type Override } from "./override.js"
 import { attempt, invalid } from "./validate.js"
 
 /** Far more than there are, and few enough to name each that is unknown. */
@@ -46,12 +47,13 @@ const read = <A>(
     Effect.flatten
   )
 
-/** Completes a request by the configuration's defaults. */
+/** Completes a request by the defaults that hold where it is made. */
 export const withDefaults = <A extends object>(
   operation: string,
-  defaults: object,
+  settings: Override,
   request: A
-): Effect.Effect<A, RWKVValidationError> => Effect.map(read(operation, request), (given) => ({ ...defaults, ...given }))
+): Effect.Effect<A, RWKVValidationError> =>
+  Effect.zipWith(effective(settings), read(operation, request), ({ defaults }, given) => ({ ...defaults, ...given }))
 
 /** So many names are compared with those that are known: a request may hold any number. */
 const mostCompared = 20

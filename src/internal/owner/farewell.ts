@@ -10,7 +10,6 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as HttpClient from "../../HttpClient.js"
-import type * as Polling from "../../Polling.js"
 import type { TaskId, TaskInfo } from "../../Protocol.js"
 import * as retry from "../wire/retry.js"
 
@@ -23,7 +22,7 @@ export interface Farewell {
   readonly delete?: boolean
   /** The most tokens that the run can have, if that is known. */
   readonly maxTokens?: number | undefined
-  readonly retry: Polling.RetrySchedule
+  readonly retry: retry.Source
 }
 
 /** What is known of a task; nothing if the server did not say. */
@@ -94,7 +93,7 @@ export const make = (http: HttpClient.Service, closing: Effect.Effect<void>) => 
     )
     const look = asking(http.status(taskId, { operation })).pipe(
       retry.polls(farewell.retry),
-      Effect.catchIf((error) => error.isRetryable, () => Effect.succeed(undefined))
+      Effect.catchIf((error) => error.isTransient, () => Effect.succeed(undefined))
     )
     const missed = (seen: Seen) =>
       warn(

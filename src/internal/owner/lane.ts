@@ -6,6 +6,7 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { RWKVConnectionError, RWKVTimeoutError } from "../../RWKVError.js"
+import { effective } from "../input/override.js"
 import { limited } from "../wire/limit.js"
 import type { Lifetime } from "./lifetime.js"
 
@@ -23,7 +24,7 @@ export const make = (lifetime: Lifetime) => {
    * {@link Lifetime.acquire} for a request whose prompt is read: it waits for the lane, within the limit of a request,
    * and leaves it with the answer. A caller that leaves before sends nothing.
    */
-  return (isDirect: boolean, limit: Duration.Duration) =>
+  return (isDirect: boolean, settings: { readonly requestTimeout: Duration.Duration }) =>
   <A, E, B, E2, R2>(
     operation: string,
     create: Effect.Effect<A, E>,
@@ -46,11 +47,12 @@ export const make = (lifetime: Lifetime) => {
           taken = true
         })
       )
-      const wait = limited(
-        lifetime.unlessClosing(door.withPermits(1)(take), operation),
-        limit,
-        { operation, kind: "request" }
-      )
+      const wait = Effect.flatMap(effective(settings), ({ requestTimeout }) =>
+        limited(
+          lifetime.unlessClosing(door.withPermits(1)(take), operation),
+          requestTimeout,
+          { operation, kind: "request" }
+        ))
       const turn = isDirect || direct > 0 ? wait : take
       if (isDirect) direct++
       const request = Effect.suspend(() => {

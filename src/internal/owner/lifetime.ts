@@ -11,6 +11,7 @@ import type * as FiberRefs from "effect/FiberRefs"
 import * as Scope from "effect/Scope"
 import type * as HttpClient from "../../HttpClient.js"
 import type { RWKVConnectionError } from "../../RWKVError.js"
+import { keep } from "../input/override.js"
 import { handBack } from "../wire/limit.js"
 import { clientClosed, closedBefore } from "../wire/closed.js"
 import * as Farewell from "./farewell.js"
@@ -95,12 +96,13 @@ export const make = (http: HttpClient.Service, closeTimeout: Duration.Duration) 
       own: (end: Effect.Effect<unknown>) =>
         Effect.gen(function*() {
           const over = yield* Deferred.make<void>()
+          const locally = yield* keep
           let begun = false
           const leave: Effect.Effect<unknown> = Effect.uninterruptible(Effect.suspend(() => {
             if (begun) return Deferred.await(over)
             begun = true
             const forget = Effect.sync(() => ends.delete(leave))
-            return Effect.ensuring(end, Effect.zipRight(forget, Deferred.succeed(over, undefined)))
+            return Effect.ensuring(locally(end), Effect.zipRight(forget, Deferred.succeed(over, undefined)))
           }))
           ends.add(leave)
           if (isClosing) yield* leave

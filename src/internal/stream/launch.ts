@@ -18,6 +18,7 @@ import {
   type TaskFailure
 } from "../../RWKVError.js"
 import type { FollowOptions, StreamOptions } from "../../Task.js"
+import { effective } from "../input/override.js"
 import * as validate from "../input/validate.js"
 import type * as Ledger from "../owner/ledger.js"
 import { limited } from "../wire/limit.js"
@@ -92,7 +93,7 @@ export const make = (
   { acquirePrefill, lifetime }: Ledger.Service,
   config: RWKVConfig.Service
 ) => {
-  const creates = retry.creates(config.retry)
+  const creates = retry.creates(config)
 
   const settings = (operation: string, options: FollowOptions) => {
     const of = (name: keyof typeof usual) => validate.duration(operation, name, options[name], usual[name])
@@ -101,7 +102,7 @@ export const make = (
       stallTimeout: of("stallTimeout"),
       queueTimeout: of("queueTimeout"),
       stopTimeout: of("stopTimeout"),
-      retry: Effect.succeed(options.retry ?? config.retry)
+      retry: Effect.map(effective(config), ({ retry }) => options.retry ?? retry)
     })
   }
 
@@ -111,11 +112,14 @@ export const make = (
       Effect.flatMap(
         connect(frames),
         (connection) =>
-          restore(limited(connection.take, config.requestTimeout, { operation, kind: "request" })).pipe(
-            Effect.flatMap((signals) => headOf(operation, connection, signals)),
-            Effect.map((begun): Begun => ({ ...begun, maxTokens })),
-            Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : connection.close)
-          )
+          restore(Effect.flatMap(effective(config), ({ requestTimeout }) =>
+            limited(connection.take, requestTimeout, { operation, kind: "request" }))).pipe(
+              Effect.flatMap((signals) =>
+                headOf(operation, connection, signals)
+              ),
+              Effect.map((begun): Begun => ({ ...begun, maxTokens })),
+              Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : connection.close)
+            )
       )
     )
 
@@ -129,7 +133,7 @@ export const make = (
         operation,
         taskId,
         maxTokens: run.maxTokens?.(),
-        retry: config.retry,
+        retry: config,
         within: chosen.stopTimeout
       })
       const farewell = (taskId: TaskId): Policy["farewell"] => (finished, after) =>
@@ -147,7 +151,7 @@ export const make = (
         : Effect.map(run.create, ({ prefillTime, taskId }) => ({ taskId, prefillTime, opened: undefined }))
       // Each attempt is acquired by itself: a caller that leaves between two of them has nothing to stop.
       return yield* creates(
-        acquirePrefill(isDirect, config.requestTimeout)(
+        acquirePrefill(isDirect, config)(
           operation,
           Effect.catchAll(begin, run.explain),
           ({ taskId, ...begun }) => {
@@ -175,7 +179,7 @@ export const make = (
       taskId,
       after,
       stop: !finished && onInterrupt === "stop",
-      retry: config.retry,
+      retry: config,
       within
     })
 

@@ -4,7 +4,6 @@
  */
 import * as Effect from "effect/Effect"
 import type * as HttpClient from "../../HttpClient.js"
-import type * as Polling from "../../Polling.js"
 import { type RWKVServerError, TaskBusyError, type TaskFailure, UnsupportedByServerError } from "../../RWKVError.js"
 import { begun } from "../input/failure.js"
 import * as Ledger from "../owner/ledger.js"
@@ -16,7 +15,7 @@ export const isTemplate = (id: string): boolean => id.startsWith("_")
 
 export type Preconditions = ReturnType<typeof make>
 
-export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule: Polling.RetrySchedule) => {
+export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule: retry.Source) => {
   const reads = retry.reads(schedule)
 
   const busy = (operation: string, id: string) =>

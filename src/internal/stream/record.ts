@@ -13,6 +13,7 @@ import type * as FiberRefs from "effect/FiberRefs"
 import * as Option from "effect/Option"
 import type { StreamEvent, TaskId, TaskResult } from "../../Protocol.js"
 import { type BranchFailure, StreamTruncatedError } from "../../RWKVError.js"
+import { keep } from "../input/override.js"
 import type * as Ledger from "../owner/ledger.js"
 import { clientClosed } from "../wire/closed.js"
 import { handBack } from "../wire/limit.js"
@@ -164,7 +165,8 @@ export const listenTo = <A>(
   recording: Ledger.Recording,
   telling: Telling<A>
 ): Opening<A> =>
-  Effect.as(
-    Effect.addFinalizer(() => Effect.flatMap(Deferred.isDone(recording.result), (done) => leaving(done))),
-    live({ taskId, prefillTime: Duration.zero, recording }, telling)
-  )
+  Effect.flatMap(keep, (locally) =>
+    Effect.as(
+      Effect.addFinalizer(() => locally(Effect.flatMap(Deferred.isDone(recording.result), (done) => leaving(done)))),
+      live({ taskId, prefillTime: Duration.zero, recording }, telling)
+    ))

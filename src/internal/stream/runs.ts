@@ -49,10 +49,10 @@ const last = (pull: Pull<TaskResult>): Effect.Effect<TaskResult, FollowFailure> 
   })
 
 const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Service) => {
-  const preconditions = Preconditions.make(http, ledger, config.retry)
+  const preconditions = Preconditions.make(http, ledger, config)
   const { continuing, forking } = Starts.make(http, ledger, preconditions)
   const { launch, leaves, listen } = Launcher.make(http, ledger, config)
-  const reads = retry.reads(config.retry)
+  const reads = retry.reads(config)
 
   const recorded = (id: string, start: Launcher.Launch) =>
     record(ledger, start.operation, () => ledger.sharing.get(id), launch(start, events))
@@ -80,7 +80,7 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
     (
       request: A,
       options?: StreamOptions
-    ): Opening<B> => launch(Starts.creating(creation, config.defaults, request, options), telling),
+    ): Opening<B> => launch(Starts.creating(creation, config, request, options), telling),
     continued: <A>(operation: string, telling: Telling<A>) =>
     (
       id: string,

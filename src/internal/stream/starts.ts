@@ -10,6 +10,7 @@ import type { TaskResult } from "../../Protocol.js"
 import type { BranchFailure, CallFailure } from "../../RWKVError.js"
 import type { StreamOptions } from "../../Task.js"
 import * as Options from "../input/options.js"
+import type { Override } from "../input/override.js"
 import { encoder, withDefaults } from "../input/request.js"
 import * as Ledger from "../owner/ledger.js"
 import type { Launch } from "./launch.js"
@@ -33,12 +34,12 @@ export interface Creation<A> {
 
 export const creating = <A extends Generation.GenerationOptions>(
   { cleanup, create, operation, stream }: Creation<A>,
-  defaults: Generation.GenerationOptions,
+  settings: Override,
   request: A,
   options: StreamOptions | undefined
 ): Launch => {
   let maxTokens: number | undefined
-  const complete = Effect.map(Effect.suspend(() => withDefaults(operation, defaults, request)), (request) => {
+  const complete = Effect.map(Effect.suspend(() => withDefaults(operation, settings, request)), (request) => {
     maxTokens = request.maxTokens
     return request
   })

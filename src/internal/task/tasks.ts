@@ -57,11 +57,11 @@ export const make = (
   gate: Gate
 ) => {
   const { ledger, preconditions } = runs
-  const waiting = Wait.make(http, ledger, config.retry, runs.ended)
-  const creates = retry.creates(config.retry)
-  const acquire = ledger.acquirePrefill(false, config.requestTimeout)
-  const reads = retry.reads(config.retry)
-  const release = (about: Omit<Release, "retry">) => ledger.lifetime.release({ ...about, retry: config.retry })
+  const waiting = Wait.make(http, ledger, config, runs.ended)
+  const creates = retry.creates(config)
+  const acquire = ledger.acquirePrefill(false, config)
+  const reads = retry.reads(config)
+  const release = (about: Omit<Release, "retry">) => ledger.lifetime.release({ ...about, retry: config })
 
   /** A verb under its name: refused once the service was closed, otherwise a span of that name. */
   const verb = <Args extends ReadonlyArray<unknown>, A, E>(
@@ -87,7 +87,7 @@ export const make = (
 
   const make = <A extends Generation.GenerationOptions>(operation: string, request: A, create: Create<A>) =>
     Effect.flatMap(
-      withDefaults(operation, config.defaults, request),
+      withDefaults(operation, config, request),
       (request) =>
         Effect.map(create(request, { operation }), (created): Created => ({ ...created, maxTokens: request.maxTokens }))
     )

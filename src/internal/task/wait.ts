@@ -48,7 +48,7 @@ const untilLost = Schedule.intersect(pauses, Schedule.recurs(8))
 export const make = (
   http: HttpClient.Service,
   ledger: Ledger.Service,
-  schedule: Polling.RetrySchedule,
+  schedule: retry.Source,
   listen: (
     operation: string,
     taskId: TaskId,

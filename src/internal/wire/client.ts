@@ -92,11 +92,15 @@ export const underneath = (client: HttpClient.HttpClient): HttpClient.HttpClient
 }
 
 /** @param hidden names of headers that spans do not show, beside those that are never shown */
-export const make = (client: HttpClient.HttpClient, hidden: ReadonlyArray<string>): HttpClient.HttpClient =>
+export const make = (
+  client: HttpClient.HttpClient,
+  hidden: Effect.Effect<ReadonlyArray<string>>
+): HttpClient.HttpClient =>
   client.pipe(
     // Tracing headers are not asked for: they leave the trust of the program, and force browsers into preflights.
     HttpClient.withTracerPropagation(false),
     HttpClient.transformResponse((answer) =>
-      Effect.locallyWith(answer, Headers.currentRedactedNames, (names) => [...names, unshown, ...hidden])
+      Effect.flatMap(hidden, (hidden) =>
+        Effect.locallyWith(answer, Headers.currentRedactedNames, (names) => [...names, unshown, ...hidden]))
     )
   )

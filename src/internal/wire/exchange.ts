@@ -55,6 +55,9 @@ const answerIn = Option.liftThrowable((error: HttpClientError.HttpClientError) =
   error._tag === "ResponseError" && error.reason === "StatusCode" ? error.response : undefined
 )
 
+export type Exchange = ReturnType<typeof make>
+
+/** @param config the settings as they hold for the request */
 export const make = (config: RWKVConfig.Service) => {
   const headers = Redacted.value(config.headers)
   const secrets = echoesOf(headers)

@@ -11,11 +11,12 @@ import type * as Schema from "effect/Schema"
 import type * as RWKVConfig from "../../RWKVConfig.js"
 import { type CallFailure, type RWKVConnectionError, RWKVDecodeError, type RWKVTimeoutError } from "../../RWKVError.js"
 import * as Json from "../input/json.js"
+import { effective } from "../input/override.js"
 import * as Body from "./body.js"
 import { breach } from "./breach.js"
 import * as Client from "./client.js"
 import { closedBefore } from "./closed.js"
-import { about, type Call, make as makeExchange } from "./exchange.js"
+import { about, type Call, type Exchange, make as makeExchange } from "./exchange.js"
 import { toStream } from "./frames.js"
 import { limited } from "./limit.js"
 import { makeDecoder } from "./sse.js"
@@ -32,36 +33,41 @@ const parse = <A, I>(call: Call<unknown>, schema: Schema.Schema<A, I>, body: str
 }
 
 export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.Service, closed: () => boolean) => {
-  const { broken, hint, readBody, sayOf, send } = makeExchange(config)
+  const usual = makeExchange(config)
+  const settings = effective(config)
   const client = Client.make(
     config.transformClient(Client.underneath(platformClient)),
-    Object.keys(Redacted.value(config.headers))
+    Effect.map(settings, ({ headers }) => Object.keys(Redacted.value(headers)))
   )
   const scopedClient = HttpClient.withScope(client)
 
-  const bounded = <A, E, R>(call: Call<unknown>, effect: Effect.Effect<A, E, R>) =>
-    Effect.suspend((): Effect.Effect<A, E | RWKVConnectionError | RWKVTimeoutError, R> =>
+  const bounded = <A, E, R>(call: Call<unknown>, ask: (exchange: Exchange) => Effect.Effect<A, E, R>) =>
+    Effect.flatMap(settings, (now): Effect.Effect<A, E | RWKVConnectionError | RWKVTimeoutError, R> =>
       closed()
         ? Effect.fail(closedBefore(call.operation, call.taskId))
-        : limited(effect, config.requestTimeout, { ...about(call), kind: "request" })
-    )
+        : limited(Effect.suspend(() => ask(now === config ? usual : makeExchange(now))), now.requestTimeout, {
+          ...about(call),
+          kind: "request"
+        }))
 
   const answer = <A, E>(call: Call<E>, use: (body: string) => Effect.Effect<A, CallFailure>) =>
-    bounded(
-      call,
+    bounded(call, ({ readBody, send }) =>
       send(call, client, "application/json").pipe(
         Effect.flatMap((response) => readBody(call, response)),
         Effect.flatMap(use)
-      )
-    )
+      ))
 
   const open = <E>(call: Call<E>) =>
-    bounded(call, send(call, scopedClient, "text/event-stream")).pipe(
+    bounded(
+      call,
+      (exchange) =>
+        Effect.map(exchange.send(call, scopedClient, "text/event-stream"), (response) => ({ ...exchange, response }))
+    ).pipe(
       Effect.filterOrFail(
-        (response) => /^text\/event-stream\b/i.test(response.headers["content-type"] ?? ""),
-        () => new RWKVDecodeError({ ...about(call), description: `not an event stream; ${hint}` })
+        ({ response }) => /^text\/event-stream\b/i.test(response.headers["content-type"] ?? ""),
+        () => new RWKVDecodeError({ ...about(call), description: `not an event stream; ${usual.hint}` })
       ),
-      Effect.flatMap((response) =>
+      Effect.flatMap(({ broken, response, sayOf }) =>
         Body.pullFrames(response, makeDecoder(config.maxFrameSize, sayOf(call)), broken(call))
       )
     )
@@ -69,10 +75,10 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
   return {
     /** The answer decoded by a Schema. */
     json: <A, I, E = never>(call: Call<E>, schema: Schema.Schema<A, I>) =>
-      answer(call, (body) => parse(call, schema, body, hint)),
+      answer(call, (body) => parse(call, schema, body, usual.hint)),
     /** Any 2xx answer: its body if it has this shape. */
     accepted: <A, I, E = never>(call: Call<E>, schema: Schema.Schema<A, I>) =>
-      answer(call, (body) => Effect.succeed(Either.getRight(parse(call, schema, body, hint)))),
+      answer(call, (body) => Effect.succeed(Either.getRight(parse(call, schema, body, usual.hint)))),
     /** The frames of an event stream; the connection is closed with the stream. */
     frames: <E = never>(call: Effect.Effect<Call<E>, CallFailure>) => toStream(Effect.flatMap(call, open))
   }

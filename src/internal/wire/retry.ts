@@ -6,26 +6,36 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as Polling from "../../Polling.js"
 import type { RWKVError } from "../../RWKVError.js"
+import { effective } from "../input/override.js"
 
-const repeat = (schedule: Polling.RetrySchedule, may: (error: RWKVError) => boolean) => {
-  const policy = Schedule.whileInput(Polling.respectRetryAfter(schedule), may)
+/** A schedule that a caller chose for one verb, or the settings whose schedule may be overridden. */
+export type Source = Polling.RetrySchedule | { readonly retry: Polling.RetrySchedule }
+
+const repeat = (policyOf: (schedule: Polling.RetrySchedule) => Polling.RetrySchedule) => (source: Source) => {
+  const schedule = Schedule.isSchedule(source)
+    ? Effect.succeed(source)
+    : Effect.map(effective(source), ({ retry }) => retry)
+  // Nearly always the same one.
+  let last: Polling.RetrySchedule | undefined
+  let policy: Polling.RetrySchedule = Polling.noRetry
   return <A, E extends RWKVError, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.retry(effect, policy)
+    Effect.flatMap(schedule, (schedule) => {
+      if (schedule !== last) policy = policyOf(last = schedule)
+      return Effect.retry(effect, policy)
+    })
 }
 
+const where = (may: (error: RWKVError) => boolean) =>
+  repeat((schedule) => Schedule.whileInput(Polling.respectRetryAfter(schedule), may))
+
 /** For reads. A request that took its whole time is not repeated: the caller has waited long enough. */
-export const reads = (schedule: Polling.RetrySchedule) =>
-  repeat(schedule, (error) => error.isRetryable && error._tag !== "RWKVTimeoutError")
+export const reads = where((error) => error.isTransient && error._tag !== "RWKVTimeoutError")
 
 /** For polls of a longer wait, which has a limit of its own. */
-export const polls = (schedule: Polling.RetrySchedule) => repeat(schedule, (error) => error.isRetryable)
+export const polls = where((error) => error.isTransient)
 
 /**
  * For requests that make the server work: it has no way to recognise a repetition, and would do the work twice. A 503
  * without `Retry-After` may come from a proxy that lost the server's answer.
  */
-export const creates = (schedule: Polling.RetrySchedule) => {
-  const policy = Polling.whileSafe(schedule)
-  return <A, E extends RWKVError, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.retry(effect, policy)
-}
+export const creates = repeat(Polling.whileSafe)

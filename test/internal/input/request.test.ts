@@ -11,7 +11,7 @@ revoke()
 describe("requests", () => {
   it.effect("withDefaults keeps what the request gives, and fails for one that cannot be read", () =>
     Effect.gen(function*() {
-      const complete = (request: object) => withDefaults("op", { maxTokens: 5, topK: 1 }, request)
+      const complete = (request: object) => withDefaults("op", { defaults: { maxTokens: 5, topK: 1 } }, request)
       expect(yield* complete({ prompt: "a", maxTokens: 7, topK: undefined }))
         .toEqual({ prompt: "a", maxTokens: 7, topK: 1 })
       expect(yield* wire.failure(complete([1])))
