@@ -86,7 +86,10 @@ describe("TaskResult", () => {
       speed: 57.4,
       prefillTime: Duration.millis(250),
       generationTime: Duration.millis(1500),
-      undecodedTail: false
+      undecodedTail: false,
+      usage: { outputTokens: undefined },
+      finishReason: "unknown",
+      tokensPerSecond: undefined
     })
     expect(Schema.encodeSync(Protocol.TaskResult)(decoded)).toEqual(result)
   })
