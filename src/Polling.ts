@@ -10,7 +10,7 @@ import * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleInterval from "effect/ScheduleInterval"
 import type { TaskInfo } from "./Protocol.js"
-import { isRWKVError, type RWKVError } from "./RWKVError.js"
+import { isSafeToRepeat, isTransient, type RWKVError } from "./RWKVError.js"
 
 /**
  * A Schedule that says when to look at a task again. It sees each {@link TaskInfo}, so it may go by the tokens so far.
@@ -165,7 +165,7 @@ export const respectRetryAfter = <In, R = never>(
 
 /**
  * Makes a schedule for `Effect.retry` of anything, requests that make the server work included: it repeats only what
- * failed with a transient error (`isRetryable`) and was surely not carried out (`isSafeToRepeat`), and waits at least
+ * failed with a transient error (`isTransient`) and was surely not carried out (`isSafeToRepeat`), and waits at least
  * as long as `Retry-After` asks for, up to a minute. Errors that are not of this package end it.
  *
  * @example
@@ -187,5 +187,5 @@ export const whileSafe = <In, R = never>(
 ): Schedule.Schedule<In, In, R> =>
   Schedule.whileInput(
     respectRetryAfter(schedule),
-    (error) => isRWKVError(error) && error.isRetryable && error.isSafeToRepeat
+    (error) => isTransient(error) && isSafeToRepeat(error)
   )

@@ -4,13 +4,17 @@
  * No error holds a request, a header or a prompt. All are Schemas, so they can cross a wire. All have `operation` (the
  * public name of what was called), a `message` of one line, and two answers to whoever wants to repeat the operation:
  *
- * - `isRetryable`: whether the cause is transient, so that a repetition may succeed. It is enough for reads.
+ * - `isTransient`: whether the cause is transient, so that a repetition may succeed. It is enough for reads.
  * - `isSafeToRepeat`: whether the request was surely not carried out, and the operation had not made the server work
  *   before it (`workBegun`), so that no repetition does work twice. `Polling.whileSafe` asks for both.
+ *
+ * The categories (`isThrottled`, `isUnauthorized`, `isNotFound`, and these two as functions) tell of any value, for
+ * `Effect.catchIf` and for `Effect.retry({ while })`.
  *
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
+import * as categories from "./internal/input/categories.js"
 import { answered, line, ofTask, tagged, taskId, time } from "./internal/input/failure.js"
 
 /**
@@ -41,12 +45,6 @@ export class RWKVValidationError extends tagged<RWKVValidationError>()("RWKVVali
   source: Schema.Literal("client", "server"),
   issues: Schema.Array(Issue)
 }) {
-  get isRetryable(): boolean {
-    return false
-  }
-  get isSafeToRepeat(): boolean {
-    return this.workBegun !== true
-  }
   override get message(): string {
     const shown = this.issues.slice(0, 3).map(({ message, path }) => path === "" ? message : `${path} ${message}`)
     const more = this.issues.length > 3 ? `, and ${this.issues.length - 3} more` : ""
@@ -62,12 +60,6 @@ export class RWKVValidationError extends tagged<RWKVValidationError>()("RWKVVali
  * @category errors
  */
 export class TaskNotFoundError extends tagged<TaskNotFoundError>()("TaskNotFoundError", ofTask) {
-  get isRetryable(): boolean {
-    return false
-  }
-  get isSafeToRepeat(): boolean {
-    return this.workBegun !== true
-  }
   override get message(): string {
     return `${this.operation}: task ${this.taskId} does not exist, or exists no more`
   }
@@ -83,12 +75,6 @@ export class TaskBusyError extends tagged<TaskBusyError>()(
   "TaskBusyError",
   { ...ofTask, status: Schema.Literal("Prefill", "Ready", "Running") }
 ) {
-  get isRetryable(): boolean {
-    return true
-  }
-  get isSafeToRepeat(): boolean {
-    return this.workBegun !== true
-  }
   override get message(): string {
     return `${this.operation}: task ${this.taskId} is not finished (${this.status})`
   }
@@ -104,12 +90,6 @@ export class TaskCancelledError extends tagged<TaskCancelledError>()(
   "TaskCancelledError",
   { ...ofTask, text: Schema.String }
 ) {
-  get isRetryable(): boolean {
-    return false
-  }
-  get isSafeToRepeat(): boolean {
-    return false
-  }
   override get message(): string {
     return `${this.operation}: task ${this.taskId} was stopped after ${this.text.length} UTF-16 units of text`
   }
@@ -122,12 +102,6 @@ export class TaskCancelledError extends tagged<TaskCancelledError>()(
  * @category errors
  */
 export class TemplateProtectedError extends tagged<TemplateProtectedError>()("TemplateProtectedError", ofTask) {
-  get isRetryable(): boolean {
-    return false
-  }
-  get isSafeToRepeat(): boolean {
-    return this.workBegun !== true
-  }
   override get message(): string {
     return `${this.operation}: template ${this.taskId} is deleted only with force: true`
   }
@@ -140,12 +114,6 @@ export class TemplateProtectedError extends tagged<TemplateProtectedError>()("Te
  * @category errors
  */
 export class AlreadyTemplateError extends tagged<AlreadyTemplateError>()("AlreadyTemplateError", ofTask) {
-  get isRetryable(): boolean {
-    return false
-  }
-  get isSafeToRepeat(): boolean {
-    return this.workBegun !== true
-  }
   override get message(): string {
     return `${this.operation}: ${this.taskId} is a template already`
   }
@@ -161,12 +129,6 @@ export class UnsupportedByServerError extends tagged<UnsupportedByServerError>()
   "UnsupportedByServerError",
   { taskId, feature: Schema.String }
 ) {
-  get isRetryable(): boolean {
-    return false
-  }
-  get isSafeToRepeat(): boolean {
-    return false
-  }
   override get message(): string {
     return line(this, `this server does not support ${this.feature}`)
   }
@@ -179,12 +141,6 @@ export class UnsupportedByServerError extends tagged<UnsupportedByServerError>()
  * @category errors
  */
 export class RWKVServerError extends tagged<RWKVServerError>()("RWKVServerError", answered) {
-  get isRetryable(): boolean {
-    return true
-  }
-  get isSafeToRepeat(): boolean {
-    return this.workBegun !== true && this.status === 503 && this.retryAfter !== undefined
-  }
   override get message(): string {
     return line(this, `the server failed with ${this.status}: ${this.description}`)
   }
@@ -197,12 +153,6 @@ export class RWKVServerError extends tagged<RWKVServerError>()("RWKVServerError"
  * @category errors
  */
 export class RWKVStatusError extends tagged<RWKVStatusError>()("RWKVStatusError", answered) {
-  get isRetryable(): boolean {
-    return this.status === 429 || this.status === 408 || this.status === 425
-  }
-  get isSafeToRepeat(): boolean {
-    return this.workBegun !== true && this.status >= 400 && this.status !== 408
-  }
   override get message(): string {
     return line(this, `unexpected status ${this.status}: ${this.description}`)
   }
@@ -226,12 +176,6 @@ export class RWKVConnectionError extends tagged<RWKVConnectionError>()("RWKVConn
   retryable: Schema.Boolean,
   cause: Schema.optional(Cause)
 }) {
-  get isRetryable(): boolean {
-    return this.retryable
-  }
-  get isSafeToRepeat(): boolean {
-    return this.workBegun !== true && !this.requestSent
-  }
   override get message(): string {
     const known = this.code === undefined || this.description.includes(this.code)
     return line(this, known ? this.description : `${this.description} (${this.code})`)
@@ -250,12 +194,6 @@ export class RWKVTimeoutError extends tagged<RWKVTimeoutError>()(
   "RWKVTimeoutError",
   { taskId, kind: Schema.Literal("request", "wait", "stop", "stalled", "queue"), limit: Schema.Duration }
 ) {
-  get isRetryable(): boolean {
-    return this.kind === "request"
-  }
-  get isSafeToRepeat(): boolean {
-    return false
-  }
   override get message(): string {
     const what = {
       request: "no complete answer",
@@ -279,12 +217,6 @@ export class RWKVDecodeError extends tagged<RWKVDecodeError>()(
   "RWKVDecodeError",
   { taskId, description: Schema.String }
 ) {
-  get isRetryable(): boolean {
-    return false
-  }
-  get isSafeToRepeat(): boolean {
-    return false
-  }
   override get message(): string {
     return line(this, `unreadable answer: ${this.description}`)
   }
@@ -305,12 +237,6 @@ export class StreamTruncatedError extends tagged<StreamTruncatedError>()("Stream
   unconfirmed: Schema.optionalWith(Schema.Boolean, { default: () => false }),
   cause: Schema.optional(Schema.Defect)
 }) {
-  get isRetryable(): boolean {
-    return false
-  }
-  get isSafeToRepeat(): boolean {
-    return false
-  }
   override get message(): string {
     const how = this.unconfirmed ? "not confirmed to end" : "truncated"
     return line(this, `${how} after ${this.text.length} UTF-16 units: ${this.description}`)
@@ -398,3 +324,73 @@ export type RWKVError = WaitFailure | BranchFailure | TemplateProtectedError | A
  * @category guards
  */
 export const isRWKVError: (u: unknown) => u is RWKVError = /*#__PURE__*/ Schema.is(RWKVError)
+
+/**
+ * Whether a value is an error that says "later, there is too much to do": status 429, or 503 with `Retry-After`.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schedule } from "effect"
+ * import { RWKVError, TaskService } from "effect-rwkv"
+ *
+ * const patient = TaskService.run({ prompt: "Hello" }).pipe(
+ *   Effect.retry({ while: RWKVError.isThrottled, schedule: Schedule.spaced("10 seconds") })
+ * )
+ * ```
+ *
+ * @since 0.2.0
+ * @category categories
+ */
+export const isThrottled: (u: unknown) => boolean = categories.isThrottled
+
+/**
+ * Whether a value is the error of a proxy that does not accept the credentials: status 401, 403 or 407.
+ *
+ * @since 0.2.0
+ * @category categories
+ */
+export const isUnauthorized: (u: unknown) => boolean = categories.isUnauthorized
+
+/**
+ * Whether a value is the error of a task that is not there, `TaskNotFoundError`. A 404 for an unknown route, as of an
+ * old server or a wrong `baseUrl`, is none.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { RWKVError, TaskService } from "effect-rwkv"
+ *
+ * const gone = TaskService.delete("TMP_1").pipe(Effect.catchIf(RWKVError.isNotFound, () => Effect.void))
+ * ```
+ *
+ * @since 0.2.0
+ * @category categories
+ */
+export const isNotFound: (u: unknown) => boolean = categories.isNotFound
+
+/**
+ * Whether a value is an error whose cause is transient, so that a repetition may succeed: any 5xx, status 408, 425 and
+ * 429, a network that may work again, a request that was late, a task that is busy. Enough for reads; a repetition of
+ * what makes the server work has to be `isSafeToRepeat` as well. Each error has it as a property, too.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { RWKVError, TaskService } from "effect-rwkv"
+ *
+ * const info = TaskService.status("TMP_1").pipe(Effect.retry({ while: RWKVError.isTransient, times: 3 }))
+ * ```
+ *
+ * @since 0.2.0
+ * @category categories
+ */
+export const isTransient: (u: unknown) => boolean = categories.isTransient
+
+/**
+ * Whether a value is an error of a request that was surely not carried out, in an operation that had not made the
+ * server work before, so that no repetition does work twice. Each error has it as a property, too.
+ *
+ * @since 0.2.0
+ * @category categories
+ */
+export const isSafeToRepeat: (u: unknown) => boolean = categories.isSafeToRepeat

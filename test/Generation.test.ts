@@ -36,7 +36,7 @@ const refused = (kind: Kind, request: unknown) =>
     expect(sent).toEqual([])
     if (error._tag !== "RWKVValidationError") return yield* Effect.dieMessage(`failed with ${error._tag}`)
     expect(error.source).toBe("client")
-    expect(error.isRetryable).toBe(false)
+    expect(error.isTransient).toBe(false)
     expect(error.operation).toBe(`HttpClient.${kind}`)
     expect(error.message).toMatch(new RegExp(`^HttpClient\\.${kind}: invalid request: [^\\n]+$`))
     expect(error.message.length).toBeLessThan(1024)

@@ -208,7 +208,7 @@ describe("requests", () => {
           Effect.fail(new HttpClientError.ResponseError({ request: response.request, response, reason: "Decode" }))
         ))
       })
-      expect(yield* wire.failure(http.status(id))).toMatchObject({ _tag: "RWKVConnectionError", isRetryable: true })
+      expect(yield* wire.failure(http.status(id))).toMatchObject({ _tag: "RWKVConnectionError", isTransient: true })
     }))
 })
 

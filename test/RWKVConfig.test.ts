@@ -9,7 +9,7 @@ const refused = (options: unknown) =>
   Effect.gen(function*() {
     const error = yield* wire.failure(RWKVConfig.make(wire.untyped(options)))
     expect(error).toBeInstanceOf(RWKVError.RWKVValidationError)
-    expect(error).toMatchObject({ operation: "RWKVConfig.make", source: "client", isRetryable: false })
+    expect(error).toMatchObject({ operation: "RWKVConfig.make", source: "client", isTransient: false })
     expect(error.message).not.toContain("\n")
     return error
   })

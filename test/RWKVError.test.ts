@@ -9,7 +9,7 @@ const limit = Duration.seconds(3)
 
 interface Case {
   readonly error: RWKVError.RWKVError
-  readonly retryable: boolean
+  readonly transient: boolean
   readonly safe?: boolean
   readonly message: string
 }
@@ -26,7 +26,7 @@ const cases: ReadonlyArray<Case> = [
       source: "client",
       issues: [{ path: "topK", message: "is odd" }, { path: "", message: "is bad" }]
     }),
-    retryable: false,
+    transient: false,
     safe: true,
     message: "TaskService.wait: invalid request: topK is odd; is bad"
   },
@@ -37,42 +37,42 @@ const cases: ReadonlyArray<Case> = [
       source: "server",
       issues: [1, 2, 3, 4].map((n) => ({ path: `p${n}`, message: "is bad" }))
     }),
-    retryable: false,
+    transient: false,
     safe: true,
     message: "TaskService.wait: the server refused the request: p1 is bad; p2 is bad; p3 is bad, and 1 more"
   },
   {
     error: new RWKVError.TaskNotFoundError({ operation, taskId }),
-    retryable: false,
+    transient: false,
     safe: true,
     message: "TaskService.wait: task TMP_1 does not exist, or exists no more"
   },
   {
     error: new RWKVError.TaskBusyError({ operation, taskId, status: "Running" }),
-    retryable: true,
+    transient: true,
     safe: true,
     message: "TaskService.wait: task TMP_1 is not finished (Running)"
   },
   {
     error: new RWKVError.TaskCancelledError({ operation, taskId, text: "private\nwords" }),
-    retryable: false,
+    transient: false,
     message: "TaskService.wait: task TMP_1 was stopped after 13 UTF-16 units of text"
   },
   {
     error: new RWKVError.TemplateProtectedError({ operation, taskId: "_TMPL_1" }),
-    retryable: false,
+    transient: false,
     safe: true,
     message: "TaskService.wait: template _TMPL_1 is deleted only with force: true"
   },
   {
     error: new RWKVError.AlreadyTemplateError({ operation, taskId: "_TMPL_1" }),
-    retryable: false,
+    transient: false,
     safe: true,
     message: "TaskService.wait: _TMPL_1 is a template already"
   },
   {
     error: new RWKVError.UnsupportedByServerError({ operation, taskId, feature: "templates" }),
-    retryable: false,
+    transient: false,
     message: "TaskService.wait: this server does not support templates (task TMP_1)"
   },
   {
@@ -83,27 +83,27 @@ const cases: ReadonlyArray<Case> = [
       description: "busy",
       retryAfter: Duration.seconds(2)
     }),
-    retryable: true,
+    transient: true,
     safe: true,
     message: "TaskService.wait: the server failed with 503: busy (task TMP_1)"
   },
   {
     error: status(401),
     safe: true,
-    retryable: false,
+    transient: false,
     message: "TaskService.wait: unexpected status 401: no explanation"
   },
-  { error: status(408), retryable: true, message: "TaskService.wait: unexpected status 408: no explanation" },
+  { error: status(408), transient: true, message: "TaskService.wait: unexpected status 408: no explanation" },
   {
     error: status(425),
     safe: true,
-    retryable: true,
+    transient: true,
     message: "TaskService.wait: unexpected status 425: no explanation"
   },
   {
     error: status(429),
     safe: true,
-    retryable: true,
+    transient: true,
     message: "TaskService.wait: unexpected status 429: no explanation"
   },
   {
@@ -114,7 +114,7 @@ const cases: ReadonlyArray<Case> = [
       requestSent: false,
       retryable: true
     }),
-    retryable: true,
+    transient: true,
     safe: true,
     message: "TaskService.wait: cannot connect to localhost:8000 (ECONNREFUSED)"
   },
@@ -126,20 +126,20 @@ const cases: ReadonlyArray<Case> = [
       requestSent: true,
       retryable: false
     }),
-    retryable: false,
+    transient: false,
     message: "TaskService.wait: no answer from localhost:8000 (task TMP_1)"
   },
   {
     error: timeout("request"),
-    retryable: true,
+    transient: true,
     message: "TaskService.wait: no complete answer within 3 s (task TMP_1)"
   },
-  { error: timeout("wait"), retryable: false, message: "TaskService.wait: not finished within 3 s (task TMP_1)" },
-  { error: timeout("stop"), retryable: false, message: "TaskService.wait: still running within 3 s (task TMP_1)" },
-  { error: timeout("stalled"), retryable: false, message: "TaskService.wait: no progress within 3 s (task TMP_1)" },
+  { error: timeout("wait"), transient: false, message: "TaskService.wait: not finished within 3 s (task TMP_1)" },
+  { error: timeout("stop"), transient: false, message: "TaskService.wait: still running within 3 s (task TMP_1)" },
+  { error: timeout("stalled"), transient: false, message: "TaskService.wait: no progress within 3 s (task TMP_1)" },
   {
     error: new RWKVError.RWKVDecodeError({ operation, description: "not JSON" }),
-    retryable: false,
+    transient: false,
     message: "TaskService.wait: unreadable answer: not JSON"
   },
   {
@@ -150,10 +150,18 @@ const cases: ReadonlyArray<Case> = [
       description: "the task is gone",
       cause: new RWKVError.TaskNotFoundError({ operation, taskId })
     }),
-    retryable: false,
+    transient: false,
     message: "TaskService.wait: truncated after 13 UTF-16 units: the task is gone (task TMP_1)"
   }
 ]
+
+const categories = {
+  isThrottled: RWKVError.isThrottled,
+  isUnauthorized: RWKVError.isUnauthorized,
+  isNotFound: RWKVError.isNotFound,
+  isTransient: RWKVError.isTransient,
+  isSafeToRepeat: RWKVError.isSafeToRepeat
+}
 
 /** What JSON keeps of an error; a cause comes back as a plain Error. */
 const fields = (encoded: object) =>
@@ -166,11 +174,11 @@ describe("RWKVError", () => {
     expect(tags).toHaveLength(13)
   })
 
-  it.each(cases)("$message", ({ error, message, retryable, safe = false }) => {
+  it.each(cases)("$message", ({ error, message, transient, safe = false }) => {
     expect(error.message).toBe(message)
     expect(error.isSafeToRepeat).toBe(safe)
     expect(error.message).not.toContain("\n")
-    expect(error.isRetryable).toBe(retryable)
+    expect(error.isTransient).toBe(transient)
     expect(error.name).toBe(error._tag)
     expect(error).toBeInstanceOf(Error)
     expect(RWKVError.isRWKVError(error)).toBe(true)
@@ -186,13 +194,13 @@ describe("RWKVError", () => {
       })
   )
 
-  it.effect.each(cases)("crosses a wire as JSON: $message", ({ error, message, retryable }) =>
+  it.effect.each(cases)("crosses a wire as JSON: $message", ({ error, message, transient }) =>
     Effect.gen(function*() {
       const json = JSON.stringify(yield* Schema.encode(RWKVError.RWKVError)(error))
       const back = yield* Schema.decode(Schema.parseJson(RWKVError.RWKVError))(json)
       expect(back._tag).toBe(error._tag)
       expect(back.message).toBe(message)
-      expect(back.isRetryable).toBe(retryable)
+      expect(back.isTransient).toBe(transient)
       expect(RWKVError.isRWKVError(back)).toBe(true)
       expect(fields(yield* Schema.encode(RWKVError.RWKVError)(back))).toEqual(fields(JSON.parse(json)))
     }))
@@ -228,6 +236,59 @@ describe("RWKVError", () => {
     const error = new RWKVError.RWKVTimeoutError({ operation, kind: "wait", limit })
     expect(error.message).toBe(`TaskService.wait: not finished within ${printed}`)
   })
+
+  const server = (status: number, retryAfter?: Duration.Duration) =>
+    new RWKVError.RWKVServerError({ operation, taskId, status, description: "busy", retryAfter })
+
+  it.each<[name: keyof typeof categories, members: ReadonlyArray<RWKVError.RWKVError>]>([
+    ["isThrottled", [status(429), server(503, limit)]],
+    ["isUnauthorized", [status(401), status(403), status(407)]],
+    ["isNotFound", [new RWKVError.TaskNotFoundError({ operation, taskId })]]
+  ])("the errors of %s are these, and no others", (name, members) => {
+    const others = [400, 404, 405, 408, 410, 425].map(status)
+    const all = [
+      ...cases.map(({ error }) => error),
+      ...others,
+      ...members,
+      server(500),
+      server(503),
+      server(529, limit)
+    ]
+    const told = all.filter(categories[name]).map((error) => error.message)
+    expect(new Set(told)).toEqual(new Set(members.map((error) => error.message)))
+  })
+
+  it.effect.each(cases)(
+    "tells its categories as functions do, within a span as well: $message",
+    ({ error }) =>
+      Effect.gen(function*() {
+        const proxied = yield* Effect.flip(Effect.withSpan(Effect.fail(error), "call"))
+        for (const known of [error, proxied]) {
+          expect(RWKVError.isTransient(known)).toBe(error.isTransient)
+          expect(RWKVError.isSafeToRepeat(known)).toBe(error.isSafeToRepeat)
+        }
+      })
+  )
+
+  it("no category holds what only looks like an error of this package", () => {
+    const alike = { _tag: "RWKVStatusError", operation, status: 429, description: "", isTransient: true }
+    const looks = [undefined, null, "x", new Error("x"), alike, { _tag: "TaskNotFoundError", taskId, operation }]
+    for (const is of Object.values(categories)) expect(looks.filter(is)).toEqual([])
+  })
+
+  it.effect("is caught and repeated by its category", () =>
+    Effect.gen(function*() {
+      let attempts = 0
+      const failing = Effect.suspend(() => {
+        attempts++
+        return Effect.fail(attempts < 3 ? status(429) : new RWKVError.TaskNotFoundError({ operation, taskId }))
+      })
+      const caught = yield* failing.pipe(
+        Effect.retry({ while: RWKVError.isThrottled }),
+        Effect.catchIf(RWKVError.isNotFound, () => Effect.succeed("gone"))
+      )
+      expect([caught, attempts]).toEqual(["gone", 3])
+    }))
 
   it.effect("is caught by its tag", () =>
     Effect.gen(function*() {

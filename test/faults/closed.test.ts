@@ -123,7 +123,7 @@ const refused = (verbs: Verbs | NamedVerbs) =>
         _tag: "RWKVConnectionError",
         operation,
         requestSent: false,
-        isRetryable: false,
+        isTransient: false,
         message: expect.stringContaining("nothing was sent")
       }])
       expect([operation, (yield* Effect.clockWith((clock) => clock.currentTimeMillis)) - begun]).toEqual([operation, 0])

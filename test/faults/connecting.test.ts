@@ -87,7 +87,7 @@ describe("connecting", () => {
       ["not known to be made", maybeMade, /^no answer from localhost:8000, and the server may have started the task: /]
     ] as const
   ) {
-    for (const [what, cause, words, isRetryable] of told) {
+    for (const [what, cause, words, isTransient] of told) {
       it.live(`F94 a connection ${made}: ${what}`, () =>
         Effect.gen(function*() {
           let attempts = 0
@@ -103,14 +103,14 @@ describe("connecting", () => {
             expect(error).toMatchObject({
               _tag: "RWKVConnectionError",
               requestSent,
-              isRetryable,
+              isTransient,
               isSafeToRepeat: !requestSent,
               description: expect.stringMatching(description),
               cause: { message: expect.stringContaining(words) }
             })
             expect(error.message).toContain(words)
             expect(error.message).not.toMatch(/\n|verbose: true|error sending request/)
-            expect(attempts).toBe(isRetryable && !requestSent ? 4 : 1)
+            expect(attempts).toBe(isTransient && !requestSent ? 4 : 1)
           }
         }))
     }

@@ -21,7 +21,7 @@ export interface Report {
   readonly failure?: {
     readonly tag: string
     readonly message: string
-    readonly isRetryable: boolean
+    readonly isTransient: boolean
     readonly isSafeToRepeat: boolean
   }
 }
@@ -39,13 +39,13 @@ const listen = (server: Server) =>
     })
   )
 
-const fails = (isSafeToRepeat: boolean, isRetryable?: boolean): Case["complaint"] => ({ failure }) =>
+const fails = (isSafeToRepeat: boolean, isTransient?: boolean): Case["complaint"] => ({ failure }) =>
   failure?.tag !== "RWKVConnectionError"
     ? `not a connection error: ${JSON.stringify(failure ?? "success")}`
     : failure.isSafeToRepeat !== isSafeToRepeat
     ? `safe to repeat: ${failure.isSafeToRepeat}`
-    : isRetryable !== undefined && failure.isRetryable !== isRetryable
-    ? `retryable: ${failure.isRetryable}`
+    : isTransient !== undefined && failure.isTransient !== isTransient
+    ? `retryable: ${failure.isTransient}`
     : undefined
 
 const id = "TMP_1"

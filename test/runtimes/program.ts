@@ -18,9 +18,9 @@ const run = (verb: Task["verb"]): Effect.Effect<string, RWKVError.RWKVError, RWK
 const attempt = ({ name, url, verb }: Task) =>
   run(verb).pipe(
     Effect.match({
-      onFailure: ({ _tag, isRetryable, isSafeToRepeat, message }): Report => ({
+      onFailure: ({ _tag, isTransient, isSafeToRepeat, message }): Report => ({
         name,
-        failure: { tag: _tag, message, isRetryable, isSafeToRepeat }
+        failure: { tag: _tag, message, isTransient, isSafeToRepeat }
       }),
       onSuccess: (text): Report => ({ name, text })
     }),

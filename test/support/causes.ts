@@ -22,7 +22,7 @@ const expired =
   "certificate expired: verification time 1795831066 (UNIX), but certificate is not valid after 1577923200"
 
 /** What it is, what `fetch` throws, words of it that a message shows, and whether another attempt may do better. */
-export type Told = readonly [what: string, cause: unknown, words: string, isRetryable: boolean]
+export type Told = readonly [what: string, cause: unknown, words: string, isTransient: boolean]
 
 /** The connection was never made, and the runtime tells. */
 export const neverMade: ReadonlyArray<Told> = [

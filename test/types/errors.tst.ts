@@ -86,7 +86,7 @@ describe("catching", () => {
           return Effect.succeed("gone" as const)
         },
         RWKVTimeoutError: (error) => {
-          expect(error.kind).type.toBe<"request" | "wait" | "stop" | "stalled">()
+          expect(error.kind).type.toBe<"request" | "wait" | "stop" | "stalled" | "queue">()
           return Effect.succeed("late" as const)
         }
       })
@@ -131,10 +131,24 @@ describe("catching", () => {
     expect<ReturnType<typeof narrow>>().type.toBe<RWKVError.RWKVError | undefined>()
   })
 
-  test("every error has operation, message and isRetryable", () => {
+  test("every error has operation, message and its categories", () => {
     expect<RWKVError.RWKVError["operation"]>().type.toBe<string>()
     expect<RWKVError.RWKVError["message"]>().type.toBe<string>()
-    expect<RWKVError.RWKVError["isRetryable"]>().type.toBe<boolean>()
+    expect<RWKVError.RWKVError["isTransient"]>().type.toBe<boolean>()
+    expect<RWKVError.RWKVError["isSafeToRepeat"]>().type.toBe<boolean>()
+    expect<keyof RWKVError.TaskNotFoundError>().type.not.toBeAssignableTo<"isRetryable">()
+  })
+
+  test("categories tell of anything, in catchIf and retry, and leave the type of the errors as it is", () => {
+    const { isNotFound, isSafeToRepeat, isThrottled, isTransient, isUnauthorized } = RWKVError
+    for (const is of [isNotFound, isSafeToRepeat, isThrottled, isTransient, isUnauthorized]) {
+      expect(is).type.toBe<(u: unknown) => boolean>()
+    }
+    const caught = status.pipe(
+      Effect.retry({ while: isTransient, times: 3 }),
+      Effect.catchIf(isNotFound, () => Effect.succeed("gone" as const))
+    )
+    expect<Effect.Effect.Error<typeof caught>>().type.toBe<OfTask>()
   })
 
   test("layers fail by type when they are built", () => {

@@ -1,15 +1,39 @@
 /**
- * What all errors have in common: fields, and how their messages are worded.
+ * What all errors have in common: fields, categories, and how their messages are worded.
  */
+import type { YieldableError } from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
+import { type Categories, properties } from "./categories.js"
 
-export const tagged = <Self>() => <Tag extends string, Fields extends Schema.Struct.Fields>(tag: Tag, fields: Fields) =>
-  Schema.TaggedError<Self>(`effect-rwkv/${tag}`)(tag, {
-    operation: Schema.String,
-    workBegun: Schema.optional(Schema.Boolean),
-    ...fields
-  })
+const common = { operation: Schema.String, workBegun: Schema.optional(Schema.Boolean) }
+
+type AllFields<Tag extends string, Fields> = { readonly _tag: Schema.tag<Tag> } & typeof common & Fields
+
+/** What `Schema.TaggedError` makes, whose instances tell their categories. */
+type ErrorClass<Self, Fields extends Schema.Struct.Fields> =
+  & Schema.Class<
+    Self,
+    Fields,
+    Schema.Struct.Encoded<Fields>,
+    Schema.Struct.Context<Fields>,
+    Schema.Struct.Constructor<Omit<Fields, "_tag">>,
+    Categories,
+    YieldableError
+  >
+  & { readonly _tag: string }
+
+export function tagged<Self>(): <Tag extends string, Fields extends Schema.Struct.Fields>(
+  tag: Tag,
+  fields: Fields
+) => ErrorClass<Self, AllFields<Tag, Fields>>
+export function tagged(): (tag: string, fields: Schema.Struct.Fields) => object {
+  return (tag, fields) => {
+    const made = Schema.TaggedError<object>(`effect-rwkv/${tag}`)(tag, { ...common, ...fields })
+    Object.defineProperties(made.prototype, properties)
+    return made
+  }
+}
 
 export const taskId = Schema.optional(Schema.String)
 

@@ -94,7 +94,7 @@ export const make = (http: HttpClient.Service, closing: Effect.Effect<void>) => 
     )
     const look = asking(http.status(taskId, { operation })).pipe(
       retry.polls(farewell.retry),
-      Effect.catchIf((error) => error.isRetryable, () => Effect.succeed(undefined))
+      Effect.catchIf((error) => error.isTransient, () => Effect.succeed(undefined))
     )
     const missed = (seen: Seen) =>
       warn(

@@ -236,7 +236,7 @@ const onUnread = (subject: Subject, state: State, error: TaskFailure): Step => {
   }
   // A task that was deleted has an end as well: only a server that cannot be asked leaves the end open.
   const open = truncated(subject, state, error.message, { cause: error, unconfirmed: true })
-  return go(state, fail(error.isRetryable ? open : cutBy(subject, state, error)))
+  return go(state, fail(error.isTransient ? open : cutBy(subject, state, error)))
 }
 
 const onStatus = (subject: Subject, state: State, { generatedTokens, status }: TaskInfo): Step => {
@@ -278,7 +278,7 @@ const onCut = (subject: Subject, state: State, again: Command, still = again): S
 
 const onBroken = (subject: Subject, state: State, error: TaskFailure): Step => {
   const otherwise = cutBy(subject, state, error)
-  if (!error.isRetryable) return go(state, fail(otherwise))
+  if (!error.isTransient) return go(state, fail(otherwise))
   // A whole request timeout without an answer is not repeated, unless for a task that is queued or moves.
   const hopeless = !state.heard && error._tag === "RWKVTimeoutError"
   return onCut(subject, state, retry(error, otherwise), hopeless ? fail(otherwise) : undefined)

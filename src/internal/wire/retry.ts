@@ -15,10 +15,10 @@ const repeat = (schedule: Polling.RetrySchedule, may: (error: RWKVError) => bool
 
 /** For reads. A request that took its whole time is not repeated: the caller has waited long enough. */
 export const reads = (schedule: Polling.RetrySchedule) =>
-  repeat(schedule, (error) => error.isRetryable && error._tag !== "RWKVTimeoutError")
+  repeat(schedule, (error) => error.isTransient && error._tag !== "RWKVTimeoutError")
 
 /** For polls of a longer wait, which has a limit of its own. */
-export const polls = (schedule: Polling.RetrySchedule) => repeat(schedule, (error) => error.isRetryable)
+export const polls = (schedule: Polling.RetrySchedule) => repeat(schedule, (error) => error.isTransient)
 
 /**
  * For requests that make the server work: it has no way to recognise a repetition, and would do the work twice. A 503

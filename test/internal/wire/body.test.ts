@@ -90,7 +90,7 @@ describe("bodies", () => {
   )("%s %j with %d is RWKVDecodeError: %s", ([, body, code, description]) =>
     Effect.gen(function*() {
       expect(yield* wire.failure(status(() => wire.text(body, code))))
-        .toMatchObject({ _tag: "RWKVDecodeError", description, isRetryable: false })
+        .toMatchObject({ _tag: "RWKVDecodeError", description, isTransient: false })
     }))
 
   it.effect("F21 an answer without a body or a length is empty too", () =>

@@ -118,7 +118,7 @@ describe("statuses", () => {
           _tag: "RWKVServerError",
           status,
           description: "an HTML page",
-          isRetryable: true
+          isTransient: true
         }))
   )
 
@@ -137,12 +137,12 @@ describe("statuses", () => {
     ] as const
   )(
     "F17 %d is RWKVStatusError, retryable: %s",
-    ([status, isRetryable]) =>
+    ([status, isTransient]) =>
       Effect.map(failing(() => wire.json({ detail: "no\r\n way" }, status)), (error) =>
         expect(error).toMatchObject({
           _tag: "RWKVStatusError",
           status,
-          isRetryable,
+          isTransient,
           description: "no way",
           taskId: id
         }))
@@ -259,7 +259,7 @@ describe("redirects", () => {
         _tag: "RWKVStatusError",
         status,
         description: "a redirect, which is not followed; is baseUrl right? Its path is /",
-        isRetryable: false
+        isTransient: false
       })
       expect(sent).toHaveLength(1)
     }))
@@ -318,10 +318,10 @@ describe("connections", () => {
       ["a secret", true, true],
       [undefined, true, true]
     ] as const
-  )("F01 F02 F03 F07 %s: sent %s, retryable %s", ([code, requestSent, isRetryable]) =>
+  )("F01 F02 F03 F07 %s: sent %s, retryable %s", ([code, requestSent, isTransient]) =>
     Effect.gen(function*() {
       const error = yield* failing((_, request) => cut(request, code))
-      expect(error).toMatchObject({ _tag: "RWKVConnectionError", requestSent, isRetryable, taskId: id })
+      expect(error).toMatchObject({ _tag: "RWKVConnectionError", requestSent, isTransient, taskId: id })
       const words = code === undefined ? ": strange" : code === "a secret" ? ": y" : `: y (${code})`
       expect(String(error)).toContain(
         `HttpClient.status: ${requestSent ? "no answer from" : "cannot connect to"} localhost:8000${words}`
@@ -348,7 +348,7 @@ describe("connections", () => {
         const error = yield* failing((_, request) =>
           Effect.fail(new HttpClientError.RequestError({ request, reason, cause }))
         )
-        expect(error).toMatchObject({ _tag: "RWKVConnectionError", requestSent: false, isRetryable: false })
+        expect(error).toMatchObject({ _tag: "RWKVConnectionError", requestSent: false, isTransient: false })
       }
     }))
 
