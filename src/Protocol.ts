@@ -358,10 +358,30 @@ export type StreamEvent =
   | { readonly _tag: "Finished"; readonly result: TaskResult }
 
 /**
- * Constructors and matchers of {@link StreamEvent}.
+ * A {@link TaskResult} as programs store it and send it: plain JSON, with all its fields. The server's own answers are
+ * read by the Schema {@link TaskResult}.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const TaskReport = /*#__PURE__*/ (() =>
+  Schema.Struct({
+    taskId: TaskId,
+    text: Schema.String,
+    finished: Schema.Boolean,
+    // JSON has no number for what is not finite.
+    speed: Schema.Union(Schema.JsonNumber, Schema.NumberFromString),
+    prefillTime: Schema.Duration,
+    generationTime: Schema.Duration,
+    undecodedTail: Schema.Boolean
+  }))()
+
+/**
+ * The Schema of {@link StreamEvent}, whose encoded side is plain JSON, with the constructors and matchers of events.
  *
  * @example
  * ```ts
+ * import { Schema } from "effect"
  * import { Protocol } from "effect-rwkv"
  *
  * const textOf = Protocol.StreamEvent.$match({
@@ -369,9 +389,24 @@ export type StreamEvent =
  *   Text: ({ text }) => text,
  *   Finished: () => "\\n"
  * })
+ *
+ * const json = Schema.encodeSync(Schema.parseJson(Protocol.StreamEvent))(Protocol.StreamEvent.Text({ text: "Hello" }))
+ *
+ * console.log(json) // {"_tag":"Text","text":"Hello"}
  * ```
  *
  * @since 0.1.0
- * @category constructors
+ * @category schemas
  */
-export const StreamEvent = Data.taggedEnum<StreamEvent>()
+export const StreamEvent = /*#__PURE__*/ (() => {
+  // A Proxy, which cannot be spread.
+  const { $is, $match, Finished, Started, Text } = Data.taggedEnum<StreamEvent>()
+  return Object.assign(
+    Schema.Union(
+      Schema.TaggedStruct("Started", { taskId: TaskId, prefillTime: Schema.Duration }),
+      Schema.TaggedStruct("Text", { text: Schema.String }),
+      Schema.TaggedStruct("Finished", { result: TaskReport })
+    ),
+    { $is, $match, Finished, Started, Text }
+  )
+})()

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Duration, Effect, Either, Schema } from "effect"
-import { Protocol } from "effect-rwkv"
+import { Chunk, Duration, Effect, Either, FastCheck, Layer, Schema, Stream } from "effect"
+import { Protocol, RWKV, StreamService } from "effect-rwkv"
+import { Emulator } from "effect-rwkv/testing"
 import * as wire from "./support/wire.js"
 
 const without = (record: object, key: string) =>
@@ -218,8 +219,88 @@ describe("an answer of another shape", () => {
 })
 
 describe("StreamEvent", () => {
-  it("has constructors and matchers", () => {
-    const event = Protocol.StreamEvent.Text({ text: "a" })
-    expect(Protocol.StreamEvent.$is("Text")(event)).toBe(true)
+  const { Finished, Started, Text } = Protocol.StreamEvent
+  const Json = Schema.parseJson(Protocol.StreamEvent)
+  const numRuns = Number(process.env["FC_RUNS"] ?? 300)
+
+  const duration = FastCheck.oneof(
+    FastCheck.nat().map(Duration.millis),
+    FastCheck.double({ min: 0, max: 1e9, noNaN: true }).map(Duration.seconds),
+    FastCheck.constantFrom(Duration.zero, Duration.infinity)
+  )
+  const text = FastCheck.oneof(
+    FastCheck.string({ unit: "binary" }),
+    FastCheck.constantFrom("\ud800", "\ufeff", "\u2028\u2029\u0085", "\ufffd", "data: x\n\n", "\0")
+  )
+  const id = FastCheck.stringMatching(/^T[A-Za-z0-9_.~-]{1,40}$/).map((id) => Protocol.TaskId.make(id))
+  const result = FastCheck.record({
+    taskId: id,
+    text,
+    finished: FastCheck.boolean(),
+    speed: FastCheck.oneof(
+      FastCheck.double({ noNaN: true, noDefaultInfinity: true }).map((speed) => speed + 0),
+      FastCheck.constantFrom(Infinity, -Infinity)
+    ),
+    prefillTime: duration,
+    generationTime: duration,
+    undecodedTail: FastCheck.boolean()
   })
+  const event = FastCheck.oneof(
+    FastCheck.record({ taskId: id, prefillTime: duration }).map((fields) => Started(fields)),
+    text.map((text) => Text({ text })),
+    result.map((result) => Finished({ result }))
+  )
+
+  const equivalent = Schema.equivalence(Protocol.StreamEvent)
+
+  /** Without the prototype that the constructors give. */
+  const plain = (event: Protocol.StreamEvent) => Object.assign({}, event)
+
+  it("has constructors and matchers", () => {
+    const event = Text({ text: "a" })
+    expect(Protocol.StreamEvent.$is("Text")(event)).toBe(true)
+    expect(Protocol.StreamEvent.$is("Started")(event)).toBe(false)
+    expect(Protocol.StreamEvent.$match(event, { Started: () => "", Text: ({ text }) => text, Finished: () => "" }))
+      .toBe("a")
+    expect(Schema.is(Protocol.StreamEvent)(event)).toBe(true)
+  })
+
+  it("property: crosses JSON whole, as one line", () => {
+    FastCheck.assert(
+      FastCheck.property(event, (event) => {
+        const json = Schema.encodeSync(Json)(event)
+        expect(json).not.toMatch(/[\r\n]/)
+        const again = Schema.decodeSync(Json)(json)
+        expect(equivalent(again, event)).toBe(true)
+      }),
+      { numRuns }
+    )
+  })
+
+  it.effect("refuses what is no event, by type", () =>
+    Effect.gen(function*() {
+      for (
+        const json of ["", "null", "[]", "{}", `{"_tag":"Text"}`, `{"_tag":"Text","text":1}`, `{"_tag":"End"}`]
+          .concat(`{"_tag":"Started","taskId":"../x","prefillTime":{"_tag":"Millis","millis":1}}`)
+      ) {
+        expect((yield* Effect.flip(Schema.decode(Json)(json)))._tag).toBe("ParseError")
+      }
+    }))
+
+  it.effect("those of a run cross JSON whole, and match on the other side", () =>
+    Effect.gen(function*() {
+      const events = yield* Stream.runCollect(StreamService.createEvents({ prompt: "Hi", maxTokens: 20 }))
+      const received = yield* Effect.forEach(events, (event) =>
+        Effect.flatMap(Schema.encode(Json)(event), (json) => Schema.decode(Json)(json)))
+      expect(received).toEqual(Chunk.toArray(events).map(plain))
+      const texts = received.map(Protocol.StreamEvent.$match({
+        Started: () =>
+          "",
+        Text: ({ text }) => text,
+        Finished: () => ""
+      }))
+      const [result] = received.flatMap((event) => event._tag === "Finished" ? [event.result] : [])
+      expect(result?.text).toBe(texts.join(""))
+      expect(result?.text).toBe("One two.")
+    }).pipe(Effect.provide(Layer.provide(RWKV.layer(), Emulator.layer({ reply: () => "One two.", pulse: 0 })))))
 })

@@ -101,7 +101,8 @@ const lanes = [
     beside("build", "npm run --silent build", "npx publint", "npx attw --pack . --profile esm-only"),
     beside("installed package", "npx tsx test/package.ts"),
     beside("type-level tests", "npx tstyche"),
-    beside("quickstart", "npx tsx scratchpad/quickstart.ts")
+    beside("quickstart", "npx tsx scratchpad/quickstart.ts"),
+    beside("programs of the scratchpad", "npx tsx test/scratchpad.ts")
   ]
 ]
 

@@ -18,10 +18,11 @@ import * as Client from "./http/client.js"
 import { Exchange } from "./http/exchange.js"
 import type { Fault } from "./http/faults.js"
 import type { RecordedRequest } from "./http/request.js"
+import type { EndedBy } from "./model/script.js"
 import { decodeLossy, join } from "./model/text.js"
 import * as Machine from "./server/machine.js"
 import type { Options, Profile } from "./server/options.js"
-import { READY, RUNNING, type Status, type Task } from "./server/task.js"
+import { FINISHED, READY, RUNNING, type Status, type Task } from "./server/task.js"
 
 export {
   /**
@@ -75,6 +76,11 @@ export type {
    * @since 0.1.0
    * @category models
    */
+  EndedBy,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
   Script
 } from "./model/script.js"
 
@@ -93,6 +99,8 @@ export interface TaskSnapshot {
   /** Tokens of the current run. */
   readonly generated: number
   readonly text: string
+  /** Why the last run ended; undefined while it runs, and for tasks restored from the database. */
+  readonly endedBy: EndedBy | undefined
   /** False = evicted or deleted, but still in the scheduler. */
   readonly cached: boolean
 }
@@ -149,6 +157,7 @@ const snapshots = (machine: Machine.Machine): ReadonlyArray<TaskSnapshot> => {
     status: task.status,
     generated: task.buffer.length,
     text: decodeLossy(join(task.buffer)),
+    endedBy: task.status === FINISHED ? task.endedBy : undefined,
     cached
   })
   const cached = Array.from(machine.store.cache, ([taskId, task]) => snapshot(taskId, task, true))

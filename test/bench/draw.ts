@@ -1,5 +1,6 @@
 /**
- * The picture for the README: how much CPU each client takes of what a raw fetch loop takes. Readable on light and on dark.
+ * The picture for `docs/performance.md`: how much CPU each client takes of what a raw fetch loop takes. Readable on
+ * light and on dark.
  */
 import type { Row } from "./measure.js"
 

@@ -1,5 +1,5 @@
 /**
- * The figures as the README shows them: between two marks of its own, so that nobody copies them by hand.
+ * The figures as `docs/performance.md` shows them: between two marks of its own, so that nobody copies them by hand.
  */
 import type { ColdRow } from "./cold.js"
 import type { Row } from "./measure.js"
@@ -99,16 +99,16 @@ const sizes = (rows: ReadonlyArray<Row>, cold: ReadonlyArray<ColdRow>) => {
   ].filter((line) => line !== "").join("\n")
 }
 
-/** The README with the figures of this run; as it was, if it has no place for them. */
+/** The page with the figures of this run; as it was, if it has no place for them. */
 export const withFigures = (
-  readme: string,
+  page: string,
   rows: ReadonlyArray<Row>,
   cold: ReadonlyArray<ColdRow>,
   machine: string
 ): string => {
-  const from = readme.indexOf(opening)
-  const to = readme.indexOf(closing)
-  if (from < 0 || to < from) return readme
+  const from = page.indexOf(opening)
+  const to = page.indexOf(closing)
+  if (from < 0 || to < from) return page
   const figures = [opening, ratios(rows), waits(rows), sizes(rows, cold), `Measured on ${machine}.`].join("\n\n")
-  return `${readme.slice(0, from)}${figures}\n\n${readme.slice(to)}`
+  return `${page.slice(0, from)}${figures}\n\n${page.slice(to)}`
 }

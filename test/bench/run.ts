@@ -1,5 +1,6 @@
 /**
- * `npm run bench`: measures, prints the tables, writes `results.json`, draws `results.svg` and puts the figures into the README.
+ * `npm run bench`: measures, prints the tables, writes `results.json`, draws `results.svg`, and puts the figures into
+ * `docs/performance.md`.
  *
  *   npx tsx test/bench/run.ts [--quick] [--case text] [--json file]
  *
@@ -72,9 +73,9 @@ if (file !== undefined) {
   writeFileSync(file.replace(/(\.json)?$/, ".svg"), draw(rows, `${process.version}, ${machine.cpus} cores`))
 }
 if (file === `${bench}results.json`) {
-  const readme = `${root}README.md`
+  const page = `${root}docs/performance.md`
   const where = `Node ${machine.node}, ${machine.cpus} cores, effect ${versions["effect"]}`
-  writeFileSync(readme, withFigures(readFileSync(readme, "utf8"), rows, coldRows, where))
+  writeFileSync(page, withFigures(readFileSync(page, "utf8"), rows, coldRows, where))
 }
 say(
   `\n${Math.round((performance.now() - begun) / 1000)} s; ${file === undefined ? "not written" : `written to ${file}`}`

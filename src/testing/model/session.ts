@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import * as Model from "./model.js"
-import type { CompiledScript } from "./script.js"
+import { type CompiledScript, type EndedBy, endsTurn, newline } from "./script.js"
 import { byteToken } from "./text.js"
 
 /** @internal */
@@ -13,6 +13,9 @@ export interface Session {
   readonly model: Model.ModelState
   script: CompiledScript | undefined
   at: number
+  /** Tokens of this run, and the last of them. */
+  said: number
+  last: Uint8Array | undefined
   /** The last run ended by the end of the text: the next prompt is put behind a token 0. */
   ended: boolean
 }
@@ -22,6 +25,8 @@ export const make = (seed: number): Session => ({
   model: Model.makeState(seed),
   script: undefined,
   at: 0,
+  said: 0,
+  last: undefined,
   ended: false
 })
 
@@ -35,6 +40,8 @@ export const read = (self: Session, ids: ReadonlyArray<number>, script: Compiled
   Model.prefill(next.model, ids)
   next.script = script
   next.at = 0
+  next.said = 0
+  next.last = undefined
   next.ended = false
   return next
 }
@@ -44,22 +51,34 @@ export interface Plan {
   readonly tokens: ReadonlyArray<Uint8Array>
   /** Steps of the pulse used, the one that met the end of the text included. */
   readonly steps: number
-  readonly ended: boolean
+  readonly endedBy: EndedBy | undefined
   readonly session: Session
 }
 
-/** Undefined is the end of the text. */
-const step = (self: Session, sampling: Model.Sampling): Uint8Array | undefined => {
-  if (self.script === undefined) {
-    const id = Model.sample(self.model, sampling)
-    return id === 0 ? undefined : byteToken(id - 1)
+type Ending = "eos" | "user" | "stop"
+
+const sampled = (self: Session, sampling: Model.Sampling): Uint8Array | Ending => {
+  const id = Model.sample(self.model, sampling)
+  return id === 0 ? "eos" : byteToken(id - 1)
+}
+
+const scripted = (self: Session, { ends, loop, tokens }: CompiledScript): Uint8Array | Ending => {
+  if (ends !== undefined && self.said >= ends.after) {
+    return ends.by === "user" && self.said === ends.after ? newline : ends.by
   }
-  if (self.at >= self.script.tokens.length && self.script.loop) self.at = 0
-  const token = self.script.tokens[self.at]
-  if (token === undefined) return undefined
-  self.at++
-  for (const byte of token) Model.observe(self.model, byte + 1)
-  return token
+  if (self.at >= tokens.length && loop) self.at = 0
+  return tokens[self.at++] ?? "eos"
+}
+
+/** The next token, or why there is none. */
+const step = (self: Session, sampling: Model.Sampling): Uint8Array | Ending => {
+  const next = self.script === undefined ? sampled(self, sampling) : scripted(self, self.script)
+  if (typeof next === "string") return next
+  if (endsTurn(self.last, next)) return "user"
+  self.said++
+  self.last = next
+  if (self.script !== undefined) { for (const byte of next) Model.observe(self.model, byte + 1) }
+  return next
 }
 
 /**
@@ -72,12 +91,12 @@ export const plan = (self: Session, sampling: Model.Sampling, limit: number, wan
   const tokens: Array<Uint8Array> = []
   for (let steps = 1; steps <= limit; steps++) {
     const token = step(session, sampling)
-    if (token === undefined) {
-      session.ended = true
-      return { tokens, steps, ended: true, session }
+    if (typeof token === "string") {
+      session.ended = token !== "stop"
+      return { tokens, steps, endedBy: token, session }
     }
     tokens.push(token)
-    if (tokens.length >= wanted) return { tokens, steps, ended: true, session }
+    if (tokens.length >= wanted) return { tokens, steps, endedBy: "length", session }
   }
-  return { tokens, steps: limit, ended: false, session }
+  return { tokens, steps: limit, endedBy: undefined, session }
 }

@@ -11,6 +11,12 @@ import { notify, READY, RUNNING, type Slot, type Task, touch } from "./task.js"
 const plan = (slot: Slot, limit: number): Session.Plan =>
   Session.plan(slot.session, slot.sampling, limit, slot.maxTokens - slot.produced)
 
+/** The next steps of a run that is stopped with the last of them, if it does not end by itself. */
+const planStopped = (slot: Slot, limit: number): Session.Plan => {
+  const planned = plan(slot, limit)
+  return { ...planned, endedBy: planned.endedBy ?? "stop" }
+}
+
 /**
  * Hands over what a slot has planned.
  *
@@ -26,6 +32,8 @@ export const deliver = (slot: Slot, { session, tokens }: Session.Plan, at: numbe
   notify(task.hub, { _tag: "Tokens", tokens, at })
   touch(task)
 }
+
+const hasEnded = ({ plan }: Slot): boolean => plan?.endedBy !== undefined
 
 const powerOfTwo = (least: number): number => 2 ** Math.ceil(Math.log2(Math.max(1, least)))
 
@@ -87,6 +95,7 @@ export class Batch {
     task.status = RUNNING
     task.start = now
     task.finish = 0
+    task.endedBy = undefined
     task.place = place
     if (task.poison === "task") return
     this.places[place] = {
@@ -103,7 +112,7 @@ export class Batch {
   /** A stop from between two pulses ends a run after one more token. */
   planAll(): void {
     for (const slot of this.slots) {
-      slot.plan = slot.stop ? { ...plan(slot, 1), ended: true } : plan(slot, this.settings.tokensPerPulse)
+      slot.plan = slot.stop ? planStopped(slot, 1) : plan(slot, this.settings.tokensPerPulse)
     }
   }
 
@@ -124,7 +133,7 @@ export class Batch {
     slot.stop = true
     const limit = this.steps(millis) + 1
     if (slot.plan === undefined || limit > slot.plan.steps) return false
-    slot.plan = { ...plan(slot, limit), ended: true }
+    slot.plan = planStopped(slot, limit)
     return true
   }
 
@@ -140,11 +149,13 @@ export class Batch {
 
   /** Hands over the tokens of those that go on, and takes out the others. */
   collect(at: number): ReadonlyArray<Slot> {
-    const ended = this.slots.filter((slot) => slot.plan?.ended === true)
+    const ended = this.slots.filter(hasEnded)
     for (const slot of this.slots) {
-      if (slot.plan?.ended === false) deliver(slot, slot.plan, at)
+      if (slot.plan !== undefined && !hasEnded(slot)) deliver(slot, slot.plan, at)
     }
-    if (ended.length > 0) this.places = this.places.map((slot) => slot?.plan?.ended === true ? undefined : slot)
+    if (ended.length > 0) {
+      this.places = this.places.map((slot) => slot !== undefined && hasEnded(slot) ? undefined : slot)
+    }
     return ended
   }
 

@@ -63,6 +63,7 @@ const readInto = (
 
 const begin = (task: Task): void => {
   task.status = task.parameters.maxTokens === 0 ? FINISHED : READY
+  task.endedBy = "length"
   touch(task)
 }
 

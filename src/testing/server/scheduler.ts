@@ -67,6 +67,7 @@ export class Scheduler {
 
   finishNow(task: Task, millis: number, now: number): void {
     this.batch.remove(task, millis, now)
+    task.endedBy = "stop"
     this.finish(task, now)
     this.changed.unsafeOpen()
   }
@@ -78,6 +79,7 @@ export class Scheduler {
       if (this.settings.profile === "documented") return this.finishNow(task, millis, yield* seconds)
       if (task.place === undefined) {
         task.status = FINISHED
+        task.endedBy = "stop"
         return touch(task)
       }
       if (this.settings.stopMisses(taskId)) return
@@ -165,6 +167,7 @@ export class Scheduler {
 
   settle(ended: ReadonlyArray<Slot>, now: number): void {
     for (const slot of ended) {
+      slot.task.endedBy = slot.plan?.endedBy
       if (slot.plan !== undefined) deliver(slot, slot.plan, now)
       this.finish(slot.task, now)
     }

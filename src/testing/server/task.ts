@@ -5,6 +5,7 @@
  */
 import type * as Effect from "effect/Effect"
 import type { Sampling } from "../model/model.js"
+import type { EndedBy } from "../model/script.js"
 import type * as Session from "../model/session.js"
 
 /** @internal */
@@ -79,6 +80,8 @@ export interface Task {
   integerTimes: boolean
   start: number
   finish: number
+  /** Why the last run ended; undefined before, and for tasks restored from the database. */
+  endedBy: EndedBy | undefined
   /** The slot that the last run began in. A stop is written there, whoever is in it by then (H29). */
   place: number | undefined
   hub: Hub | undefined
@@ -105,6 +108,7 @@ export const copy = (
   integerTimes: true,
   start: 0,
   finish: 0,
+  endedBy: self.endedBy,
   place: undefined,
   hub: undefined,
   poison: self.poison

@@ -100,6 +100,7 @@ export const create = (machine: Machine, endpoint: "tmp" | "create" | "fim", bod
       integerTimes: false,
       start: 0,
       finish: 0,
+      endedBy: undefined,
       place: undefined,
       hub: undefined,
       poison: undefined

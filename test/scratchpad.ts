@@ -1,0 +1,115 @@
+/**
+ * Runs the programs in scratchpad/ as their readers do, against the emulator behind a socket, and counts their lines.
+ */
+import { Command, FileSystem, HttpServer } from "@effect/platform"
+import { NodeContext, NodeHttpServer, NodeRuntime } from "@effect/platform-node"
+import { Console, Effect, Layer, Schedule, Schema, Stream } from "effect"
+import { Protocol } from "effect-rwkv"
+import { Emulator } from "effect-rwkv/testing"
+import assert from "node:assert"
+import { createServer } from "node:http"
+
+/** Lines that are neither empty nor a comment, at most. */
+const limits = { "batch.ts": 25, "sse-proxy.ts": 15 }
+
+const program = (name: keyof typeof limits, ...args: ReadonlyArray<string>) =>
+  Command.make("node_modules/.bin/tsx", `scratchpad/${name}`, ...args)
+
+const text = (stream: Stream.Stream<Uint8Array, unknown>) => Stream.mkString(Stream.decodeText(stream))
+
+const baseUrl = HttpServer.addressWith((address) =>
+  Effect.succeed(address._tag === "TcpAddress" ? `http://127.0.0.1:${address.port}` : "")
+)
+
+const counted = Effect.gen(function*() {
+  const fs = yield* FileSystem.FileSystem
+  for (const [name, limit] of Object.entries(limits)) {
+    const code = (yield* fs.readFileString(`scratchpad/${name}`)).split("\n").map((line) => line.trim())
+    const lines = code.filter((line) => line !== "" && !line.startsWith("//"))
+    assert(lines.length <= limit, `${name} has ${lines.length} lines, and may have ${limit}`)
+    assert(code.every((line) => line.length <= 120), `${name} has lines of more than 120 columns`)
+  }
+})
+
+/** Killed in the middle, started again: every prompt has one result. */
+const batch = Effect.gen(function*() {
+  const fs = yield* FileSystem.FileSystem
+  const emulator = yield* Emulator.Emulator
+  const folder = yield* fs.makeTempDirectoryScoped()
+  const [input, output] = [`${folder}/prompts.txt`, `${folder}/results.jsonl`]
+  const prompts = Array.from({ length: 200 }, (_, index) => `prompt ${index}`)
+  yield* fs.writeFileString(input, prompts.join("\n"))
+  const command = program("batch.ts", input, output).pipe(Command.env({ RWKV_BASE_URL: yield* baseUrl }))
+  const results = fs.readFileString(output).pipe(
+    Effect.orElseSucceed(() => ""),
+    Effect.map((text) => text.split("\n").filter((line) => line !== ""))
+  )
+
+  const first = yield* Command.start(command)
+  yield* Effect.repeat(results, { until: (lines) => lines.length >= 20, schedule: Schedule.spaced("20 millis") })
+  yield* first.kill("SIGKILL")
+  const before = (yield* results).length
+  assert(before < prompts.length, "it was done before it was killed")
+  // What a crash in mid-line leaves.
+  yield* fs.writeFileString(output, `\n{"prompt":"prompt 199","te`, { flag: "a" })
+  yield* emulator.clearRequests
+
+  const second = yield* Command.start(command)
+  const said = yield* text(second.stdout)
+  assert.strictEqual(yield* second.exitCode, 0)
+  const rest = prompts.length - before
+  assert(said.includes(`${rest} of ${rest}, 0 failed`), said)
+  const created = (yield* emulator.requests).filter(({ path }) => path === "/v1/tasks/tmp").length
+  assert.strictEqual(created, rest)
+  const whole = (yield* results).filter((line) => line.endsWith("}"))
+  const done: ReadonlyArray<{ readonly prompt: string; readonly text: string }> = whole.map((line) => JSON.parse(line))
+  assert.deepStrictEqual(done.map(({ prompt }) => prompt).sort(), prompts.slice().sort())
+  assert(done.every(({ prompt, text }) => text === `<${prompt}>`))
+})
+
+const frames = (body: string) =>
+  Array.from(body.matchAll(/^event: (.*)\ndata: (.*)$/gm), ([, event = "", data = ""]) => ({ event, data }))
+
+/** A run is streamed to its end; one whose reader leaves is stopped. */
+const sseProxy = Effect.gen(function*() {
+  const emulator = yield* Emulator.Emulator
+  const port = 20_000 + (yield* Effect.sync(() => process.pid % 20_000))
+  const url = `http://127.0.0.1:${port}/generate`
+  yield* Command.start(
+    Command.env(program("sse-proxy.ts"), { RWKV_BASE_URL: yield* baseUrl, PORT: `${port}` })
+  )
+  const call = (prompt: string) =>
+    Effect.tryPromise((signal) => fetch(url, { method: "POST", body: JSON.stringify({ prompt }), signal }))
+  const response = yield* Effect.retry(call("Hi"), { schedule: Schedule.spaced("100 millis"), times: 200 })
+  assert.strictEqual(response.headers.get("content-type"), "text/event-stream")
+  const sent = frames(yield* Effect.promise(() => response.text()))
+  const events = yield* Effect.forEach(sent, ({ data }) => Schema.decode(Schema.parseJson(Protocol.StreamEvent))(data))
+  assert.strictEqual(events.flatMap((event) => event._tag === "Text" ? [event.text] : []).join(""), "<Hi>")
+  assert.deepStrictEqual([sent[0]?.event, sent.at(-1)?.event], ["Started", "Finished"])
+
+  const long = yield* call("long")
+  const reader = long.body?.getReader()
+  yield* Effect.promise(async () => reader?.read())
+  yield* Effect.repeat(emulator.running, { until: (running) => running > 0, schedule: Schedule.spaced("10 millis") })
+  yield* Effect.promise(async () => reader?.cancel())
+  yield* Effect.repeat(emulator.running, { until: (running) => running === 0, schedule: Schedule.spaced("10 millis") })
+  assert((yield* emulator.requests).some(({ path }) => path.endsWith("/stop")), "the run was not stopped")
+})
+
+const live = Emulator.layerServer({
+  reply: ({ text }) => text === "long" ? { tokens: ["x"], end: "loop" } : `<${text}>`,
+  pulse: "50 millis",
+  maxBatchSize: 8,
+  defaultMaxTokens: 100_000
+}).pipe(Layer.provideMerge(NodeHttpServer.layer(() => createServer(), { port: 0, host: "127.0.0.1" })))
+
+const checks = { counted, batch, sseProxy }
+
+const main = Effect.forEach(Object.entries(checks), ([name, check]) =>
+  Effect.scoped(check).pipe(
+    Effect.provide(live),
+    Effect.timeoutFail({ duration: "60 seconds", onTimeout: () => `${name} did not end` }),
+    Effect.zipRight(Console.log(`${name}: ok`))
+  ))
+
+NodeRuntime.runMain(Effect.provide(main, NodeContext.layer))
