@@ -18,7 +18,7 @@ import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { GenerationOptions } from "./Generation.js"
-import { checkHeaders } from "./internal/input/headers.js"
+import { checkHeaders, isNames } from "./internal/input/headers.js"
 import * as Override from "./internal/input/override.js"
 import { encoder, withDefaults } from "./internal/input/request.js"
 import * as rule from "./internal/input/rules.js"
@@ -57,6 +57,12 @@ export interface Options {
   readonly closeTimeout?: Duration.DurationInput | undefined
   /** Generation options sent with every create and FIM that does not give its own; none by default. */
   readonly defaults?: GenerationOptions | undefined
+  /**
+   * The headers of answers that may hold the id that a proxy gave the request, the first that is there first: errors
+   * tell it as `requestId`. `x-request-id`, `x-correlation-id`, `x-amzn-requestid` and `cf-ray` by default, at most 16;
+   * `[]` for none. No other header of an answer is ever told.
+   */
+  readonly requestIdHeaders?: ReadonlyArray<string> | undefined
   /** When to repeat requests that may safely be repeated; `Polling.retrySchedule` by default. */
   readonly retry?: Schedule.Schedule<unknown, RWKVError> | undefined
   /** The most bytes to read of an answer; 32 MiB by default. */
@@ -81,6 +87,8 @@ export interface Service {
   readonly closeTimeout: Duration.Duration
   readonly defaults: GenerationOptions
   readonly retry: Schedule.Schedule<unknown, RWKVError>
+  /** In lower case. */
+  readonly requestIdHeaders: ReadonlyArray<string>
   readonly maxResponseSize: number
   readonly maxFrameSize: number
   readonly transformClient: (client: HttpClient.HttpClient) => HttpClient.HttpClient
@@ -130,6 +138,8 @@ const checkRequestTimeout = (operation: string, input: unknown) =>
     () => validate.invalid(operation, "requestTimeout", "must be longer than nothing")
   )
 
+const usualRequestIds = ["x-request-id", "x-correlation-id", "x-amzn-requestid", "cf-ray"]
+
 const positive = rule.option<number>((value) => typeof value === "number" && value > 0, "must be a positive number")
 
 const fields = {
@@ -137,6 +147,7 @@ const fields = {
   closeTimeout: rule.anything<Duration.DurationInput>(),
   defaults: rule.anything<GenerationOptions>(),
   retry: rule.aSchedule<Polling.RetrySchedule>(),
+  requestIdHeaders: rule.option<ReadonlyArray<string>>(isNames, "must be at most 16 names of headers without secrets"),
   maxResponseSize: positive,
   maxFrameSize: positive,
   transformClient: rule.aFunction<Options["transformClient"]>()
@@ -179,6 +190,7 @@ export const make = (input: Options = {}): Effect.Effect<Service, RWKVValidation
       closeTimeout: yield* validate.duration(operation, "closeTimeout", options.closeTimeout, "5 seconds"),
       defaults,
       retry: options.retry ?? Polling.retrySchedule,
+      requestIdHeaders: (options.requestIdHeaders ?? usualRequestIds).map((name) => name.toLowerCase()),
       maxResponseSize: options.maxResponseSize ?? 32 * 1024 * 1024,
       maxFrameSize: options.maxFrameSize ?? 8 * 1024 * 1024,
       transformClient: options.transformClient ?? identity

@@ -1,8 +1,9 @@
 /**
  * Every way an operation can fail, one class for each that a caller can act on differently.
  *
- * No error holds a request, a header or a prompt. All are Schemas, so they can cross a wire. All have `operation` (the
- * public name of what was called), a `message` of one line, and two answers to whoever wants to repeat the operation:
+ * No error holds a request, a prompt or a header, but for the id that a proxy gave the request (`requestId`, if there
+ * is one). All are Schemas, so they can cross a wire. All have `operation` (the public name of what was called), a
+ * `message` of one line, and two answers to whoever wants to repeat the operation:
  *
  * - `isTransient`: whether the cause is transient, so that a repetition may succeed. It is enough for reads.
  * - `isSafeToRepeat`: whether the request was surely not carried out, and the operation had not made the server work

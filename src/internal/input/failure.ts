@@ -6,7 +6,11 @@ import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import { type Categories, properties } from "./categories.js"
 
-const common = { operation: Schema.String, workBegun: Schema.optional(Schema.Boolean) }
+const common = {
+  operation: Schema.String,
+  workBegun: Schema.optional(Schema.Boolean),
+  requestId: Schema.optional(Schema.String)
+}
 
 type AllFields<Tag extends string, Fields> = { readonly _tag: Schema.tag<Tag> } & typeof common & Fields
 

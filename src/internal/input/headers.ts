@@ -34,6 +34,13 @@ const checkHeader = (operation: string, path: string, name: string, secret: unkn
       ? Effect.succeed(value)
       : refuse(operation, path, "must not contain line breaks or characters beyond Latin-1"))
 
+const isName = (name: unknown) => typeof name === "string" && /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/.test(name)
+
+/** The names of at most 16 headers; none that holds credentials. */
+export const isNames = (names: unknown): boolean =>
+  Array.isArray(names) && names.length <= 16 && names.every(isName) &&
+  !names.some((name) => /^(set-cookie|cookie|(proxy-)?authorization)$/i.test(name))
+
 /** Header values are secrets: names are in lower case, so that an override finds what it replaces. */
 export const checkHeaders = (operation: string, { apiKey, headers }: Given) =>
   Effect.gen(function*() {

@@ -9,6 +9,7 @@ import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { isError } from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type * as RWKVConfig from "../../RWKVConfig.js"
 import { type CallFailure, RWKVDecodeError } from "../../RWKVError.js"
@@ -77,6 +78,19 @@ export const make = (config: RWKVConfig.Service) => {
   /** Said of answers that look as if somebody else had been asked. */
   const hint = `is baseUrl right? Its path is ${excerpt(hide(pathname))}`
 
+  /** The id that a proxy gave the request, if it is one and repeats no secret. */
+  const requestIdOf = (call: Call<unknown>, { headers }: Answer): string | undefined => {
+    const id = config.requestIdHeaders.map((name) => headers[name]).find((id) => id !== undefined)
+    return id !== undefined && /^[\x21-\x7e]{1,128}$/.test(id) && sayOf(call)(id) === id ? id : undefined
+  }
+
+  /** Names the request in the errors about its answer. */
+  const named = (call: Call<unknown>, response: Answer) => <E>(error: E): E => {
+    const requestId = requestIdOf(call, response)
+    if (requestId !== undefined && isError(error)) Reflect.set(error, "requestId", requestId)
+    return error
+  }
+
   const readBody = (call: Call<unknown>, response: Answer, exact = call.exact === true) =>
     Effect.mapError(
       Body.text(response, {
@@ -111,7 +125,7 @@ export const make = (config: RWKVConfig.Service) => {
       Effect.flatMap((response): Effect.Effect<Answer, CallFailure | E, R> => {
         if (response.status >= 200 && response.status < 300) return Effect.succeed(response)
         const url = moved ? undefined : movedTo(origin, response, sayOf(call))
-        if (url === undefined) return refuse(call, response)
+        if (url === undefined) return Effect.mapError(refuse(call, response), named(call, response))
         const again = execute(call, client, HttpClientRequest.setUrl(request, url), true)
         return Effect.zipRight(Effect.ignore(readBody(call, response)), again)
       })
@@ -125,5 +139,5 @@ export const make = (config: RWKVConfig.Service) => {
     })
   }
 
-  return { broken, hint, readBody, sayOf, send }
+  return { broken, hint, named, readBody, sayOf, send }
 }

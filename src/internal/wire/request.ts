@@ -4,6 +4,7 @@
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import { flow } from "effect/Function"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Redacted from "effect/Redacted"
@@ -51,11 +52,12 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
         }))
 
   const answer = <A, E>(call: Call<E>, use: (body: string) => Effect.Effect<A, CallFailure>) =>
-    bounded(call, ({ readBody, send }) =>
-      send(call, client, "application/json").pipe(
-        Effect.flatMap((response) => readBody(call, response)),
-        Effect.flatMap(use)
-      ))
+    bounded(
+      call,
+      ({ named, readBody, send }) =>
+        Effect.flatMap(send(call, client, "application/json"), (response) =>
+          Effect.mapError(Effect.flatMap(readBody(call, response), use), named(call, response)))
+    )
 
   const open = <E>(call: Call<E>) =>
     bounded(
@@ -65,10 +67,17 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
     ).pipe(
       Effect.filterOrFail(
         ({ response }) => /^text\/event-stream\b/i.test(response.headers["content-type"] ?? ""),
-        () => new RWKVDecodeError({ ...about(call), description: `not an event stream; ${usual.hint}` })
+        ({ named, response }) =>
+          named(call, response)(
+            new RWKVDecodeError({ ...about(call), description: `not an event stream; ${usual.hint}` })
+          )
       ),
-      Effect.flatMap(({ broken, response, sayOf }) =>
-        Body.pullFrames(response, makeDecoder(config.maxFrameSize, sayOf(call)), broken(call))
+      Effect.flatMap(({ broken, named, response, sayOf }) =>
+        Body.pullFrames(
+          response,
+          makeDecoder(config.maxFrameSize, sayOf(call)),
+          flow(broken(call), named(call, response))
+        )
       )
     )
 
