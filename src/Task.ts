@@ -298,3 +298,20 @@ export type PlainRequest = Omit<Generation.CreateRequest, "persistence">
 export type Requests<E, R> =
   | Iterable<Generation.CreateRequest | Generation.FimRequest>
   | Stream.Stream<Generation.CreateRequest | Generation.FimRequest, E, R>
+
+/**
+ * A run whose task the server has named. Either `text` or `events` may be read, once: a second reader fails with
+ * `RWKVValidationError`. Closing the Scope early stops the task.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Opened {
+  readonly taskId: TaskId
+  /** How long the server says that the prefill took. */
+  readonly prefillTime: Duration.Duration
+  readonly text: Stream.Stream<string, RWKVError>
+  readonly events: Stream.Stream<StreamEvent, RWKVError>
+  /** The end, as often as one likes. If nobody reads, or the reader has left, the rest is read for it. */
+  readonly finished: Effect.Effect<TaskResult, WaitFailure>
+}
