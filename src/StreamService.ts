@@ -14,12 +14,13 @@ import * as Stream from "effect/Stream"
 import type * as Generation from "./Generation.js"
 import { RWKVHttpClient } from "./HttpClient.js"
 import * as Ledger from "./internal/owner/ledger.js"
+import { opened } from "./internal/stream/open.js"
 import * as Runs from "./internal/stream/runs.js"
 import { events, type Opening, pulled, texts } from "./internal/stream/telling.js"
 import type { StreamEvent } from "./Protocol.js"
 import { RWKVConfig } from "./RWKVConfig.js"
-import type { RWKVError } from "./RWKVError.js"
-import type { StreamOptions, SubscribeOptions } from "./Task.js"
+import type { BranchFailure, RWKVError } from "./RWKVError.js"
+import type { Opened, StreamOptions, SubscribeOptions } from "./Task.js"
 
 /**
  * Each stream in two forms, as its text and as events with the task's id and figures, documented at the accessor of the
@@ -51,11 +52,7 @@ export interface Service {
     options?: StreamOptions
   ) => Stream.Stream<string, RWKVError>
   /** {@link continueEvents} */
-  readonly continueEvents: (
-    id: string,
-    request: Generation.ContinueRequest,
-    options?: StreamOptions
-  ) => Stream.Stream<StreamEvent, RWKVError>
+  readonly continueEvents: (...run: Parameters<Service["continue"]>) => ReturnType<Service["createEvents"]>
   /** {@link fork} */
   readonly fork: (
     id: string,
@@ -63,11 +60,16 @@ export interface Service {
     options?: StreamOptions
   ) => Stream.Stream<string, RWKVError>
   /** {@link forkEvents} */
-  readonly forkEvents: (
-    id: string,
-    request: Generation.ForkRequest,
+  readonly forkEvents: (...run: Parameters<Service["fork"]>) => ReturnType<Service["createEvents"]>
+  /** {@link open} */
+  readonly open: (
+    request: Generation.CreateRequest,
     options?: StreamOptions
-  ) => Stream.Stream<StreamEvent, RWKVError>
+  ) => Effect.Effect<Opened, BranchFailure, Scope.Scope>
+  /** {@link openContinue} */
+  readonly openContinue: (...run: Parameters<Service["continue"]>) => ReturnType<Service["open"]>
+  /** {@link openFork} */
+  readonly openFork: (...run: Parameters<Service["fork"]>) => ReturnType<Service["open"]>
 }
 
 /**
@@ -103,6 +105,12 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Scope.Sc
     return (...args: Args) => pulled(Effect.zipRight(gate(operation, args[0]), open(...args)))
   }
 
+  const open = <Args extends ReadonlyArray<unknown>>(
+    operation: string,
+    opening: (operation: string) => (...args: Args) => Opening<StreamEvent>
+  ) =>
+  (...args: Args) => opened(operation, Effect.zipRight(gate(operation, args[0]), opening(operation)(...args)))
+
   return Runs.carry<Service>({
     create: streamed(
       "StreamService.create",
@@ -110,7 +118,7 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Scope.Sc
     ),
     createEvents: streamed(
       "StreamService.createEvents",
-      (name) => created({ operation: name, cleanup: "keep", create: http.create, stream: http.createStream }, events)
+      (name) => created({ operation: name, cleanup: "delete", create: http.create, stream: http.createStream }, events)
     ),
     fim: streamed(
       "StreamService.fim",
@@ -118,14 +126,20 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Scope.Sc
     ),
     fimEvents: streamed(
       "StreamService.fimEvents",
-      (name) => created({ operation: name, cleanup: "keep", create: http.fim, stream: http.fimStream }, events)
+      (name) => created({ operation: name, cleanup: "delete", create: http.fim, stream: http.fimStream }, events)
     ),
     subscribe: streamed("StreamService.subscribe", (name) => subscribed(name, texts)),
     subscribeEvents: streamed("StreamService.subscribeEvents", (name) => subscribed(name, events)),
     continue: streamed("StreamService.continue", (name) => continued(name, texts)),
     continueEvents: streamed("StreamService.continueEvents", (name) => continued(name, events)),
     fork: streamed("StreamService.fork", (name) => forked(name, "delete", texts)),
-    forkEvents: streamed("StreamService.forkEvents", (name) => forked(name, "keep", events))
+    forkEvents: streamed("StreamService.forkEvents", (name) => forked(name, "delete", events)),
+    open: open(
+      "StreamService.open",
+      (name) => created({ operation: name, cleanup: "delete", create: http.create, stream: http.createStream }, events)
+    ),
+    openContinue: open("StreamService.openContinue", (name) => continued(name, events)),
+    openFork: open("StreamService.openFork", (name) => forked(name, "delete", events))
   }, runs)
 })
 
@@ -183,7 +197,8 @@ const call = <Args extends ReadonlyArray<unknown>, A>(
 export const create = /*#__PURE__*/ call((streams) => streams.create)
 
 /**
- * {@link create} as events: the task's id, its text and its figures. The task is kept.
+ * {@link create} as events: the task's id, its text and its figures. A temporary task is deleted at the end,
+ * whose answer says how many tokens there were; with `cleanup: "keep"` one `status` asks for that.
  *
  * @example
  * ```ts
@@ -213,7 +228,8 @@ export const createEvents = /*#__PURE__*/ call((streams) => streams.createEvents
 export const fim = /*#__PURE__*/ call((streams) => streams.fim)
 
 /**
- * {@link fim} as events: the task's id, its text and its figures. The task is kept.
+ * {@link fim} as events: the task's id, its text and its figures. A temporary task is deleted at the end,
+ * whose answer says how many tokens there were; with `cleanup: "keep"` one `status` asks for that.
  *
  * @example
  * ```ts
@@ -328,3 +344,54 @@ export const fork = /*#__PURE__*/ call((streams) => streams.fork)
  * @category accessors
  */
 export const forkEvents = /*#__PURE__*/ call((streams) => streams.forkEvents)
+
+/**
+ * Creates a task and yields once the server has named it, before its text: what a proxy needs to answer with a status.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { StreamService } from "effect-rwkv"
+ *
+ * const text = Stream.unwrapScoped(Effect.map(StreamService.open({ prompt: "Hello" }), ({ text }) => text))
+ * ```
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const open = (...args: Parameters<Service["open"]>) =>
+  Effect.flatMap(StreamService, (streams) => streams.open(...args))
+
+/**
+ * {@link open} of a continue.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { StreamService } from "effect-rwkv"
+ *
+ * const text = Stream.unwrapScoped(Effect.map(StreamService.openContinue("TASK_1", { prompt: " And then?" }), ({ text }) => text))
+ * ```
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const openContinue = (...args: Parameters<Service["openContinue"]>) =>
+  Effect.flatMap(StreamService, (streams) => streams.openContinue(...args))
+
+/**
+ * {@link open} of a fork.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { StreamService } from "effect-rwkv"
+ *
+ * const text = Stream.unwrapScoped(Effect.map(StreamService.openFork("TASK_1", { prompt: " A happy end:" }), ({ text }) => text))
+ * ```
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const openFork = (...args: Parameters<Service["openFork"]>) =>
+  Effect.flatMap(StreamService, (streams) => streams.openFork(...args))

@@ -100,8 +100,8 @@ export interface StreamOptions extends FollowOptions, Stopping, BranchOptions {
   readonly transport?: "subscribe" | "direct" | undefined
   /**
    * Whether a temporary task is deleted when the stream is done with it: in the background, and never before the task
-   * has ended. The default is `"delete"` for text streams, whose caller never learns the id, and `"keep"` for event
-   * streams. Persistent tasks are always kept.
+   * has ended. The default is `"delete"`; for continues, whose task was there before, it is `"keep"`. Persistent tasks are
+   * always kept.
    */
   readonly cleanup?: "delete" | "keep" | undefined
 }
@@ -298,3 +298,20 @@ export type PlainRequest = Omit<Generation.CreateRequest, "persistence">
 export type Requests<E, R> =
   | Iterable<Generation.CreateRequest | Generation.FimRequest>
   | Stream.Stream<Generation.CreateRequest | Generation.FimRequest, E, R>
+
+/**
+ * A run whose task the server has named. Either `text` or `events` may be read, once: a second reader fails with
+ * `RWKVValidationError`. Closing the Scope early stops the task.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Opened {
+  readonly taskId: TaskId
+  /** How long the server says that the prefill took. */
+  readonly prefillTime: Duration.Duration
+  readonly text: Stream.Stream<string, RWKVError>
+  readonly events: Stream.Stream<StreamEvent, RWKVError>
+  /** The end, as often as one likes. If nobody reads, or the reader has left, the rest is read for it. */
+  readonly finished: Effect.Effect<TaskResult, WaitFailure>
+}

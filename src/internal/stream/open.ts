@@ -1,0 +1,80 @@
+/**
+ * A run that is open: the server has named its task, and whoever holds it reads the text, the events or the end.
+ */
+import * as Chunk from "effect/Chunk"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import type { StreamEvent, TaskResult } from "../../Protocol.js"
+import { type BranchFailure, StreamTruncatedError } from "../../RWKVError.js"
+import * as validate from "../input/validate.js"
+import type { FollowFailure } from "./signals.js"
+import type { Opening } from "./telling.js"
+
+export const opened = (operation: string, opening: Opening<StreamEvent>) =>
+  Effect.gen(function*() {
+    const scope = yield* Effect.scope
+    const pull = yield* opening
+    // The task is told of at once: its id was known before there was anything to pull.
+    const first = yield* Effect.catchAll(
+      pull,
+      Option.match({
+        onNone: () => Effect.dieMessage("a run that told no beginning"),
+        onSome: (error: BranchFailure) => Effect.fail(error)
+      })
+    )
+    const started = Chunk.unsafeHead(first)
+    if (started._tag !== "Started") return yield* Effect.dieMessage("a run that did not begin with its task")
+    const { prefillTime, taskId } = started
+    const done = yield* Deferred.make<TaskResult, FollowFailure>()
+    let told = ""
+    let left = Chunk.isEmpty(first) ? undefined : first
+    let [claimed, held, awaited, drained] = [false, false, false, false]
+
+    const note = (chunk: Chunk.Chunk<StreamEvent>) =>
+      Effect.forEach(chunk, (event) => {
+        if (event._tag === "Text") told += event.text
+        return event._tag === "Finished" ? Deferred.succeed(done, event.result) : Effect.void
+      }, { discard: true })
+    const next = Effect.suspend(() => {
+      const known = left
+      left = undefined
+      return Effect.tap(known === undefined ? pull : Effect.succeed(known), note)
+    }).pipe(
+      Effect.tapError((error) => Option.isSome(error) ? Deferred.fail(done, error.value) : Effect.void)
+    )
+    const drain = Effect.suspend(() => {
+      if (drained || held) return Effect.void
+      drained = true
+      return Effect.asVoid(Effect.forkIn(Effect.ignore(Effect.forever(next)), scope))
+    })
+    yield* Effect.addFinalizer(() =>
+      Deferred.fail(
+        done,
+        new StreamTruncatedError({ operation, taskId, text: told, description: "the run was left before its end" })
+      )
+    )
+    const events = Stream.unwrapScoped(Effect.suspend(() => {
+      if (claimed || drained) return validate.invalid(operation, "", "has one reader, and was read already")
+      claimed = held = true
+      return Effect.as(
+        Effect.addFinalizer(() => {
+          held = false
+          return awaited ? drain : Effect.void
+        }),
+        Stream.repeatEffectChunkOption(next)
+      )
+    }))
+    return {
+      taskId,
+      prefillTime,
+      events,
+      text: Stream.filterMap(events, (event) => event._tag === "Text" ? Option.some(event.text) : Option.none()),
+      /** Whoever reads completes it; if nobody does, the rest is read for it. */
+      finished: Effect.suspend(() => {
+        awaited = true
+        return Effect.zipRight(drain, Deferred.await(done))
+      })
+    }
+  })
