@@ -11,6 +11,7 @@ import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
+import { FinishReason, unknownUsage, Usage } from "./Finish.js"
 import * as rule from "./internal/input/rules.js"
 
 /**
@@ -100,7 +101,10 @@ export interface TaskResult {
   readonly text: string
   /** Whether the run has ended: by end of text, by `maxTokens` or by a stop, which the server does not tell apart. */
   readonly finished: boolean
-  /** Tokens per second and slot of the whole server, measured in its last pulse; 0 before there was one. */
+  /**
+   * The server's gauge, and not this run's speed: tokens per second and slot of the whole server, measured in its last
+   * pulse; 0 before there was one.
+   */
   readonly speed: number
   /** How long the latest prefill took; zero for forks without one and for tasks restored from the database. */
   readonly prefillTime: Duration.Duration
@@ -108,6 +112,14 @@ export interface TaskResult {
   readonly generationTime: Duration.Duration
   /** Whether the server cannot decode the text now, as its last character is incomplete; `text` is what is known. */
   readonly undecodedTail: boolean
+  /** What the run cost. Reading a result alone counts nothing: the end of a `run`, `wait` or stream of events does. */
+  readonly usage: Usage
+  /** Why the run ended, where the one who made this result knows; otherwise `"unknown"`. */
+  readonly finishReason: FinishReason
+  /** The stop sequence that ended the text; only with the reason `"stop-sequence"`. */
+  readonly stopSequence?: string
+  /** The run's own speed: its tokens by its time of generation; undefined where one of them is not known. */
+  readonly tokensPerSecond: number | undefined
 }
 
 const TaskResponse = Schema.Struct({
@@ -119,6 +131,28 @@ const TaskResponse = Schema.Struct({
   finished: Schema.Boolean
 })
 
+/**
+ * A {@link TaskResult} as programs store it and send it: plain JSON, with all its fields.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const TaskReport = /*#__PURE__*/ (() =>
+  Schema.Struct({
+    taskId: TaskId,
+    text: Schema.String,
+    finished: Schema.Boolean,
+    // JSON has no number for what is not finite.
+    speed: Schema.Union(Schema.JsonNumber, Schema.NumberFromString),
+    prefillTime: Schema.Duration,
+    generationTime: Schema.Duration,
+    undecodedTail: Schema.Boolean,
+    usage: Usage,
+    finishReason: FinishReason,
+    stopSequence: Schema.optionalWith(Schema.String, { exact: true }),
+    tokensPerSecond: rule.known
+  }))()
+
 /** H40: tasks without tokens report a Unix time instead of a duration. */
 const duration = (seconds: number) => seconds < 1e9 ? Duration.seconds(seconds) : Duration.zero
 
@@ -126,22 +160,15 @@ const duration = (seconds: number) => seconds < 1e9 ? Duration.seconds(seconds) 
 const replacement = "\uFFFD"
 
 /**
- * The answer of create, fim, continue, fork, as_template and `GET /v1/tasks/{id}/get_result`.
+ * The answer of create, fim, continue, fork, as_template and `GET /v1/tasks/{id}/get_result`. The server says neither
+ * how many tokens there were nor why the run ended: those are unknown when it is decoded, and dropped when encoded.
  *
  * @since 0.1.0
  * @category schemas
  */
 export const TaskResult: Schema.Schema<TaskResult, typeof TaskResponse.Encoded> = Schema.transform(
   TaskResponse,
-  Schema.typeSchema(Schema.Struct({
-    taskId: TaskId,
-    text: Schema.String,
-    finished: Schema.Boolean,
-    speed: Schema.Number,
-    prefillTime: Schema.DurationFromSelf,
-    generationTime: Schema.DurationFromSelf,
-    undecodedTail: Schema.Boolean
-  })),
+  Schema.typeSchema(TaskReport),
   {
     strict: true,
     decode: ({ finished, gen_time, prefill_time, result, speed, task_id: taskId }) => {
@@ -153,7 +180,10 @@ export const TaskResult: Schema.Schema<TaskResult, typeof TaskResponse.Encoded> 
         speed,
         prefillTime: duration(prefill_time),
         generationTime: duration(gen_time),
-        undecodedTail
+        undecodedTail,
+        usage: unknownUsage,
+        finishReason: "unknown" as const,
+        tokensPerSecond: undefined
       }
     },
     encode: ({ finished, generationTime, prefillTime, speed, taskId, text, undecodedTail }) => ({
@@ -338,25 +368,6 @@ export type StreamEvent =
   | { readonly _tag: "Finished"; readonly result: TaskResult }
 
 /**
- * A {@link TaskResult} as programs store it and send it: plain JSON, with all its fields. The server's own answers are
- * read by the Schema {@link TaskResult}.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const TaskReport = /*#__PURE__*/ (() =>
-  Schema.Struct({
-    taskId: TaskId,
-    text: Schema.String,
-    finished: Schema.Boolean,
-    // JSON has no number for what is not finite.
-    speed: Schema.Union(Schema.JsonNumber, Schema.NumberFromString),
-    prefillTime: Schema.Duration,
-    generationTime: Schema.Duration,
-    undecodedTail: Schema.Boolean
-  }))()
-
-/**
  * The Schema of {@link StreamEvent}, whose encoded side is plain JSON, with the constructors and matchers of events.
  *
  * @example
@@ -364,11 +375,7 @@ export const TaskReport = /*#__PURE__*/ (() =>
  * import { Schema } from "effect"
  * import { Protocol } from "effect-rwkv"
  *
- * const textOf = Protocol.StreamEvent.$match({
- *   Started: () => "",
- *   Text: ({ text }) => text,
- *   Finished: () => "\\n"
- * })
+ * const textOf = Protocol.StreamEvent.$match({ Started: () => "", Text: ({ text }) => text, Finished: () => "." })
  *
  * const json = Schema.encodeSync(Schema.parseJson(Protocol.StreamEvent))(Protocol.StreamEvent.Text({ text: "Hello" }))
  *

@@ -55,12 +55,43 @@ export interface FollowOptions {
 }
 
 /**
- * How a stream that starts a run is followed.
+ * Where the text of a run ends, beside the end that the model finds.
  *
  * @since 0.1.0
  * @category models
  */
-export interface StreamOptions extends FollowOptions {
+export interface Stopping {
+  /**
+   * Stop sequences: 1 to 16 texts of 1 to 256 UTF-16 units each; none by default. The text ends before the sequence that
+   * is complete first, or the longest of those that are complete at once, however it is cut into tokens and frames. No
+   * part of a sequence is delivered: what might begin one is held back until that is known. The task is stopped at once,
+   * and its state on the server is past the end of the text then, by the sequence at least. Of several sequences one that
+   * is complete earlier ends the text: list none that begins or lies inside another, unless the rest is to be cut off.
+   */
+  readonly stop?: ReadonlyArray<string> | undefined
+}
+
+/**
+ * How a run of a task that exists is started.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface BranchOptions {
+  /**
+   * Whether to go on from a task whose text was ended by a stop sequence; false by default, which fails with
+   * `RWKVValidationError`. The server's state has read the sequence, and what came after it before the stop.
+   */
+  readonly allowPastStop?: boolean | undefined
+}
+
+/**
+ * How a stream that starts a run is followed. `allowPastStop` is for those of continues and forks.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface StreamOptions extends FollowOptions, Stopping, BranchOptions {
   /**
    * `"subscribe"`, the default, starts the run and then reads `GET /v1/tasks/{id}/stream`. `"direct"` reads the answer
    * to the request itself: it saves a round trip, and is the default for forks, whose `GET` streams may mix their
@@ -141,13 +172,27 @@ export type WaitOptions =
     | Listening & { readonly onProgress?: undefined }
   )
 
+interface Cutting extends Stopping {
+  readonly by?: "subscription" | undefined
+  readonly schedule?: undefined
+}
+
+/**
+ * How a run is waited for, and where its text ends. Stop sequences need the text as it comes: with `by: "polling"`, a
+ * `schedule` or `onProgress` they are refused, by the type and at run time with `RWKVValidationError`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type RunOptions = WaitOptions | WaitLimit & Cutting & { readonly onProgress?: undefined }
+
 /**
  * How many runs are made at once, and what their failures mean. The wait's options hold for each run.
  *
  * @since 0.1.0
  * @category models
  */
-export type BulkOptions = WaitLimit & (Looking | Listening) & {
+export type BulkOptions = WaitLimit & (Looking | Listening | Cutting) & {
   /**
    * How many tasks run at once, those included that are done and whose results are not yet taken: 1 or more, 64 by
    * default. Above 256, the size of its cache, the server drops tasks.
@@ -222,9 +267,12 @@ export interface Task {
   /** Deletes the task, stopping it if it runs. If that stop misses it runs on, and nobody can find it: `stop` first. */
   readonly delete: (options?: DeleteOptions) => Effect.Effect<void, TaskFailure | TemplateProtectedError>
   /** Starts a new run of this task, which keeps its id. */
-  readonly continue: (request: Generation.ContinueRequest) => Effect.Effect<Task, BranchFailure>
+  readonly continue: (
+    request: Generation.ContinueRequest,
+    options?: BranchOptions
+  ) => Effect.Effect<Task, BranchFailure>
   /** Starts a run of a copy of this task. */
-  readonly fork: (request: Generation.ForkRequest) => Effect.Effect<Task, BranchFailure>
+  readonly fork: (request: Generation.ForkRequest, options?: BranchOptions) => Effect.Effect<Task, BranchFailure>
   /** Turns a copy of this task into a template. */
   readonly asTemplate: Effect.Effect<Task, TaskFailure | AlreadyTemplateError | UnsupportedByServerError>
   /** Streams the text of the current run, from its beginning on. */

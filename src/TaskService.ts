@@ -17,18 +17,9 @@ import * as Runs from "./internal/stream/runs.js"
 import * as Tasks from "./internal/task/tasks.js"
 import type * as Protocol from "./Protocol.js"
 import { RWKVConfig } from "./RWKVConfig.js"
-import type { BranchFailure, CallFailure, RWKVValidationError, WaitFailure } from "./RWKVError.js"
+import type { CallFailure, RWKVValidationError, WaitFailure } from "./RWKVError.js"
 import { StreamService } from "./StreamService.js"
-import type {
-  BulkOptions,
-  BulkResult,
-  DeleteOptions,
-  PlainRequest,
-  Requests,
-  StopOptions,
-  Task,
-  WaitOptions
-} from "./Task.js"
+import type { BulkOptions, BulkResult, DeleteOptions, PlainRequest, Requests, RunOptions, Task } from "./Task.js"
 
 /**
  * The verbs of tasks. Each is documented at the accessor of the same name.
@@ -48,7 +39,7 @@ export interface Service {
   /** {@link run} */
   readonly run: (
     request: Generation.CreateRequest | Generation.FimRequest,
-    options?: WaitOptions
+    options?: RunOptions
   ) => Effect.Effect<Protocol.TaskResult, WaitFailure>
   /** {@link runAll} */
   readonly runAll: <E = never, R = never>(
@@ -58,19 +49,19 @@ export interface Service {
   /** {@link task} */
   readonly task: (id: string) => Effect.Effect<Task, RWKVValidationError>
   /** {@link wait} */
-  readonly wait: (id: string, options?: WaitOptions) => Effect.Effect<Protocol.TaskResult, WaitFailure>
+  readonly wait: (id: string, ...options: Parameters<Task["wait"]>) => ReturnType<Task["wait"]>
   /** {@link result} */
   readonly result: (id: string) => Task["result"]
   /** {@link status} */
   readonly status: (id: string) => Task["status"]
   /** {@link stop} */
-  readonly stop: (id: string, options?: StopOptions) => ReturnType<Task["stop"]>
+  readonly stop: (id: string, ...options: Parameters<Task["stop"]>) => ReturnType<Task["stop"]>
   /** {@link delete} */
   readonly delete: (id: string, options?: DeleteOptions) => ReturnType<Task["delete"]>
   /** {@link continue} */
-  readonly continue: (id: string, request: Generation.ContinueRequest) => Effect.Effect<Task, BranchFailure>
+  readonly continue: (id: string, ...options: Parameters<Task["continue"]>) => ReturnType<Task["continue"]>
   /** {@link fork} */
-  readonly fork: (id: string, request: Generation.ForkRequest) => Effect.Effect<Task, BranchFailure>
+  readonly fork: (id: string, ...options: Parameters<Task["fork"]>) => ReturnType<Task["fork"]>
   /** {@link asTemplate} */
   readonly asTemplate: (id: string) => Task["asTemplate"]
   /** {@link list} */
@@ -182,6 +173,7 @@ export const fim = /*#__PURE__*/ call((tasks) => tasks.fim)
 /**
  * Creates a task (or fills in, given a `prefix`), waits for its end and returns its text. Ending early stops it, in
  * 2 seconds at most, then in the background (see `onInterrupt`), where a temporary task is deleted once it has ended.
+ * The result says how many tokens there were, and why the text ended: as it is, by `maxTokens`, or by a `stop` sequence.
  *
  * @example
  * ```ts
@@ -236,7 +228,8 @@ export const task = /*#__PURE__*/ call((tasks) => tasks.task)
 
 /**
  * Waits for the end of a task and reads its text. Fails with `RWKVTimeoutError` of kind `"wait"` at the timeout, and
- * with `TaskCancelledError` if this program stopped the task. Interrupting the wait leaves the task alone.
+ * with `TaskCancelledError` if this program stopped the task. Interrupting the wait leaves the task alone. The tokens are
+ * counted by one question after the end, where no look has said it.
  *
  * @example
  * ```ts

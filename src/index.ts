@@ -1,4 +1,11 @@
 /**
+ * How a generation ended, and what it cost.
+ *
+ * @since 0.1.0
+ */
+export * as Finish from "./Finish.js"
+
+/**
  * What to generate: the options of a generation and the requests of the Task API, as Schemas.
  *
  * @since 0.1.0

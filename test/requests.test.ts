@@ -41,11 +41,11 @@ describe("tasks", () => {
       yield* first.wait()
     }).pipe(against({ reply: () => "x".repeat(14 * 640), maxBatchSize: 1 })))
 
-  it.effect("a task that is waited for: one to create, one to listen, one to read", () =>
+  it.effect("a task that is waited for: one to create, one to listen, one to read, one to count", () =>
     Effect.gen(function*() {
       const task = yield* TaskService.create(request(3))
       yield* task.wait()
-      expect(yield* verbs).toEqual(["POST tmp", "GET stream", "GET get_result"])
+      expect(yield* verbs).toEqual(["POST tmp", "GET stream", "GET get_result", "GET status"])
     }).pipe(against(taking(3))))
 
   it.effect("run of a task of 3 seconds, by polling: a look every 20 to 500 ms, 14 in all", () =>
@@ -82,10 +82,10 @@ describe("streams", () => {
       expect(yield* verbs).toEqual(["POST tmp", "GET stream", "GET get_result", "POST delete"])
     }).pipe(against(taking(2))))
 
-  it.effect("a stream read directly: none to listen", () =>
+  it.effect("events read directly of a task that is kept: none to listen, one to count", () =>
     Effect.gen(function*() {
-      yield* Stream.runDrain(StreamService.createEvents(request(2), { transport: "direct" }))
-      expect(yield* verbs).toEqual(["POST tmp", "GET get_result"])
+      yield* Stream.runDrain(StreamService.createEvents(request(2), { transport: "direct", cleanup: "keep" }))
+      expect(yield* verbs).toEqual(["POST tmp", "GET get_result", "GET status"])
     }).pipe(against(taking(2))))
 
   it.effect("a subscription", () =>

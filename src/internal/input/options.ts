@@ -7,9 +7,11 @@ import * as Schema from "effect/Schema"
 import type * as Polling from "../../Polling.js"
 import type { RWKVValidationError } from "../../RWKVError.js"
 import type {
+  BranchOptions,
   BulkOptions,
   DeleteOptions,
   StopOptions,
+  Stopping,
   StreamOptions,
   SubscribeOptions,
   WaitOptions
@@ -17,6 +19,7 @@ import type {
 import { isRecord } from "./json.js"
 import { encoder } from "./request.js"
 import * as rule from "./rules.js"
+import { sequences } from "./sequences.js"
 import { attempt } from "./validate.js"
 
 const following = () => ({
@@ -28,6 +31,8 @@ const following = () => ({
   retry: rule.aSchedule<Polling.RetrySchedule>()
 })
 
+const branching = () => ({ allowPastStop: rule.oneOf(true, false) })
+
 /** What either way of waiting takes; `by` says which of it may be given. */
 export interface Waiting {
   readonly timeout?: Duration.DurationInput | undefined
@@ -37,7 +42,10 @@ export interface Waiting {
   readonly onProgress?: WaitOptions["onProgress"]
 }
 
-interface Bulk extends Omit<Waiting, "onProgress">, Pick<BulkOptions, "concurrency" | "failures" | "onProgress"> {}
+/** What a run takes: a stop sequence needs the text as it comes. */
+export interface Running extends Waiting, Stopping {}
+
+interface Bulk extends Omit<Running, "onProgress">, Pick<BulkOptions, "concurrency" | "failures" | "onProgress"> {}
 
 const waiting = <Progress>() => ({
   timeout: rule.anything<Duration.DurationInput>(),
@@ -54,6 +62,15 @@ const fitting =
     given.by !== "subscription" || looks.filter((key: Keys[number]) => given[key] !== undefined)
       .map((key) => ({ path: [key], message: "must not be given for by: \"subscription\"" }))
 
+/** Whoever looks at the status sees no text, and could not stop at once. */
+const stopping =
+  <const Keys extends ReadonlyArray<string>>(...looks: Keys) =>
+  (given: { readonly by?: unknown; readonly stop?: unknown } & { readonly [Key in Keys[number]]?: unknown }) =>
+    given.stop === undefined || given.by !== "polling" && looks.every((key: Keys[number]) =>
+        given[key] === undefined
+      ) ||
+    { path: ["stop"], message: "must not be given where the end is waited for by polling" }
+
 /** Most calls give no options: the Schema is made by the first that does. What is no object counts as none. */
 const reader = <A extends object>(schema: () => Schema.Schema<A>) => {
   const none: Effect.Effect<Partial<A>> = Effect.succeed({})
@@ -66,8 +83,16 @@ const reader = <A extends object>(schema: () => Schema.Schema<A>) => {
 }
 
 export const ofStream = /*#__PURE__*/ reader<StreamOptions>(() =>
-  Schema.Struct({ ...following(), transport: rule.oneOf("subscribe", "direct"), cleanup: rule.oneOf("delete", "keep") })
+  Schema.Struct({
+    ...following(),
+    ...branching(),
+    transport: rule.oneOf("subscribe", "direct"),
+    cleanup: rule.oneOf("delete", "keep"),
+    stop: rule.optional(sequences)
+  })
 )
+
+export const ofBranch = /*#__PURE__*/ reader<BranchOptions>(() => Schema.Struct(branching()))
 
 export const ofSubscribe = /*#__PURE__*/ reader<SubscribeOptions>(() =>
   Schema.Struct({ ...following(), fromToken: rule.anything<number>() })
@@ -77,12 +102,20 @@ export const ofWait = /*#__PURE__*/ reader<Waiting>(() =>
   Schema.Struct(waiting<WaitOptions["onProgress"]>()).pipe(Schema.filter(fitting("schedule", "onProgress")))
 )
 
+export const ofRun = /*#__PURE__*/ reader<Running>(() =>
+  Schema.Struct({ ...waiting<WaitOptions["onProgress"]>(), stop: rule.optional(sequences) }).pipe(
+    Schema.filter(fitting("schedule", "onProgress")),
+    Schema.filter(stopping("schedule", "onProgress"))
+  )
+)
+
 export const ofBulk = /*#__PURE__*/ reader<Bulk>(() =>
   Schema.Struct({
     ...waiting<BulkOptions["onProgress"]>(),
     concurrency: rule.anything<number>(),
-    failures: rule.oneOf("values", "fail")
-  }).pipe(Schema.filter(fitting("schedule")))
+    failures: rule.oneOf("values", "fail"),
+    stop: rule.optional(sequences)
+  }).pipe(Schema.filter(fitting("schedule")), Schema.filter(stopping("schedule")))
 )
 
 export const ofStop = /*#__PURE__*/ reader<StopOptions>(() =>

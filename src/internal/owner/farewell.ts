@@ -6,6 +6,7 @@
  * every other one hits whoever runs in that slot now. A task that is deleted while it runs is found by nobody.
  */
 import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
@@ -24,6 +25,10 @@ export interface Farewell {
   /** The most tokens that the run can have, if that is known. */
   readonly maxTokens?: number | undefined
   readonly retry: Polling.RetrySchedule
+  /** What is asked for between the end of a task that was stopped and its deletion. */
+  readonly between?: Effect.Effect<unknown> | undefined
+  /** Hears once when all is over: the answer to the deletion, if there was one. */
+  readonly over?: Deferred.Deferred<TaskInfo | undefined> | undefined
 }
 
 /** What is known of a task; nothing if the server did not say. */
@@ -69,7 +74,8 @@ export const make = (http: HttpClient.Service, closing: Effect.Effect<void>) => 
   const deleting = Effect.unsafeMakeSemaphore(atOnce).withPermits(1)
 
   return (farewell: Farewell, onStopped: Effect.Effect<unknown>) => {
-    const { maxTokens, operation, taskId } = farewell
+    const { between = Effect.void, maxTokens, operation, taskId } = farewell
+    const over = (seen: Seen) => farewell.over === undefined ? Effect.void : Deferred.succeed(farewell.over, seen)
     let fate = farewell.stop === true ? "may not have ended" : "is not deleted"
     let isTold = false
     const warn = (what: string) =>
@@ -109,15 +115,16 @@ export const make = (http: HttpClient.Service, closing: Effect.Effect<void>) => 
 
     const ended = Effect.gen(function*() {
       const seen = yield* halt(stop, look, soon)
-      if (isFinished(seen)) return
+      if (isFinished(seen)) return yield* between
       yield* missed(seen)
-      if (farewell.delete === true) yield* watch(seen)
+      if (farewell.delete === true) yield* Effect.zipRight(watch(seen), between)
     })
     const deleted = Effect.suspend(() => {
       fate = "has ended and is not deleted"
       isTold = false
       return deleting(http.delete(taskId, { operation, force: true })).pipe(
         retry.polls(farewell.retry),
+        Effect.flatMap((seen) => over(Option.getOrUndefined(seen))),
         Effect.catchTag("TaskNotFoundError", () => Effect.void)
       )
     })
@@ -129,11 +136,11 @@ export const make = (http: HttpClient.Service, closing: Effect.Effect<void>) => 
         Effect.catchAllCause((cause) =>
           warn(`${fate}: ${Option.match(Cause.failureOption(cause), { onNone: () => "a defect", onSome: messageOf })}`)
         ),
-        Effect.ensuring(onStopped),
+        Effect.ensuring(Effect.zipRight(onStopped, over(undefined))),
         logged
       ),
       /** Where the end of the service leaves no time for the steps. */
-      cut: logged(Effect.suspend(() => warn(`${fate}: the service was closed`)))
+      cut: logged(Effect.zipRight(over(undefined), Effect.suspend(() => warn(`${fate}: the service was closed`))))
     }
   }
 }

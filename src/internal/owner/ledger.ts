@@ -85,6 +85,8 @@ const make = (http: HttpService, closeTimeout: Duration.Duration) =>
   Effect.map(Lifetime.make(http, closeTimeout), (lifetime) => {
     const stopped = new Newest<true>()
     const recordings = new Newest<Recording>()
+    const limits = new Newest<number>()
+    const pastStop = new Newest<true>()
     return {
       lifetime,
       /** For every request that makes the server read a prompt. */
@@ -92,10 +94,14 @@ const make = (http: HttpService, closeTimeout: Duration.Duration) =>
       stopped,
       sharing: new Newest<Group>(),
       recordings,
+      /** The most tokens of the newest run of a task, if this program started it and said so. */
+      limits,
+      /** Tasks whose text ended before a stop sequence that their state on the server has read. */
+      pastStop,
       /** A new run of a task makes what was known of the old one untrue. */
-      begins: (id: string) => {
-        stopped.delete(id)
-        recordings.delete(id)
+      begins: (id: string, maxTokens?: number) => {
+        for (const known of [stopped, recordings, limits, pastStop]) known.delete(id)
+        if (maxTokens !== undefined) limits.set(id, maxTokens)
       }
     }
   })

@@ -20,8 +20,10 @@ import { within } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
 import { connect, type Connection } from "./connection.js"
 import * as Machine from "./machine.js"
+import type { How, Parting } from "./parting.js"
 import { settled, textFrom } from "./settle.js"
 import type { Command, FollowFailure, Signal, State, Told } from "./signals.js"
+import type { Matcher } from "./stops.js"
 import type { Pull, Telling } from "./telling.js"
 import * as Watchdog from "./watchdog.js"
 
@@ -49,8 +51,8 @@ export interface Policy {
   /** How long the end of a connection may take. */
   readonly stopTimeout: Duration.Duration
   readonly retry: Polling.RetrySchedule
-  /** What the server is told after the end of the connection; `finished` is whether the task ended by itself. */
-  readonly farewell: (finished: boolean, after?: Effect.Effect<unknown>) => Effect.Effect<unknown>
+  readonly stops?: Matcher | undefined
+  readonly parting: Parting
 }
 
 /** The least time that a question about the status is given, and the time of one after a cut, in milliseconds. */
@@ -60,26 +62,34 @@ const cutQuestion = 5000
 /** The machine with its state, what it has told and nobody took, and how often it failed since the last new text. */
 const makeMind = <A>(subject: Subject, policy: Policy, telling: Telling<A>, watchdog: Watchdog.Watchdog) => {
   const { opened, prefillTime, run, taskId } = subject
-  const machine = Machine.step({ ...subject, ...policy })
+  const { counts, element } = telling
+  const { parting } = policy
+  const machine = Machine.step({ ...subject, ...policy, counts })
   let state: State = Machine.initial(opened !== undefined, prefillTime !== undefined)
   let command: Command = { _tag: "Listen" }
+  let how: How = "left"
   let line: Array<A> = []
   let failures: Schedule.ScheduleDriver<unknown, FollowFailure> | undefined
   /** Whether the task was seen to be queued, or to move, since the schedule of failures began. */
   let alive = false
 
   const tell = (told: Told) => {
-    const element = telling(told, taskId)
-    if (element !== undefined) line.push(element)
+    const made = element(told, taskId)
+    if (made !== undefined) line.push(made)
     if (told._tag === "Text") failures = undefined
+    if (told._tag === "Finished") parting.keep(told.result)
   }
   return {
     tell,
     command: () => command,
+    how: () => how,
     hear: (signal: Signal) => {
       const step = machine(run === undefined ? state : { ...state, alone: run.alone() }, signal)
       state = step.state
       command = step.command
+      if (state.sequence !== undefined) parting.cut()
+      if (how === "left" && command._tag === "Conclude") how = command.result === undefined ? "cut" : "finished"
+      if (how === "left" && command._tag === "End") how = "finished"
       step.told.forEach(tell)
       const { life } = step
       if (signal._tag === "Frames" && life !== "none") watchdog.heard(life === "progress")
@@ -165,7 +175,7 @@ export const follow = <A>(
     )
     const leave = yield* lifetime.own(Effect.suspend(() => {
       left = true
-      return policy.farewell(mind.command()._tag === "End", connection.close)
+      return policy.parting.farewell(mind.how(), connection.close)
     }))
     yield* Effect.addFinalizer(() => leave)
 
@@ -178,10 +188,17 @@ export const follow = <A>(
     /** A run that has started and then fails is not safe to be started again. */
     const failure = (error: FollowFailure) => Option.some(prefillTime === undefined ? error : begun(error))
 
+    const { parting } = policy
+    const part = Effect.suspend(() => mind.how() === "cut" || parting.deletes ? lifetime.watch(leave) : Effect.void)
+
     const listen = Effect.suspend(() => {
       const [next, ...later] = signals
       signals = later
-      if (next !== undefined) return Effect.sync(() => mind.hear(next))
+      if (next !== undefined) {
+        mind.hear(next)
+        // The stop does not wait for a consumer that is slow to take the text before it.
+        return mind.how() === "cut" ? Effect.asVoid(part) : Effect.void
+      }
       return Effect.map(connection.take, (taken) => {
         signals = taken
       })
@@ -211,6 +228,9 @@ export const follow = <A>(
             asking = false
             mind.hear(answer)
           })
+        case "Conclude":
+          return Effect.map(Effect.zipRight(part, parting.conclude(command.result)), (concluded) =>
+            mind.hear({ _tag: "Concluded", ...concluded }))
         case "Fail":
           return Effect.fail(failure(command.error))
         case "End":

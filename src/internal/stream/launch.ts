@@ -12,6 +12,7 @@ import type * as RWKVConfig from "../../RWKVConfig.js"
 import {
   type BranchFailure,
   RWKVDecodeError,
+  type RWKVError,
   RWKVServerError,
   type RWKVValidationError,
   StreamTruncatedError,
@@ -24,35 +25,30 @@ import { limited } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
 import type { Frame } from "../wire/sse.js"
 import { connect, type Connection } from "./connection.js"
-import { follow, type Policy, type Subject } from "./follow.js"
-import type { Signal } from "./signals.js"
+import { follow, type Subject } from "./follow.js"
+import * as Parting from "./parting.js"
+import type { FollowFailure, Signal } from "./signals.js"
+import * as Stops from "./stops.js"
 import type { Opening, Telling } from "./telling.js"
 
-/** The answer to the request itself, and the most tokens of its run, where they are known. */
-export interface Direct {
-  readonly frames: Stream.Stream<Frame, TaskFailure>
-  readonly maxTokens: number | undefined
-}
-
-export interface Launch {
+/** @typeParam E what can prevent the run */
+export interface Launch<E = BranchFailure> {
   readonly operation: string
   readonly options: Effect.Effect<StreamOptions, RWKVValidationError>
   /** What has to hold before the server is asked; it tells which tasks the run will share its buffer with. */
-  readonly before: Effect.Effect<Ledger.Group | undefined, BranchFailure>
-  readonly create: Effect.Effect<TaskResult, BranchFailure>
-  readonly stream: Effect.Effect<Direct, BranchFailure>
-  readonly explain: (error: BranchFailure) => Effect.Effect<never, BranchFailure>
+  readonly before: Effect.Effect<Ledger.Group | undefined, E>
+  readonly create: Effect.Effect<TaskResult, E>
+  readonly stream: Effect.Effect<Stream.Stream<Frame, TaskFailure>, E>
+  readonly explain: (error: E | FollowFailure) => Effect.Effect<never, E | FollowFailure>
   /** Whether the run makes its task: then nobody else can want what was abandoned. */
   readonly fresh: boolean
-  /** Hears of the task as soon as the server has named it. */
-  readonly begun?: ((taskId: TaskId) => void) | undefined
-  /** The most tokens that the run can have, if its caller said so. */
-  readonly maxTokens?: (() => number | undefined) | undefined
+  /** The most tokens that the run can have, if its caller said so; known once it has begun. */
+  readonly maxTokens: () => number | undefined
   /** Whether the run has been handed over, and goes on when its stream is left. */
   readonly detached?: () => boolean
 }
 
-type Begun = Pick<Subject, "taskId" | "opened" | "maxTokens"> & Pick<TaskResult, "prefillTime">
+type Begun = Pick<Subject, "taskId" | "opened"> & Pick<TaskResult, "prefillTime">
 
 const enter = (group: Ledger.Group) => Effect.acquireRelease(Effect.sync(group.enter), (run) => Effect.sync(run.leave))
 
@@ -89,9 +85,11 @@ const headOf = (
 
 export const make = (
   http: HttpClient.Service,
-  { acquirePrefill, lifetime }: Ledger.Service,
+  ledger: Ledger.Service,
   config: RWKVConfig.Service
 ) => {
+  const { acquirePrefill, lifetime } = ledger
+  const part = Parting.make(http, ledger)
   const creates = retry.creates(config.retry)
 
   const settings = (operation: string, options: FollowOptions) => {
@@ -106,84 +104,87 @@ export const make = (
   }
 
   /** Opens a POST stream and reads on until the server has told which task it is. */
-  const openDirect = (operation: string, { frames, maxTokens }: Direct) =>
+  const openDirect = (operation: string, frames: Stream.Stream<Frame, TaskFailure>) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(
         connect(frames),
         (connection) =>
           restore(limited(connection.take, config.requestTimeout, { operation, kind: "request" })).pipe(
             Effect.flatMap((signals) => headOf(operation, connection, signals)),
-            Effect.map((begun): Begun => ({ ...begun, maxTokens })),
             Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : connection.close)
           )
       )
     )
 
-  const launch = <A>(run: Launch, telling: Telling<A>): Opening<A> => {
+  const launch = <A, E extends RWKVError>(run: Launch<E>, telling: Telling<A>): Opening<A, E | FollowFailure> => {
     const { operation } = run
     return Effect.gen(function*() {
       const options = yield* run.options
       const chosen = yield* settings(operation, options)
       const stays = () => options.onInterrupt === "detach" || run.detached?.() === true
-      const about = (taskId: TaskId) => ({
-        operation,
-        taskId,
-        maxTokens: run.maxTokens?.(),
-        retry: config.retry,
-        within: chosen.stopTimeout
-      })
-      const farewell = (taskId: TaskId): Policy["farewell"] => (finished, after) =>
-        lifetime.release({
-          ...about(taskId),
-          after,
-          stop: !finished && !stays(),
-          delete: options.cleanup === "delete" && taskId.startsWith("TMP_") && (finished || !stays())
-        })
+      const stops = options.stop === undefined ? undefined : Stops.make(options.stop)
       const group = yield* run.before
       const entered = group === undefined ? undefined : yield* enter(group)
       const isDirect = options.transport === "direct"
-      const begin: Effect.Effect<Begun, BranchFailure> = isDirect
-        ? Effect.flatMap(run.stream, (direct) => openDirect(operation, direct))
+      const begin: Effect.Effect<Begun, E | FollowFailure> = isDirect
+        ? Effect.flatMap(run.stream, (frames) => openDirect(operation, frames))
         : Effect.map(run.create, ({ prefillTime, taskId }) => ({ taskId, prefillTime, opened: undefined }))
       // Each attempt is acquired by itself: a caller that leaves between two of them has nothing to stop.
       return yield* creates(
         acquirePrefill(isDirect, config.requestTimeout)(
           operation,
           Effect.catchAll(begin, run.explain),
-          ({ taskId, ...begun }) => {
-            run.begun?.(taskId)
-            const policy: Policy = { ...chosen, farewell: farewell(taskId) }
-            const subject = { operation, taskId, ...begun, run: entered, fromToken: 0 }
-            return follow(http, lifetime, subject, policy, telling)
+          (begun) => {
+            const { taskId } = begun
+            const maxTokens = run.maxTokens()
+            const deletes = options.cleanup === "delete" && taskId.startsWith("TMP_")
+            ledger.begins(taskId, maxTokens)
+            const about = { operation, taskId, maxTokens, run: entered }
+            const parting = part({ ...about, ...chosen, stays, deletes, counts: telling.counts, retry: config.retry })
+            return follow(http, lifetime, { ...about, ...begun, fromToken: 0 }, { ...chosen, stops, parting }, telling)
           },
           ({ opened, taskId }) =>
-            lifetime.release({ ...about(taskId), after: opened?.connection.close, stop: true, delete: run.fresh })
+            lifetime.release({
+              operation,
+              taskId,
+              maxTokens: run.maxTokens(),
+              retry: config.retry,
+              within: chosen.stopTimeout,
+              after: opened?.connection.close,
+              stop: true,
+              delete: run.fresh
+            })
         )
       )
-    }).pipe(Effect.withSpanScoped(operation, { captureStackTrace: false }))
+    })
   }
 
   const leaving = (
-    operation: string,
-    taskId: TaskId,
-    onInterrupt: FollowOptions["onInterrupt"],
-    within: Duration.Duration
-  ): Policy["farewell"] =>
-  (finished, after) =>
-    lifetime.release({
+    { counts, operation, options, taskId }: {
+      readonly operation: string
+      readonly options: FollowOptions
+      readonly taskId: TaskId
+      readonly counts: boolean
+    },
+    stopTimeout: Duration.Duration
+  ) =>
+    part({
       operation,
       taskId,
-      after,
-      stop: !finished && onInterrupt === "stop",
+      stopTimeout,
+      counts,
+      maxTokens: ledger.limits.get(taskId),
       retry: config.retry,
-      within
+      stays: () => options.onInterrupt !== "stop",
+      deletes: false,
+      run: undefined
     })
 
   /** What leaving a recorded run tells the server. */
   const leaves = (operation: string, taskId: TaskId, options: FollowOptions) =>
     Effect.map(
       settings(operation, options),
-      (chosen) => leaving(operation, taskId, options.onInterrupt, chosen.stopTimeout)
+      ({ stopTimeout }) => leaving({ operation, taskId, options, counts: false }, stopTimeout).farewell
     )
 
   /** Without a span: for those who have one. */
@@ -199,12 +200,13 @@ export const make = (
     Effect.gen(function*() {
       yield* lifetime.usable(operation)
       const chosen = yield* settings(operation, options)
-      const farewell = leaving(operation, taskId, options.onInterrupt, chosen.stopTimeout)
+      const parting = leaving({ operation, taskId, options, counts: telling.counts }, chosen.stopTimeout)
+      const maxTokens = ledger.limits.get(taskId)
       return yield* Effect.uninterruptible(follow(
         http,
         lifetime,
-        { operation, taskId, prefillTime: undefined, opened: undefined, run: undefined, fromToken },
-        { ...chosen, farewell },
+        { operation, taskId, maxTokens, prefillTime: undefined, opened: undefined, run: undefined, fromToken },
+        { ...chosen, parting },
         telling
       ))
     })

@@ -10,27 +10,35 @@
  * the table is in docs/architecture.md.
  */
 import * as Duration from "effect/Duration"
+import { unknownUsage } from "../../Finish.js"
 import type { TaskInfo, TaskResult } from "../../Protocol.js"
-import {
-  RWKVDecodeError,
-  RWKVServerError,
-  RWKVTimeoutError,
-  StreamTruncatedError,
-  type TaskFailure
-} from "../../RWKVError.js"
-import { bare } from "../input/failure.js"
+import { RWKVTimeoutError, type TaskFailure } from "../../RWKVError.js"
 import { clientClosed } from "../wire/closed.js"
-import { type Frame, undecodable } from "../wire/sse.js"
-import type { Command, FollowFailure, Signal, Silence, State, Step, Subject, Told } from "./signals.js"
+import { onFrames } from "./reading.js"
+import { outcome } from "./outcome.js"
+import type { Command, Concluded, Signal, Silence, State, Step, Subject } from "./signals.js"
+import {
+  about,
+  begin,
+  conclude,
+  cutBy,
+  deliver,
+  end,
+  fail,
+  finish,
+  go,
+  goOn,
+  listen,
+  missing,
+  readAnew,
+  readResult,
+  reconnect,
+  retry,
+  rewritten,
+  truncated
+} from "./step.js"
 import * as Tokens from "./tokens.js"
 
-/** UTF-16 units of a text that cannot be: the server's longest run, 40,960 tokens, is far below. */
-const longest = 64 * 1024 * 1024
-
-const listen: Command = { _tag: "Listen" }
-const readResult: Command = { _tag: "ReadResult" }
-const reconnect: Command = { _tag: "Reconnect" }
-const fail = (error: FollowFailure): Command => ({ _tag: "Fail", error })
 const noSilence: Silence = { silent: false, late: false, overdue: false }
 
 /**
@@ -39,6 +47,9 @@ const noSilence: Silence = { silent: false, late: false, overdue: false }
  */
 export const initial = (direct: boolean, started: boolean): State => ({
   delivered: "",
+  told: 0,
+  place: undefined,
+  sequence: undefined,
   started,
   heard: false,
   offset: 0,
@@ -59,142 +70,22 @@ export const initial = (direct: boolean, started: boolean): State => ({
 /** What is known of a connection at its beginning. */
 const anew = { offset: 0, passed: 0, aligned: true, witnessed: false, grown: false, marked: false }
 
-const about = ({ operation, taskId }: Subject) => ({ operation, taskId })
-
-const go = (
-  state: State,
-  command: Command = listen,
-  told: ReadonlyArray<Told> = [],
-  life: Step["life"] = "none"
-): Step => ({ state, told, command, life })
-
-const undecoded = (subject: Subject, description: string) => new RWKVDecodeError({ ...about(subject), description })
-
-const truncated = (
-  subject: Subject,
-  { delivered }: State,
-  description: string,
-  more: { readonly cause?: FollowFailure; readonly unconfirmed?: boolean } = {}
-) => new StreamTruncatedError({ ...about(subject), text: delivered, description, ...more })
-
-/** A failure before anything was heard is told as it is; later it is what cut the text short. */
-const cutBy = (subject: Subject, state: State, error: TaskFailure) =>
-  state.heard ? truncated(subject, state, bare(error), { cause: error }) : error
-
-const retry = (error: FollowFailure, otherwise = error): Command => ({ _tag: "Retry", error, otherwise })
-
-const missing = (subject: Subject, state: State) =>
-  fail(truncated(subject, state, "frames are missing: there are fewer tokens than were asked for"))
-
-const rewritten = (subject: Subject, state: State) =>
-  fail(truncated(subject, state, "the task's text no longer continues what was delivered"))
-
-/** All but a run's own connection read what the buffer says: its text only if no other run wrote there (H15). */
-const readAnew = (subject: Subject, state: State, command: Command): Command =>
-  state.alone || command._tag === "Fail"
-    ? command
-    : fail(
-      truncated(subject, state, "forks that ran at the same time share the buffer that the rest would be read from")
-    )
-
 const stalled = (subject: Subject) =>
   fail(new RWKVTimeoutError({ ...about(subject), kind: "stalled", limit: subject.stallTimeout }))
 
 const queuedTooLong = (subject: Subject) =>
   fail(new RWKVTimeoutError({ ...about(subject), kind: "queue", limit: subject.queueTimeout }))
 
-const begin = (state: State, prefillTime: Duration.Duration): Step =>
-  state.started ? go(state) : go({ ...state, started: true }, listen, [{ _tag: "Started", prefillTime }])
-
-/** Text that continues what was delivered. */
-const deliver = (subject: Subject, state: State, text: string): Step => {
-  if (text === "") return go(state)
-  if (state.delivered.length + text.length > longest) {
-    return go(state, fail(undecoded(subject, "more text than a run can have")))
-  }
-  const delivered = state.delivered + text
-  const longer = { ...state, delivered, offset: state.offset + text.length, letPass: 0, grown: true }
-  return then(begin(longer, Duration.zero), (state) => go(state, listen, [{ _tag: "Text", text }], "progress"))
-}
-
-/** Goes on from a step that only listens. */
-const then = (step: Step, next: (state: State) => Step): Step => {
-  if (step.command._tag !== "Listen") return step
-  const { command, life, state, told } = next(step.state)
-  return go(state, command, [...step.told, ...told], life === "none" || step.life === "progress" ? step.life : life)
-}
-
-type Text = Extract<Frame, { readonly _tag: "Data" }>
-
-/** After a gap a frame only tells that there is more: what it continues is unknown (H12). */
-const onMisread = (subject: Subject, state: State): Step => {
-  if (state.aligned) return go({ ...state, aligned: false })
-  if (state.passed < state.letPass) return go({ ...state, passed: state.passed + 1 })
-  const later = { ...state, letPass: Math.min(2 * state.letPass + 1, 63) }
-  return go(later, readAnew(subject, later, reconnect))
-}
-
-const onFrame = (subject: Subject, state: State, frame: Exclude<Frame, { readonly _tag: "Data" }>): Step => {
-  switch (frame._tag) {
-    case "Head":
-      return begin(state, Duration.seconds(frame.prefillTime))
-    case "Done":
-      return go({ ...state, marked: state.aligned && state.offset === state.delivered.length }, readResult)
-    case "Unreadable":
-      return go(state, readAnew(subject, state, retry(undecoded(subject, frame.description))))
-    case "Failed":
-      return go(state, fail(new RWKVServerError({ ...about(subject), status: 500, description: frame.description })))
-    case "TooLarge":
-      return go(state, fail(undecoded(subject, "a frame larger than the limit")))
-  }
-}
-
-/** The new part of frames of text, all at once; nothing if they contradict what was delivered. */
-const continued = (state: State, texts: ReadonlyArray<string>): readonly [State, string] | undefined => {
-  const text = texts.length === 1 ? texts[0] ?? "" : texts.join("")
-  const known = state.delivered.length - state.offset
-  if (known === 0) return [state, text]
-  if (!state.delivered.startsWith(text.slice(0, known), state.offset)) return undefined
-  return [{ ...state, offset: state.offset + Math.min(known, text.length) }, text.slice(known)]
-}
-
-const onTexts = (subject: Subject, before: State, frames: ReadonlyArray<Text>): Step => {
-  const state = before.witnessed ? { ...before, count: frames.reduce(Tokens.add, before.count) } : before
-  const texts = frames.map(({ text }) => text)
-  const [known, fresh] = continued(state, texts) ?? []
-  const step = known === undefined ? go(state, rewritten(subject, state)) : deliver(subject, known, fresh ?? "")
-  const repeated = step.life === "none" && texts.some((text) => text !== "")
-  return repeated ? { ...step, life: "repeated" } : step
-}
-
-/** Frames in one go, up to the first that asks for a command. */
-const onFrames = (subject: Subject, before: State, frames: ReadonlyArray<Frame>): Step => {
-  let step = go(before.heard || frames.length === 0 ? before : { ...before, heard: true })
-  let texts: Array<Text> = []
-  const settle = (next: (state: State) => Step) => {
-    const together = texts
-    texts = []
-    if (together.length > 0) step = then(step, (state) => onTexts(subject, state, together))
-    step = then(step, next)
-  }
-  for (const frame of frames) {
-    if (frame._tag !== "Data") settle((state) => onFrame(subject, state, frame))
-    else if (step.state.aligned && frame.text !== undecodable) texts.push(frame)
-    else settle((state) => ({ ...onMisread(subject, state), life: "repeated" }))
-    if (step.command._tag !== "Listen") return step
-  }
-  settle(go)
-  return step
-}
-
 const complete = (subject: Subject, state: State, result: TaskResult, text: string): Step => {
   if (!text.startsWith(state.delivered)) return go(state, rewritten(subject, state))
   const known = state.delivered.length
-  const rest = then(
+  const rest = goOn(
     begin({ ...state, offset: known }, result.prefillTime),
     (state) => deliver(subject, state, text.slice(known))
   )
-  return then(rest, (state) => go(state, { _tag: "End" }, [{ _tag: "Finished", result }]))
+  return rest.command._tag === "Conclude"
+    ? { ...rest, command: conclude(result) }
+    : goOn(rest, (state) => finish(subject, state, result))
 }
 
 const onResult = (subject: Subject, state: State, result: TaskResult): Step => {
@@ -215,15 +106,33 @@ const onResult = (subject: Subject, state: State, result: TaskResult): Step => {
 }
 
 /** What the frames tell of a run whose result cannot be read. */
-const resultOf = (subject: Subject, { count, delivered }: State, maxTokens: number): TaskResult => ({
-  taskId: subject.taskId,
-  text: delivered,
+const resultOf = (
+  { prefillTime = Duration.zero, taskId }: Subject,
+  { count, delivered, told }: State,
+  maxTokens = 0
+): TaskResult => ({
+  taskId,
+  text: delivered.slice(0, told),
   finished: true,
   speed: count.seconds > 0 ? maxTokens / count.seconds : 0,
-  prefillTime: subject.prefillTime ?? Duration.zero,
+  prefillTime,
   generationTime: Duration.seconds(count.seconds),
-  undecodedTail: false
+  undecodedTail: false,
+  usage: unknownUsage,
+  finishReason: "unknown",
+  tokensPerSecond: undefined
 })
+
+/** What was told is the text; what the server has beyond a stop sequence is not. */
+const onConcluded = (subject: Subject, state: State, { result, stopped, tokens }: Concluded): Step => {
+  const { sequence } = state
+  const text = resultOf(subject, state)
+  const ended = sequence === undefined
+    ? result ?? text
+    : { ...text, generationTime: Duration.zero, ...result, text: text.text, finished: true, undecodedTail: false }
+  const known = { tokens, stopped, sequence, maxTokens: subject.maxTokens }
+  return go(state, end, [{ _tag: "Finished", result: outcome(ended, known) }])
+}
 
 /** A server that ends in good order lets its streams end and answers nothing after that (F99). */
 const onUnread = (subject: Subject, state: State, error: TaskFailure): Step => {
@@ -232,7 +141,7 @@ const onUnread = (subject: Subject, state: State, error: TaskFailure): Step => {
   const frames = state.witnessed ? Tokens.judge(state.count, maxTokens) : "unknown"
   if (frames === "short") return go(state, missing(subject, state))
   if (frames === "whole" && maxTokens !== undefined) {
-    return complete(subject, state, resultOf(subject, state, maxTokens), state.delivered)
+    return complete(subject, state, { ...resultOf(subject, state, maxTokens), text: state.delivered }, state.delivered)
   }
   // A task that was deleted has an end as well: only a server that cannot be asked leaves the end open.
   const open = truncated(subject, state, error.message, { cause: error, unconfirmed: true })
@@ -312,6 +221,8 @@ export const step = (subject: Subject) => (state: State, signal: Signal): Step =
       return onUnread(subject, state, signal.error)
     case "Unasked":
       return onUnasked(subject, state, signal.error, signal.unread)
+    case "Concluded":
+      return onConcluded(subject, state, signal)
     case "Unanswered":
       return onNoStatus(state, state.question.late || !signal.unread ? stalled(subject) : undefined)
   }

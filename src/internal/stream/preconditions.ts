@@ -38,6 +38,11 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule:
 
   return {
     template,
+    /** A state that is past a stop sequence has read more than the text that this program was given. */
+    mayGoOn: (operation: string, id: string, allowPastStop = false) =>
+      allowPastStop || !ledger.pastStop.has(id) ? Effect.void : Effect.fail(
+        validate.invalid(operation, "allowPastStop", "must be true to go on from a state past a stop sequence")
+      ),
     /** Fails if the task still runs, or is a template that this server cannot use. */
     ready: (operation: string, id: string) =>
       Effect.flatMap(

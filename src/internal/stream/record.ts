@@ -16,7 +16,7 @@ import { type BranchFailure, StreamTruncatedError } from "../../RWKVError.js"
 import type * as Ledger from "../owner/ledger.js"
 import { clientClosed } from "../wire/closed.js"
 import { handBack } from "../wire/limit.js"
-import type { Policy } from "./follow.js"
+import type { Parting } from "./parting.js"
 import type { FollowFailure, Told } from "./signals.js"
 import type { Opening, Pull, Telling } from "./telling.js"
 
@@ -83,7 +83,6 @@ export const record = (
           case "Started":
             id = event.taskId
             if (group !== undefined) ledger.sharing.set(id, group)
-            ledger.begins(id)
             ledger.recordings.set(id, tape.recording)
             return Effect.zipRight(remember, Deferred.succeed(begun, event))
           case "Text":
@@ -138,7 +137,7 @@ export const live = <A>(
 ): Pull<A> => {
   let offset = 0
   let next: Told["_tag"] | "End" = "Started"
-  const tell = (told: Told) => Chunk.fromIterable(Option.toArray(Option.fromNullable(telling(told, taskId))))
+  const tell = (told: Told) => Chunk.fromIterable(Option.toArray(Option.fromNullable(telling.element(told, taskId))))
   return Effect.gen(function*() {
     if (next === "Started") {
       next = "Text"
@@ -159,12 +158,14 @@ export const live = <A>(
 
 /** What is recorded, as a subscription: leaving it early may stop the task, and ends no recording. */
 export const listenTo = <A>(
-  leaving: Policy["farewell"],
+  leaving: Parting["farewell"],
   taskId: TaskId,
   recording: Ledger.Recording,
   telling: Telling<A>
 ): Opening<A> =>
   Effect.as(
-    Effect.addFinalizer(() => Effect.flatMap(Deferred.isDone(recording.result), (done) => leaving(done))),
+    Effect.addFinalizer(() =>
+      Effect.flatMap(Deferred.isDone(recording.result), (done) => leaving(done ? "finished" : "left"))
+    ),
     live({ taskId, prefillTime: Duration.zero, recording }, telling)
   )

@@ -12,7 +12,9 @@ import type * as Generation from "../../Generation.js"
 import type { Service as HttpService } from "../../HttpClient.js"
 import type { TaskId, TaskResult } from "../../Protocol.js"
 import type * as RWKVConfig from "../../RWKVConfig.js"
-import type { StreamOptions, SubscribeOptions, WaitOptions } from "../../Task.js"
+import type { RWKVError } from "../../RWKVError.js"
+import type { BranchOptions, StreamOptions, SubscribeOptions, WaitOptions } from "../../Task.js"
+import { begun } from "../input/failure.js"
 import * as Options from "../input/options.js"
 import * as validate from "../input/validate.js"
 import * as Ledger from "../owner/ledger.js"
@@ -54,18 +56,24 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
   const { launch, leaves, listen } = Launcher.make(http, ledger, config)
   const reads = retry.reads(config.retry)
 
-  const recorded = (id: string, start: Launcher.Launch) =>
-    record(ledger, start.operation, () => ledger.sharing.get(id), launch(start, events))
+  /** Under a span of its own. */
+  const launched = <A, E extends RWKVError>(start: Launcher.Launch<E>, telling: Telling<A>) =>
+    launch(start, telling).pipe(Effect.withSpanScoped(start.operation, { captureStackTrace: false }))
+
+  const recorded = (id: string, start: Launcher.Launch, counts: boolean) =>
+    record(ledger, start.operation, () => ledger.sharing.get(id), launched(start, { ...events, counts }))
 
   /** A run that is left when its stream is. */
   const attached = <A>(id: string, start: Launcher.Launch, telling: Telling<A>): Opening<A> =>
-    recorded(id, start)((begun) => Effect.as(Effect.addFinalizer(() => begun.leave), live(begun, telling)))
+    recorded(id, start, telling.counts)((begun) =>
+      Effect.as(Effect.addFinalizer(() => begun.leave), live(begun, telling))
+    )
 
   /** A run that goes on without its caller once it has begun. */
   const detached = (id: string, start: Launcher.Launch) =>
     Effect.suspend(() => {
       let handed = false
-      return recorded(id, { ...start, detached: () => handed })((begun) =>
+      return recorded(id, { ...start, detached: () => handed }, true)((begun) =>
         Effect.sync(() => {
           handed = true
           return begun
@@ -80,7 +88,7 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
     (
       request: A,
       options?: StreamOptions
-    ): Opening<B> => launch(Starts.creating(creation, config.defaults, request, options), telling),
+    ): Opening<B> => launched(Starts.creating(creation, config.defaults, request, options), telling),
     continued: <A>(operation: string, telling: Telling<A>) =>
     (
       id: string,
@@ -89,7 +97,7 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
     ): Opening<A> =>
       Effect.suspend(() => {
         const start = continuing(operation, id, request, options)
-        return ledger.sharing.get(id) === undefined ? launch(start, telling) : attached(id, start, telling)
+        return ledger.sharing.get(id) === undefined ? launched(start, telling) : attached(id, start, telling)
       }),
     forked: <A>(operation: string, cleanup: Starts.Cleanup, telling: Telling<A>) =>
     (
@@ -113,11 +121,21 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
           : Math.max(0, from + (yield* reads(http.status(taskId, { operation }))).generatedTokens)
         return yield* listen({ operation, options: chosen, taskId, fromToken }, telling)
       }).pipe(Effect.withSpanScoped(operation, { captureStackTrace: false })),
-    fork: (operation: string, id: string, request: Generation.ForkRequest) =>
-      detached(id, forking(operation, id, request)),
+    /** A run that is followed to its end, under the span of its caller. */
+    ran: <A extends Generation.GenerationOptions>(creation: Starts.Creation<A>) =>
+    (
+      request: A,
+      options: StreamOptions
+    ): Effect.Effect<TaskResult, FollowFailure> =>
+      Effect.scoped(Effect.flatMap(
+        launch(Starts.creating(creation, config.defaults, request, options), ends),
+        (pull) => Effect.mapError(last(pull), begun)
+      )),
+    fork: (operation: string, id: string, request: Generation.ForkRequest, options: BranchOptions) =>
+      detached(id, forking(operation, id, request, options)),
     /** Continues a task that shares its buffer. */
-    continueSharing: (operation: string, id: string, request: Generation.ContinueRequest) =>
-      detached(id, continuing(operation, id, request)),
+    continueSharing: (operation: string, id: string, request: Generation.ContinueRequest, options: BranchOptions) =>
+      detached(id, continuing(operation, id, request, options)),
     /** The end of a task, by listening to its stream. */
     ended: (
       operation: string,

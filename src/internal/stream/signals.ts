@@ -5,6 +5,7 @@ import type * as Duration from "effect/Duration"
 import type { TaskId, TaskInfo, TaskResult } from "../../Protocol.js"
 import type { StreamTruncatedError, TaskFailure } from "../../RWKVError.js"
 import type { Frame } from "../wire/sse.js"
+import type { Matcher, Place } from "./stops.js"
 import type { Count } from "./tokens.js"
 
 export type FollowFailure = TaskFailure | StreamTruncatedError
@@ -19,6 +20,9 @@ export interface Subject {
   /** The most tokens of the run and the time of its prefill, where they are known. */
   readonly maxTokens?: number | undefined
   readonly prefillTime?: Duration.Duration | undefined
+  readonly stops?: Matcher | undefined
+  /** Whether a result is told, which is counted then. */
+  readonly counts: boolean
 }
 
 /**
@@ -32,8 +36,13 @@ export interface Silence {
 }
 
 export interface State {
-  /** What the consumer has of the text. */
+  /** What is known of the text. */
   readonly delivered: string
+  /** UTF-16 units of it that the consumer has: all but what is held back, or comes after a stop sequence. */
+  readonly told: number
+  /** Where the text is in the stop sequences, and the one that has ended it. */
+  readonly place: Place | undefined
+  readonly sequence: string | undefined
   readonly started: boolean
   /** Whether any connection has told anything. */
   readonly heard: boolean
@@ -80,6 +89,14 @@ export type Signal =
   | { readonly _tag: "Unasked"; readonly error: TaskFailure; readonly unread: boolean }
   /** No answer within what is left of the stall timeout, a second at least; after a cut, within 5 seconds. */
   | { readonly _tag: "Unanswered"; readonly unread: boolean }
+  /** The run is over: what the server said of it then, as far as it did, and whether this program has stopped it. */
+  | { readonly _tag: "Concluded" } & Concluded
+
+export interface Concluded {
+  readonly result: TaskResult | undefined
+  readonly tokens: number | undefined
+  readonly stopped: boolean
+}
 
 export type Told =
   | { readonly _tag: "Started"; readonly prefillTime: Duration.Duration }
@@ -95,6 +112,8 @@ export type Command =
   | { readonly _tag: "ReadTail"; readonly whole: string }
   /** `again`: with retries, as after a silence; once and for a few seconds after a cut. */
   | { readonly _tag: "AskStatus"; readonly again: boolean }
+  /** Without a result: the text has ended before the run, which is stopped. */
+  | { readonly _tag: "Conclude"; readonly result: TaskResult | undefined }
   | { readonly _tag: "Fail"; readonly error: FollowFailure }
   | { readonly _tag: "End" }
 

@@ -36,7 +36,7 @@ export const creating = <A extends Generation.GenerationOptions>(
   defaults: Generation.GenerationOptions,
   request: A,
   options: StreamOptions | undefined
-): Launch => {
+): Launch<CallFailure> => {
   let maxTokens: number | undefined
   const complete = Effect.map(Effect.suspend(() => withDefaults(operation, defaults, request)), (request) => {
     maxTokens = request.maxTokens
@@ -47,10 +47,7 @@ export const creating = <A extends Generation.GenerationOptions>(
     options: chosen(operation, options, { cleanup }),
     before: Effect.succeed(undefined),
     create: Effect.flatMap(complete, (request) => create(request, { operation })),
-    stream: Effect.map(complete, (request) => ({
-      frames: stream(request, { operation }),
-      maxTokens: request.maxTokens
-    })),
+    stream: Effect.map(complete, (request) => stream(request, { operation })),
     explain: Effect.fail,
     fresh: true,
     maxTokens: () => maxTokens
@@ -68,6 +65,13 @@ export const make = (http: HttpService, ledger: Ledger.Service, preconditions: P
     return group
   }
 
+  /** The options are read once, by whoever runs this. */
+  const chosenFor = (operation: string, id: string, options: StreamOptions | undefined, usual: StreamOptions) =>
+    Effect.tap(
+      chosen(operation, options, usual),
+      ({ allowPastStop }) => preconditions.mayGoOn(operation, id, allowPastStop)
+    )
+
   return {
     /** A task that shares its buffer is read from the answer itself. */
     continuing: (
@@ -77,44 +81,46 @@ export const make = (http: HttpService, ledger: Ledger.Service, preconditions: P
       options?: StreamOptions
     ): Launch => {
       const group = ledger.sharing.get(id)
+      let maxTokens: number | undefined
       return {
         operation,
-        options: chosen(operation, options, {
+        options: chosenFor(operation, id, options, {
           cleanup: "keep",
           transport: group === undefined ? "subscribe" : "direct"
         }),
-        before: encodeContinue(operation, request).pipe(
-          Effect.zipRight(preconditions.ready(operation, id)),
-          Effect.as(group)
-        ),
+        before: Effect.flatMap(encodeContinue(operation, request), (encoded) => {
+          maxTokens = encoded.max_tokens
+          return Effect.as(preconditions.ready(operation, id), group)
+        }),
         create: http.continue(id, request, { operation }),
-        stream: Effect.map(encodeContinue(operation, request), ({ max_tokens: maxTokens }) => ({
-          frames: http.continueStream(id, request, { operation }),
-          maxTokens
-        })),
+        stream: Effect.sync(() => http.continueStream(id, request, { operation })),
         explain: explain(id),
         fresh: false,
-        begun: group === undefined ? ledger.begins : undefined
+        maxTokens: () => maxTokens
       }
     },
-    forking: (operation: string, id: string, request: Generation.ForkRequest, options?: StreamOptions): Launch => ({
-      operation,
-      options: chosen(operation, options, { cleanup: "keep", transport: "direct" }),
-      before: encodeFork(operation, request).pipe(
-        Effect.zipRight(preconditions.ready(operation, id)),
-        Effect.flatMap(() => {
-          // Known before the source is read: another fork of it may begin meanwhile.
-          const group = groupOf(id)
-          return Effect.as(preconditions.preserve(operation, id, group), group)
-        })
-      ),
-      create: http.fork(id, request, { operation }),
-      stream: Effect.map(encodeFork(operation, request), ({ max_tokens: maxTokens }) => ({
-        frames: http.forkStream(id, request, { operation }),
-        maxTokens
-      })),
-      explain: explain(id),
-      fresh: true
-    })
+    forking: (operation: string, id: string, request: Generation.ForkRequest, options?: StreamOptions): Launch => {
+      let maxTokens: number | undefined
+      return {
+        operation,
+        options: chosenFor(operation, id, options, { cleanup: "keep", transport: "direct" }),
+        before: encodeFork(operation, request).pipe(
+          Effect.flatMap((encoded) => {
+            maxTokens = encoded.max_tokens
+            return preconditions.ready(operation, id)
+          }),
+          Effect.flatMap(() => {
+            // Known before the source is read: another fork of it may begin meanwhile.
+            const group = groupOf(id)
+            return Effect.as(preconditions.preserve(operation, id, group), group)
+          })
+        ),
+        create: http.fork(id, request, { operation }),
+        stream: Effect.sync(() => http.forkStream(id, request, { operation })),
+        explain: explain(id),
+        fresh: true,
+        maxTokens: () => maxTokens
+      }
+    }
   }
 }

@@ -19,14 +19,28 @@ export type Opening<A, E = BranchFailure> = Effect.Effect<Pull<A>, E, Scope.Scop
 export const pulled = <A, E>(opening: Opening<A, E>): Stream.Stream<A, E | FollowFailure> =>
   Stream.unwrapScoped(Effect.map(opening, Stream.repeatEffectChunkOption))
 
-/** The element that is made of what was told, if any. */
-export type Telling<A> = (told: Told, taskId: TaskId) => A | undefined
+/** What a run is told as. */
+export interface Telling<A> {
+  /** The element that is made of what was told, if any. */
+  readonly element: (told: Told, taskId: TaskId) => A | undefined
+  /** Whether it tells a result, which is counted. */
+  readonly counts: boolean
+}
 
-export const texts: Telling<string> = (told) => told._tag === "Text" ? told.text : undefined
+export const texts: Telling<string> = {
+  element: (told) => told._tag === "Text" ? told.text : undefined,
+  counts: false
+}
 
-export const events: Telling<StreamEvent> = (told, taskId) =>
-  told._tag === "Started" ? StreamEvent.Started({ ...told, taskId }) : told._tag === "Text"
-    ? StreamEvent.Text(told)
-    : StreamEvent.Finished(told)
+export const events: Telling<StreamEvent> = {
+  element: (told, taskId) =>
+    told._tag === "Started" ? StreamEvent.Started({ ...told, taskId }) : told._tag === "Text"
+      ? StreamEvent.Text(told)
+      : StreamEvent.Finished(told),
+  counts: true
+}
 
-export const ends: Telling<TaskResult> = (told) => told._tag === "Finished" ? told.result : undefined
+export const ends: Telling<TaskResult> = {
+  element: (told) => told._tag === "Finished" ? told.result : undefined,
+  counts: true
+}

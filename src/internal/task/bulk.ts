@@ -51,7 +51,7 @@ const pulled = (requests: Iterable<Request>): Stream.Stream<Request, RWKVValidat
 }
 
 export const runAll = <E, R>(
-  run: (request: Request, options: Options.Waiting) => Effect.Effect<TaskResult, WaitFailure>,
+  run: (request: Request, options: Options.Running) => Effect.Effect<TaskResult, WaitFailure>,
   requests: Iterable<Request> | Stream.Stream<Request, E, R>,
   options: BulkOptions | undefined
 ): Stream.Stream<BulkResult, E | WaitFailure, R> =>

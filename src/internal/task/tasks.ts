@@ -20,7 +20,7 @@ import {
   TemplateProtectedError,
   type WaitFailure
 } from "../../RWKVError.js"
-import type { BulkOptions, DeleteOptions, SubscribeOptions, Task } from "../../Task.js"
+import type { BranchOptions, BulkOptions, DeleteOptions, SubscribeOptions, Task } from "../../Task.js"
 import * as Bulk from "./bulk.js"
 import { isTemplate } from "../stream/preconditions.js"
 import { begun } from "../input/failure.js"
@@ -30,6 +30,7 @@ import type { Release } from "../owner/lifetime.js"
 import type { Begun } from "../stream/record.js"
 import * as retry from "../wire/retry.js"
 import type * as Runs from "../stream/runs.js"
+import type { Creation } from "../stream/starts.js"
 import { encoder, withDefaults } from "../input/request.js"
 import * as validate from "../input/validate.js"
 import * as Wait from "./wait.js"
@@ -101,7 +102,10 @@ export const make = (
     creates(acquire(
       operation,
       create,
-      ({ maxTokens, prefillTime, taskId }) => Effect.succeed(handle(taskId, prefillTime, maxTokens)),
+      ({ maxTokens, prefillTime, taskId }) => {
+        ledger.begins(taskId, maxTokens)
+        return Effect.succeed(handle(taskId, prefillTime))
+      },
       abandoned
     ))
 
@@ -111,47 +115,67 @@ export const make = (
   const kept = (persistence: Generation.Persistence): Create<Generation.CreateRequest> => (request, options) =>
     http.create({ ...request, persistence }, options)
 
-  const run = (
-    operation: string,
-    request: Generation.CreateRequest | Generation.FimRequest,
-    options?: Options.Waiting
-  ): Effect.Effect<TaskResult, WaitFailure> => {
-    const create = validate.attempt(
-      operation,
-      "",
-      () => isFim(request) ? make(operation, request, http.fim) : make(operation, request, http.create)
-    )
-    const own = (created: Created) => {
+  /** A run that is polled is owned while it is. */
+  const polled = (operation: string, create: Effect.Effect<Created, CallFailure>, options: Options.Waiting) => {
+    const own = ({ maxTokens, taskId }: Created) => {
       let finished = false
       const farewell = Effect.suspend(() =>
-        release({
-          operation,
-          taskId: created.taskId,
-          stop: !finished,
-          delete: created.taskId.startsWith("TMP_"),
-          maxTokens: created.maxTokens
-        })
+        release({ operation, taskId, stop: !finished, delete: taskId.startsWith("TMP_"), maxTokens })
       )
+      ledger.begins(taskId, maxTokens)
       return Effect.flatMap(ledger.lifetime.own(farewell), (leave) =>
         Effect.as(
           Effect.addFinalizer((exit) => {
             finished = exit._tag === "Success"
             return leave
           }),
-          created
+          taskId
         ))
     }
-    const ended = Effect.flatMap(
-      creates(acquire(operation, Effect.flatten(create), own, abandon(operation))),
-      ({ maxTokens, taskId }) =>
-        ledger.lifetime.unlessClosing(
-          Effect.mapError(waiting.end(operation, taskId, options, maxTokens), begun),
-          operation,
-          taskId
-        )
+    return Effect.scoped(
+      Effect.flatMap(
+        creates(acquire(operation, create, own, abandon(operation))),
+        (taskId) =>
+          ledger.lifetime.unlessClosing(
+            Effect.mapError(waiting.end(operation, taskId, options), begun),
+            operation,
+            taskId
+          )
+      )
     )
-    return waiting.inTime(Effect.scoped(ended), options, { operation })
   }
+
+  const followed = <A extends Generation.GenerationOptions>(
+    creation: Pick<Creation<A>, "operation" | "create" | "stream">,
+    request: A,
+    { queueTimeout, stop }: Options.Running
+  ) =>
+    Effect.flatMap(
+      Effect.mapError(
+        runs.ran({ ...creation, cleanup: "delete" })(request, { idleTimeout: "5 seconds", queueTimeout, stop }),
+        Wait.unwrap
+      ),
+      (result) => waiting.uncancelled(creation.operation, result.taskId, result)
+    )
+
+  const run = (
+    operation: string,
+    request: Generation.CreateRequest | Generation.FimRequest,
+    options?: Options.Running
+  ): Effect.Effect<TaskResult, WaitFailure> =>
+    Effect.flatMap(Options.ofRun(operation, options), (given) => {
+      const ended = validate.attempt(operation, "", (): Effect.Effect<TaskResult, WaitFailure> => {
+        if (isFim(request)) {
+          return Wait.looks(given)
+            ? polled(operation, make(operation, request, http.fim), given)
+            : followed({ operation, create: http.fim, stream: http.fimStream }, request, given)
+        }
+        return Wait.looks(given)
+          ? polled(operation, make(operation, request, http.create), given)
+          : followed({ operation, create: http.create, stream: http.createStream }, request, given)
+      })
+      return waiting.inTime(Effect.flatten(ended), given.timeout, { operation })
+    })
 
   const result = verb(
     "TaskService.result",
@@ -197,21 +221,27 @@ export const make = (
 
   const continueTask = verb(
     "TaskService.continue",
-    (operation, id: string, request: Generation.ContinueRequest): Effect.Effect<Task, BranchFailure> =>
-      ledger.sharing.get(id) !== undefined
-        ? branched(runs.continueSharing(operation, id, request))
-        : encodeContinue(operation, request).pipe(
-          Effect.zipRight(preconditions.ready(operation, id)),
-          Effect.zipRight(owned(
-            operation,
-            http.continue(id, request, { operation }).pipe(
-              Effect.catchTag("RWKVServerError", (error) => preconditions.explain(error, id)),
-              Effect.tap(({ taskId }) => Effect.sync(() => ledger.begins(taskId)))
-            ),
-            // The task was there before: what is abandoned is the run.
-            abandon(operation, true)
-          ))
+    (
+      operation,
+      id: string,
+      request: Generation.ContinueRequest,
+      options?: BranchOptions
+    ): Effect.Effect<Task, BranchFailure> =>
+      Effect.gen(function*() {
+        const given = yield* Options.ofBranch(operation, options)
+        if (ledger.sharing.get(id) !== undefined) {
+          return yield* branched(runs.continueSharing(operation, id, request, given))
+        }
+        yield* preconditions.mayGoOn(operation, id, given.allowPastStop)
+        const { max_tokens: maxTokens } = yield* encodeContinue(operation, request)
+        yield* preconditions.ready(operation, id)
+        const create = http.continue(id, request, { operation }).pipe(
+          Effect.catchTag("RWKVServerError", (error) => preconditions.explain(error, id)),
+          Effect.map((created): Created => ({ ...created, maxTokens }))
         )
+        // The task was there before: what is abandoned is the run.
+        return yield* owned(operation, create, abandon(operation, true))
+      })
   )
 
   const asTemplate = verb(
@@ -245,23 +275,27 @@ export const make = (
 
   const fork = verb(
     "TaskService.fork",
-    (operation, id: string, request: Generation.ForkRequest) => branched(runs.fork(operation, id, request))
+    (operation, id: string, request: Generation.ForkRequest, options?: BranchOptions) =>
+      Effect.flatMap(
+        Options.ofBranch(operation, options),
+        (given) => branched(runs.fork(operation, id, request, given))
+      )
   )
 
   const wait = verb("TaskService.wait", waiting.wait)
 
   const stop = verb("TaskService.stop", waiting.stop)
 
-  const handle = (id: TaskId, prefillTime: Duration.Duration, maxTokens?: number): Task => ({
+  const handle = (id: TaskId, prefillTime: Duration.Duration): Task => ({
     id,
     prefillTime,
-    wait: (options) => wait(id, options, maxTokens),
+    wait: (options) => wait(id, options),
     result: result(id),
     status: status(id),
     stop: (options) => stop(id, options),
     delete: (options) => deleteTask(id, options),
-    continue: (request) => continueTask(id, request),
-    fork: (request) => fork(id, request),
+    continue: (request, options) => continueTask(id, request, options),
+    fork: (request, options) => fork(id, request, options),
     asTemplate: asTemplate(id),
     stream: (options) => streamed("StreamService.subscribe", id, () => streams.subscribe(id, options)),
     streamEvents: (options) => streamed("StreamService.subscribeEvents", id, () => streams.subscribeEvents(id, options))

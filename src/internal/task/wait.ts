@@ -22,13 +22,15 @@ import * as Options from "../input/options.js"
 import * as validate from "../input/validate.js"
 import { halt, isFinished, looking } from "../owner/farewell.js"
 import type * as Ledger from "../owner/ledger.js"
+import { outcome } from "../stream/outcome.js"
+import { counted } from "../stream/parting.js"
 import { settled } from "../stream/settle.js"
 import type { FollowFailure } from "../stream/signals.js"
-import { limited } from "../wire/limit.js"
+import { limited, within } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
 
 /** Whoever waits for the end wants to know what prevented it, and not that a stream was cut by it. */
-const unwrap = (error: FollowFailure): WaitFailure => {
+export const unwrap = (error: FollowFailure): WaitFailure => {
   // An end that could not be confirmed brings the text.
   if (error._tag !== "StreamTruncatedError" || error.unconfirmed || !isRWKVError(error.cause)) return error
   const { cause } = error
@@ -38,6 +40,10 @@ const unwrap = (error: FollowFailure): WaitFailure => {
     ? error
     : cause
 }
+
+/** Whether the status is asked for again and again, and not one stream listened to. */
+export const looks = ({ by, onProgress, schedule }: Options.Waiting): boolean =>
+  by === undefined ? schedule !== undefined || onProgress !== undefined : by === "polling"
 
 /** Without end: the limit of the stop ends it. */
 const pauses = Schedule.exponential("20 millis", 1.5).pipe(Schedule.union(Schedule.spaced("250 millis")))
@@ -62,13 +68,27 @@ export const make = (
   const look = (operation: string, taskId: TaskId) =>
     Effect.map(polls(http.status(taskId, { operation })), (info) => ({ ...info, taskId }))
 
-  /** The whole text of a task that the server calls finished. */
-  const whole = (operation: string, taskId: TaskId): Effect.Effect<TaskResult, FollowFailure> =>
-    Effect.suspend(() => {
+  /** The end of a task that a look has seen to be finished: the look may predate the last tokens (H31). */
+  const polled = (
+    operation: string,
+    taskId: TaskId,
+    { generatedTokens }: TaskInfo
+  ): Effect.Effect<TaskResult, FollowFailure> =>
+    Effect.gen(function*() {
       const recording = ledger.recordings.get(taskId)
-      return recording === undefined
-        ? settled(polls(http.result(taskId, { operation })))
-        : Deferred.await(recording.result)
+      if (recording !== undefined) return yield* Deferred.await(recording.result)
+      const result = yield* settled(polls(http.result(taskId, { operation })))
+      const maxTokens = ledger.limits.get(taskId)
+      const tokens = ledger.sharing.has(taskId)
+        ? undefined
+        : generatedTokens === maxTokens
+        ? generatedTokens
+        : Option.getOrUndefined(
+          yield* Effect.option(
+            within(counted(http.status(taskId, { operation })), "2 seconds", () => Effect.succeed(undefined))
+          )
+        )
+      return outcome(result, { tokens, maxTokens, stopped: ledger.stopped.has(taskId), sequence: undefined })
     })
 
   const poll = (
@@ -77,7 +97,7 @@ export const make = (
     schedule: Polling.WaitSchedule,
     queueTimeout: Duration.Duration,
     onProgress: (info: TaskInfo) => Effect.Effect<void, RWKVValidationError>
-  ): Effect.Effect<void, TaskFailure> =>
+  ): Effect.Effect<TaskInfo, TaskFailure> =>
     Effect.suspend(() => {
       let limit = Duration.zero
       let queued = Duration.zero
@@ -96,20 +116,31 @@ export const make = (
         }
       )
       return Effect.flatMap(Effect.flatMap(state, (first) => looking(first, state, counted)), (info) =>
-        isFinished(info) ? Effect.void : new RWKVTimeoutError({ operation, taskId, kind: "wait", limit }))
+        isFinished(info) ? Effect.succeed(info) : new RWKVTimeoutError({ operation, taskId, kind: "wait", limit }))
     })
 
   /** Within the time that the options give it. */
   const inTime = <A, E>(
     effect: Effect.Effect<A, E>,
-    options: Options.Waiting | undefined,
+    timeout: Duration.DurationInput | undefined,
     about: { readonly operation: string; readonly taskId?: TaskId }
   ) =>
-    Effect.gen(function*() {
-      const { timeout } = yield* Options.ofWait(about.operation, options)
-      const limit = yield* validate.duration(about.operation, "timeout", timeout, Duration.infinity)
-      return yield* limited(effect, limit, { ...about, kind: "wait" })
-    })
+    Effect.flatMap(
+      validate.duration(about.operation, "timeout", timeout, Duration.infinity),
+      (limit) => limited(effect, limit, { ...about, kind: "wait" })
+    )
+
+  /** Fails if this program has stopped the task; a text that a stop sequence has ended is a success. */
+  const uncancelled = (
+    operation: string,
+    taskId: TaskId,
+    result: TaskResult
+  ): Effect.Effect<TaskResult, TaskCancelledError> => {
+    const { finishReason, text, usage } = result
+    return finishReason === "stop-sequence" || !ledger.stopped.has(taskId)
+      ? Effect.succeed(result)
+      : new TaskCancelledError({ operation, taskId, text, usage })
+  }
 
   /**
    * Waits without a limit of its own: by one stream, which costs least and hears the end when it comes, or by polling
@@ -118,39 +149,33 @@ export const make = (
   const end = (
     operation: string,
     taskId: TaskId,
-    options?: Options.Waiting,
-    maxTokens?: number
+    options: Options.Waiting
   ): Effect.Effect<TaskResult, WaitFailure> =>
     Effect.gen(function*() {
-      const { by, onProgress, queueTimeout, schedule } = yield* Options.ofWait(operation, options)
+      const { onProgress, queueTimeout, schedule } = options
+      if (!looks(options)) {
+        const result = yield* Effect.mapError(listen(operation, taskId, { queueTimeout }), unwrap)
+        return yield* uncancelled(operation, taskId, result)
+      }
+      const maxTokens = ledger.limits.get(taskId)
       const usual = maxTokens === undefined ? Polling.waitSchedule : Polling.waitScheduleFor(maxTokens)
-      const looks = by === undefined ? schedule !== undefined || onProgress !== undefined : by === "polling"
-      const result = !looks
-        ? yield* Effect.mapError(listen(operation, taskId, { queueTimeout }), unwrap)
-        : yield* Effect.zipRight(
-          poll(
-            operation,
-            taskId,
-            schedule ?? usual,
-            yield* validate.duration(operation, "queueTimeout", queueTimeout, "1 hour"),
-            validate.callback(operation, "onProgress", onProgress)
-          ),
-          whole(operation, taskId)
-        )
-      if (ledger.stopped.get(taskId) !== true) return result
-      return yield* new TaskCancelledError({ operation, taskId, text: result.text })
+      const seen = yield* poll(
+        operation,
+        taskId,
+        schedule ?? usual,
+        yield* validate.duration(operation, "queueTimeout", queueTimeout, "1 hour"),
+        validate.callback(operation, "onProgress", onProgress)
+      )
+      const result = yield* Effect.mapError(polled(operation, taskId, seen), unwrap)
+      return yield* uncancelled(operation, taskId, result)
     })
 
-  const wait = (
-    operation: string,
-    id: string,
-    options?: WaitOptions,
-    maxTokens?: number
-  ): Effect.Effect<TaskResult, WaitFailure> =>
-    Effect.flatMap(
-      validate.taskId(operation, id),
-      (taskId) => inTime(end(operation, taskId, options, maxTokens), options, { operation, taskId })
-    )
+  const wait = (operation: string, id: string, options?: WaitOptions): Effect.Effect<TaskResult, WaitFailure> =>
+    Effect.gen(function*() {
+      const taskId = yield* validate.taskId(operation, id)
+      const given = yield* Options.ofWait(operation, options)
+      return yield* inTime(end(operation, taskId, given), given.timeout, { operation, taskId })
+    })
 
   /** Looks until a stopped task has ended; a stop that did not reach it is repeated once (H29, H30). */
   const stop = (operation: string, id: string, options?: StopOptions): Effect.Effect<TaskInfo, TaskFailure> =>
@@ -178,5 +203,5 @@ export const make = (
       )
     })
 
-  return { end, inTime, stop, wait }
+  return { end, inTime, stop, uncancelled, wait }
 }

@@ -8,9 +8,12 @@ import { RWKVError } from "effect-rwkv"
 import * as Machine from "../../../src/internal/stream/machine.js"
 import type { Command, Signal, State, Subject } from "../../../src/internal/stream/signals.js"
 import { type Frame, undecodable } from "../../../src/internal/wire/sse.js"
+import * as Stops from "../../../src/internal/stream/stops.js"
+import { certain, search } from "./search.js"
 import { choicesOf, type Heard, makeServer, play, worldOf } from "./server.js"
 import {
   closing,
+  concluded,
   connected,
   data,
   done,
@@ -39,6 +42,12 @@ const numRuns = Number(process.env["FC_RUNS"] ?? 600)
 // Without a size FastCheck makes arrays of a few elements only.
 const choices = FastCheck.array(FastCheck.nat(10_000), { maxLength: 200, size: "max" })
 
+/** Of the characters of texts, so that many match. */
+const sequences = FastCheck.array(
+  FastCheck.string({ unit: FastCheck.constantFrom(...Array.from("abé🌍")), minLength: 1, maxLength: 4 }),
+  { maxLength: 3 }
+)
+
 const fair = FastCheck.record({
   // Few characters, so that texts repeat themselves, of one to four bytes each.
   text: FastCheck.string({
@@ -50,6 +59,8 @@ const fair = FastCheck.record({
   torn: FastCheck.boolean(),
   kind: FastCheck.constantFrom("subscribed", "from a token", "direct", "shared"),
   started: FastCheck.boolean(),
+  counts: FastCheck.boolean(),
+  stop: sequences,
   choices
 })
 
@@ -58,14 +69,18 @@ type Fair = typeof fair extends FastCheck.Arbitrary<infer A> ? A : never
 /** More steps than a server needs that is good from now on. */
 const enough = 40
 
-const playFair = ({ choices, cuts, kind, started, text, torn }: Fair) => {
-  const about: Subject = { ...subject, fromToken: kind === "from a token" ? 2 : 0 }
+const playFair = ({ choices, counts, cuts, kind, started, stop, text, torn }: Fair) => {
+  const fromToken = kind === "from a token" ? 2 : 0
+  // Only what starts a run has stop sequences.
+  const cut = fromToken > 0 ? [] : stop
+  const about: Subject = { ...subject, fromToken, counts, stops: cut.length === 0 ? undefined : Stops.make(cut) }
   const direct = kind === "direct" || kind === "shared"
   const world = worldOf(text, cuts, { torn, direct, shared: kind === "shared" })
   const picked = choicesOf(choices)
   const most = choices.length + enough
   return {
     about,
+    stop: cut,
     world,
     most,
     path: play(about, Machine.initial(direct, started), makeServer(world, picked, about), most)
@@ -84,7 +99,7 @@ const wellFormed = (path: ReadonlyArray<Heard>) => {
   let delivered = ""
   for (const { before, signal, step } of path) {
     delivered += textOf(step)
-    expect(step.state.delivered).toBe(delivered)
+    expect(step.state.delivered.slice(0, step.state.told)).toBe(delivered)
     expect(step.told.every((told) => told._tag !== "Text" || told.text !== "" && told.text.isWellFormed())).toBe(true)
     expect(toldBy(step).includes("Finished")).toBe(step.command._tag === "End")
     const { command } = step
@@ -151,18 +166,46 @@ describe("a stream of a server that may fail, and is good in the end", () => {
     wellFormed(path)
   })
 
+  fairly("tells at every moment all that no stop sequence can take away, and nothing else", ({ path, stop }) => {
+    let told = ""
+    for (const { step } of path) {
+      told += textOf(step)
+      const { delivered, sequence } = step.state
+      const { length, matched } = search(stop, delivered)
+      expect(sequence).toBe(matched)
+      if (matched !== undefined) expect(told).toBe(delivered.slice(0, length))
+      else if (ends(step.command) || step.command._tag === "Conclude") expect(delivered.startsWith(told)).toBe(true)
+      else expect(told).toBe(delivered.slice(0, certain(stop, delivered)))
+    }
+  })
+
+  fairly("listens to nothing once a stop sequence has ended the text", ({ path }) => {
+    for (const { before, signal } of path) {
+      if (before.sequence !== undefined) expect(signal._tag).toBe("Concluded")
+    }
+  })
+
   fairly("ends, or fails, when the server is good", ({ most, path }) => {
     expect(path.length).toBeLessThan(most)
     const last = path.at(-1)?.step.command._tag
     expect(last === "End" || last === "Fail" || last === "Retry").toBe(true)
   })
 
-  fairly("ends well only with the whole text, or says that the end is missing", ({ about, path, world }) => {
+  fairly("ends well only with the whole text, or says that the end is missing", ({ about, path, stop, world }) => {
     for (const { step } of path.filter(({ step }) => step.command._tag === "End")) {
       const finished = path.flatMap((heard) => finishedBy(heard) ?? [])
       expect(finished.length).toBe(1)
       const [result] = finished
-      if (result?.undecodedTail !== true) expect(step.state.delivered).toBe(world.text)
+      const { length, matched } = search(stop, world.text)
+      if (matched !== undefined && step.state.sequence !== undefined) {
+        expect(result).toMatchObject({ text: world.text.slice(0, length), finishReason: "stop-sequence" })
+        expect(result?.stopSequence).toBe(matched)
+        continue
+      }
+      if (result?.undecodedTail !== true) {
+        expect(matched).toBeUndefined()
+        expect(step.state.delivered).toBe(world.text)
+      }
       if (about.fromToken === 0) expect(result?.text).toBe(step.state.delivered)
     }
   })
@@ -178,13 +221,21 @@ describe("a stream of a server that may fail, and is good in the end", () => {
     expect(count(({ step }) => step.command._tag === "ReadTail")).toBeGreaterThan(30)
     expect(count(({ before }) => !before.alone)).toBeGreaterThan(100)
     expect(count(({ step }) => step.command._tag === "End")).toBeGreaterThan(400)
+    expect(count(({ step }) => step.command._tag === "Conclude" && step.command.result === undefined)).toBeGreaterThan(
+      100
+    )
+    expect(count(({ before, step }) =>
+      step.state.sequence !== undefined && before.sequence === undefined &&
+      step.command._tag === "Conclude" && step.command.result !== undefined
+    )).toBeGreaterThan(5)
     expect(count(({ step }) => step.command._tag === "Fail")).toBeGreaterThan(100)
   })
 
   it.prop("ends well where nothing fails, whatever the frames", { fair }, ({ fair }) => {
-    const { path, world } = playFair({ ...fair, torn: false, choices: [] })
+    const { path, stop, world } = playFair({ ...fair, torn: false, choices: [] })
+    const told = path.map(({ step }) => textOf(step)).join("")
     expect(path.at(-1)?.step.command._tag).toBe("End")
-    expect(path.at(-1)?.step.state.delivered).toBe(world.text)
+    expect(told).toBe(world.text.slice(0, search(stop, world.text).length))
   }, { fastCheck: { numRuns: 200 } })
 
   fairly("asks for no other connection twice without progress", ({ about, path }) => {
@@ -258,6 +309,8 @@ const makeLiar = (answers: ReadonlyArray<Answer>, mixes: number) => {
           return how === 1 ? unread(reset) : tail(repeated)
         case "AskStatus":
           return how === 0 ? unasked(reset) : how === 1 ? unanswered(true) : status("Running", how)
+        case "Conclude":
+          return concluded(command.result, how, follow)
         case "Fail":
         case "End":
           return undefined

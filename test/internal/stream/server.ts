@@ -10,6 +10,7 @@ import { type Frame, undecodable } from "../../../src/internal/wire/sse.js"
 import {
   broken,
   closing,
+  concluded,
   connected,
   data,
   done,
@@ -20,6 +21,7 @@ import {
   idle,
   reset,
   result,
+  resultOf,
   slow,
   status,
   tail,
@@ -196,6 +198,8 @@ export const makeServer = (world: World, { pick }: Choices, subject: Subject) =>
           return pick(10) === 1 ? unread(reset) : tail(world.text)
         case "AskStatus":
           return askStatus()
+        case "Conclude":
+          return concluded(command.result ?? (pick(2) === 1 ? undefined : resultOf(`${world.text} and more`)))
         case "Fail":
         case "End":
           return undefined

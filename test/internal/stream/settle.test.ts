@@ -1,17 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, TestClock } from "effect"
-import { Protocol } from "effect-rwkv"
+import type { Protocol } from "effect-rwkv"
 import { settled } from "../../../src/internal/stream/settle.js"
+import { resultOf } from "./words.js"
 
-const result = (finished: boolean, generationTime: number): Protocol.TaskResult => ({
-  taskId: Protocol.TaskId.make("TMP_1"),
-  text: "text",
-  finished,
-  speed: 0,
-  prefillTime: Duration.zero,
-  generationTime: Duration.seconds(generationTime),
-  undecodedTail: false
-})
+const result = (finished: boolean, generationTime: number): Protocol.TaskResult =>
+  resultOf("text", { finished, generationTime: Duration.seconds(generationTime) })
 
 describe("a result is settled", () => {
   const reads = (finished: boolean, generationTimes: ReadonlyArray<number>) =>

@@ -5,26 +5,9 @@
 import { describe, expect, it } from "@effect/vitest"
 import { FastCheck } from "effect"
 import * as Stops from "../../../src/internal/stream/stops.js"
+import { certain, search } from "./search.js"
 
 const numRuns = Number(process.env["FC_RUNS"] ?? 600)
-
-/** Where a text ends, and by which sequence: before the one that is complete first, the longest of several. */
-const search = (sequences: ReadonlyArray<string>, text: string) => {
-  for (let end = 1; end <= text.length; end++) {
-    const [longest] = sequences
-      .filter((sequence) => text.slice(0, end).endsWith(sequence))
-      .sort((a, b) => b.length - a.length)
-    if (longest !== undefined) return { length: end - longest.length, matched: longest }
-  }
-  return { length: text.length, matched: undefined }
-}
-
-/** How much of a text is certain: as much as is left of it however it goes on. */
-const certain = (sequences: ReadonlyArray<string>, text: string) => {
-  // Only the rest of a sequence can take anything away.
-  const rests = sequences.flatMap((sequence) => sequence.split("").map((_, i) => sequence.slice(i)))
-  return Math.min(...["", ...rests].map((rest) => search(sequences, text + rest).length), text.length)
-}
 
 const cutBy = (text: string, cuts: ReadonlyArray<number>, parts = text.split("")) => {
   const pieces: Array<string> = []

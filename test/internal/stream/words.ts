@@ -13,7 +13,8 @@ export const subject: Subject = {
   ...about,
   fromToken: 0,
   stallTimeout: Duration.minutes(10),
-  queueTimeout: Duration.hours(1)
+  queueTimeout: Duration.hours(1),
+  counts: false
 }
 
 export const head: Frame = { _tag: "Head", taskId, prefillTime: 0.5 }
@@ -46,6 +47,9 @@ export const resultOf = (text: string, more: Partial<Protocol.TaskResult> = {}):
   prefillTime: Duration.seconds(0.25),
   generationTime: Duration.seconds(1),
   undecodedTail: false,
+  usage: { outputTokens: undefined },
+  finishReason: "unknown",
+  tokensPerSecond: undefined,
   ...more
 })
 
@@ -53,6 +57,13 @@ export const result = (text: string, more: Partial<Protocol.TaskResult> = {}): S
   _tag: "Result",
   result: resultOf(text, more)
 })
+
+/** What is known of a run that is over. */
+export const concluded = (
+  result: Protocol.TaskResult | undefined,
+  tokens: number | undefined = undefined,
+  stopped = false
+): Signal => ({ _tag: "Concluded", result, tokens, stopped })
 
 /** What the server says of a text that ends inside a character (H11). */
 export const undecoded = result("", { undecodedTail: true })
@@ -96,6 +107,8 @@ export const say = (command: Command): string => {
         : `Retry ${command.error._tag}, then ${command.otherwise._tag}`
     case "ReadTail":
       return `ReadTail ${command.whole}`
+    case "Conclude":
+      return command.result === undefined ? "Conclude a run that is stopped" : "Conclude"
     default:
       return command._tag
   }

@@ -1,0 +1,41 @@
+/**
+ * How a run ended and what it cost: the one place that decides, from what is known.
+ */
+import * as Duration from "effect/Duration"
+import type { FinishReason } from "../../Finish.js"
+import type { TaskResult } from "../../Protocol.js"
+
+export interface Known {
+  /** The tokens of the run, counted after its end. */
+  readonly tokens: number | undefined
+  /** The most that its request allows, if that said so. */
+  readonly maxTokens: number | undefined
+  /** Whether this program has stopped the task. */
+  readonly stopped: boolean
+  /** The stop sequence that ended the text. */
+  readonly sequence: string | undefined
+}
+
+const reasonOf = ({ maxTokens = Infinity, sequence, stopped, tokens = NaN }: Known): FinishReason => {
+  if (sequence !== undefined) return "stop-sequence"
+  // Exactly so many are stored: a stop that was sent came too late.
+  if (tokens === maxTokens) return "length"
+  if (stopped) return "cancelled"
+  return Number.isFinite(maxTokens) && tokens < maxTokens ? "stop" : "unknown"
+}
+
+/** More than the run can have are those of others too (H15). */
+const isCount = (tokens: number, maxTokens = Infinity) => Number.isInteger(tokens) && tokens >= 0 && tokens <= maxTokens
+
+export const outcome = (result: TaskResult, known: Known): TaskResult => {
+  const tokens = known.tokens !== undefined && isCount(known.tokens, known.maxTokens) ? known.tokens : undefined
+  const { sequence } = known
+  const seconds = Duration.toSeconds(result.generationTime)
+  return {
+    ...result,
+    usage: { outputTokens: tokens },
+    finishReason: reasonOf({ ...known, tokens }),
+    ...(sequence === undefined ? {} : { stopSequence: sequence }),
+    tokensPerSecond: tokens === undefined || seconds <= 0 ? undefined : tokens / seconds
+  }
+}
