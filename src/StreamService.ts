@@ -110,7 +110,7 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Scope.Sc
     ),
     createEvents: streamed(
       "StreamService.createEvents",
-      (name) => created({ operation: name, cleanup: "keep", create: http.create, stream: http.createStream }, events)
+      (name) => created({ operation: name, cleanup: "delete", create: http.create, stream: http.createStream }, events)
     ),
     fim: streamed(
       "StreamService.fim",
@@ -118,14 +118,14 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Scope.Sc
     ),
     fimEvents: streamed(
       "StreamService.fimEvents",
-      (name) => created({ operation: name, cleanup: "keep", create: http.fim, stream: http.fimStream }, events)
+      (name) => created({ operation: name, cleanup: "delete", create: http.fim, stream: http.fimStream }, events)
     ),
     subscribe: streamed("StreamService.subscribe", (name) => subscribed(name, texts)),
     subscribeEvents: streamed("StreamService.subscribeEvents", (name) => subscribed(name, events)),
     continue: streamed("StreamService.continue", (name) => continued(name, texts)),
     continueEvents: streamed("StreamService.continueEvents", (name) => continued(name, events)),
     fork: streamed("StreamService.fork", (name) => forked(name, "delete", texts)),
-    forkEvents: streamed("StreamService.forkEvents", (name) => forked(name, "keep", events))
+    forkEvents: streamed("StreamService.forkEvents", (name) => forked(name, "delete", events))
   }, runs)
 })
 
@@ -183,7 +183,8 @@ const call = <Args extends ReadonlyArray<unknown>, A>(
 export const create = /*#__PURE__*/ call((streams) => streams.create)
 
 /**
- * {@link create} as events: the task's id, its text and its figures. The task is kept.
+ * {@link create} as events: the task's id, its text and its figures. A temporary task is deleted at the end,
+ * whose answer says how many tokens there were; with `cleanup: "keep"` one `status` asks for that.
  *
  * @example
  * ```ts
@@ -213,7 +214,8 @@ export const createEvents = /*#__PURE__*/ call((streams) => streams.createEvents
 export const fim = /*#__PURE__*/ call((streams) => streams.fim)
 
 /**
- * {@link fim} as events: the task's id, its text and its figures. The task is kept.
+ * {@link fim} as events: the task's id, its text and its figures. A temporary task is deleted at the end,
+ * whose answer says how many tokens there were; with `cleanup: "keep"` one `status` asks for that.
  *
  * @example
  * ```ts

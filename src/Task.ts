@@ -100,8 +100,8 @@ export interface StreamOptions extends FollowOptions, Stopping, BranchOptions {
   readonly transport?: "subscribe" | "direct" | undefined
   /**
    * Whether a temporary task is deleted when the stream is done with it: in the background, and never before the task
-   * has ended. The default is `"delete"` for text streams, whose caller never learns the id, and `"keep"` for event
-   * streams. Persistent tasks are always kept.
+   * has ended. The default is `"delete"`; for continues, whose task was there before, it is `"keep"`. Persistent tasks are
+   * always kept.
    */
   readonly cleanup?: "delete" | "keep" | undefined
 }

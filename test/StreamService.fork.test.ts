@@ -210,7 +210,7 @@ describe("continue and fork", () => {
       expect(yield* settledText(StreamService.fork(source.id, { prompt: "🌍" }))).toBe(told("🌍"))
     }).pipe(againstTestClock(options)))
 
-  it.effect("a temporary fork as text is deleted at its end, and kept as events, or if it is persistent", () =>
+  it.effect("a temporary fork is deleted at its end, as text and as events, and kept if it is persistent", () =>
     Effect.gen(function*() {
       const source = yield* finished()
       const temporary = { prompt: "fork", persistence: "temporary" } as const
@@ -218,10 +218,12 @@ describe("continue and fork", () => {
       yield* settle(Effect.sleep("1 second"))
       expect(yield* ids).toEqual([source.id])
       yield* eventsOf(StreamService.forkEvents(source.id, temporary))
+      yield* settle(Effect.sleep("1 second"))
+      expect(yield* ids).toEqual([source.id])
       yield* settledText(StreamService.fork(source.id, { prompt: "fork" }))
       yield* settledText(StreamService.fork(source.id, temporary, { cleanup: "keep" }))
       yield* settle(Effect.sleep("1 second"))
-      expect(yield* ids).toHaveLength(4)
+      expect(yield* ids).toHaveLength(3)
     }).pipe(againstTestClock(options)))
 
   it.effect("a fork that was left alone is read from the server again", () =>

@@ -200,12 +200,15 @@ for (const transport of ["subscribe", "direct"] as const) {
 describe("cleanup", () => {
   const options: Emulator.Options = { reply: () => "hello" }
 
-  it.effect("text streams delete their temporary task, event streams keep it", () =>
+  it.effect("streams of text and of events delete their temporary task, unless they keep it", () =>
     Effect.gen(function*() {
       yield* settledText(StreamService.create({ prompt: "a" }))
       yield* settledText(StreamService.fim({ prefix: "a" }))
       expect(yield* anyTask).toBeUndefined()
-      const events = yield* eventsOf(StreamService.createEvents({ prompt: "a" }))
+      yield* eventsOf(StreamService.createEvents({ prompt: "a" }))
+      yield* settle(Effect.sleep("1 second"))
+      expect(yield* anyTask).toBeUndefined()
+      const events = yield* eventsOf(StreamService.createEvents({ prompt: "a" }, { cleanup: "keep" }))
       expect((yield* held(started(events) ?? ""))?.text).toBe("hello")
       expect(yield* count("POST stop")).toBe(0)
     }).pipe(againstTestClock(options)))

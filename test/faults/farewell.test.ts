@@ -209,7 +209,8 @@ describe("F101 deletions are slow", () => {
             Effect.provide(services)
           )
         )
-        expect(millis).toBeLessThan(1000)
+        // What tells its tokens waits for the answer that has them, for as long as a stop may take.
+        expect(millis).toBeLessThan(name === "runs" ? 3000 : 1000)
         expect(yield* tasks).toHaveLength(200)
         yield* Scope.close(scope, Exit.void)
         expect([yield* tasks, probe.warnings, probe.deletedRunning]).toEqual([[], [], []])
@@ -332,9 +333,9 @@ for (const [name, wiring] of wirings) {
     `F101 200 runs that end at the same moment, and slow deletions (${name})`,
     Effect.gen(function*() {
       yield* inject({ on: { path: "/delete" }, times: Infinity, kind: FaultKind.Delay({ duration: "200 millis" }) })
-      const runs = Array.from({ length: 200 }, () => TaskService.run({ prompt: "Hello" }))
+      const runs = Array.from({ length: 200 }, () => Stream.mkString(StreamService.create({ prompt: "Hello" })))
       const texts = yield* Effect.all(runs, { concurrency: "unbounded" })
-      expect(texts.every(({ text }) => text === "Hello!")).toBe(true)
+      expect(texts.every((text) => text === "Hello!")).toBe(true)
       expect((yield* tasks).length).toBeGreaterThan(0)
       yield* Effect.repeat(Effect.sleep("50 millis"), { until: () => Effect.map(tasks, (all) => all.length === 0) })
     })

@@ -6,36 +6,13 @@ import { describe, expect, it } from "@effect/vitest"
 import { FastCheck } from "effect"
 import { RWKVError } from "effect-rwkv"
 import * as Machine from "../../../src/internal/stream/machine.js"
-import type { Command, Signal, State, Subject } from "../../../src/internal/stream/signals.js"
-import { type Frame, undecodable } from "../../../src/internal/wire/sse.js"
+import type { Command, State, Subject } from "../../../src/internal/stream/signals.js"
+import { undecodable } from "../../../src/internal/wire/sse.js"
 import * as Stops from "../../../src/internal/stream/stops.js"
 import { certain, search } from "./search.js"
 import { choicesOf, type Heard, makeServer, play, worldOf } from "./server.js"
-import {
-  closing,
-  concluded,
-  connected,
-  data,
-  done,
-  ended,
-  frames,
-  head,
-  hear,
-  idle,
-  reset,
-  result,
-  say,
-  status,
-  subject,
-  tail,
-  textOf,
-  toldBy,
-  unanswered,
-  unasked,
-  undecoded,
-  unread,
-  unreadable
-} from "./words.js"
+import { anyAnswer, makeLiar } from "./liar.js"
+import { closing, frames, hear, say, subject, textOf, toldBy } from "./words.js"
 
 const numRuns = Number(process.env["FC_RUNS"] ?? 600)
 
@@ -260,64 +237,6 @@ describe("a stream of a server that may fail, and is good in the end", () => {
     expect(["Broken", "Unread", "Unasked", "Unanswered", "Status", "Closing"]).toContain(last.signal._tag)
   })
 })
-
-const anyFrame: FastCheck.Arbitrary<Frame> = FastCheck.oneof(
-  { weight: 6, arbitrary: FastCheck.string({ unit: FastCheck.constantFrom("a", "b", "🌍"), maxLength: 4 }).map(data) },
-  { weight: 1, arbitrary: FastCheck.constantFrom(head, unreadable, data(undecodable)) },
-  { weight: 1, arbitrary: FastCheck.constantFrom<Frame>(done, data("\uFFFDa"), { _tag: "TooLarge" }) }
-)
-
-const anyText = FastCheck.string({ unit: FastCheck.constantFrom("a", "b", "🌍"), maxLength: 8 })
-
-const anyAnswer = FastCheck.record({
-  frames: FastCheck.array(anyFrame, { maxLength: 6 }),
-  text: anyText,
-  how: FastCheck.nat(9),
-  follow: FastCheck.boolean()
-})
-
-type Answer = typeof anyAnswer extends FastCheck.Arbitrary<infer A> ? A : never
-
-/** A server that says anything; some of it follows what it said before, so that paths are long. */
-const makeLiar = (answers: ReadonlyArray<Answer>, mixes: number) => {
-  let at = 0
-  let said = ""
-  return {
-    alone: () => at <= mixes,
-    answer: (command: Command): Signal | undefined => {
-      const answer = answers[at++]
-      if (answer === undefined) return undefined
-      const { follow, how, text } = answer
-      const repeated = follow ? said + text : text
-      switch (command._tag) {
-        case "Listen":
-          if (how === 8) return idle()
-          if (how === 9) return ended
-          for (const frame of answer.frames) if (frame._tag === "Data") said += frame.text
-          return frames(...answer.frames)
-        case "Reconnect":
-          return connected
-        case "Retry":
-          return connected
-        case "ReadResult":
-          return how === 0
-            ? undecoded
-            : how === 1
-            ? unread(reset)
-            : result(repeated, { finished: how > 3 })
-        case "ReadTail":
-          return how === 1 ? unread(reset) : tail(repeated)
-        case "AskStatus":
-          return how === 0 ? unasked(reset) : how === 1 ? unanswered(true) : status("Running", how)
-        case "Conclude":
-          return concluded(command.result, how, follow)
-        case "Fail":
-        case "End":
-          return undefined
-      }
-    }
-  }
-}
 
 /** What a connection has told up to its first gap. */
 const readBy = (path: ReadonlyArray<Heard>, upTo: number): string => {

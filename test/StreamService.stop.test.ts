@@ -1,0 +1,66 @@
+/** How a run ends: by itself, by its limit, and by stop sequences, over either transport. */
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Stream } from "effect"
+import { StreamService, TaskService } from "effect-rwkv"
+import { against, says, tasks, transports, verbs } from "./support/program.js"
+
+const reply = "one\n\nUser: two and more".padEnd(640, ".")
+const stop = ["\n\nUser:", "\n\nSystem:"]
+const request = { prompt: "Hello", maxTokens: 640 }
+
+describe("a stop sequence", () => {
+  for (const transport of transports) {
+    it.effect(`ends a text stream before it, and the task (${transport})`, () =>
+      Effect.gen(function*() {
+        expect(yield* Stream.mkString(StreamService.create(request, { transport, stop }))).toBe("one")
+        yield* Effect.sleep("5 seconds")
+        expect((yield* verbs).filter((verb) => verb === "POST stop")).toHaveLength(1)
+        expect(yield* tasks).toEqual([])
+      }).pipe(against(says(reply))))
+
+    it.effect(`ends a stream of events, which says so (${transport})`, () =>
+      Effect.gen(function*() {
+        const events = yield* Stream.runCollect(StreamService.createEvents(request, { transport, stop }))
+        const last = Array.from(events).at(-1)
+        expect(last).toMatchObject({
+          result: { text: "one", finishReason: "stop-sequence", stopSequence: "\n\nUser:" }
+        })
+      }).pipe(against(says(reply))))
+  }
+
+  it.effect("ends a run, which is a success", () =>
+    Effect.gen(function*() {
+      expect(yield* TaskService.run(request, { stop })).toMatchObject({ text: "one", finishReason: "stop-sequence" })
+    }).pipe(against(says(reply))))
+
+  it.effect("is refused where the end is waited for by polling", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(TaskService.run(request, JSON.parse("{\"by\":\"polling\",\"stop\":[\"x\"]}")))
+      expect(error).toMatchObject({ _tag: "RWKVValidationError", issues: [{ path: "stop" }] })
+      expect(yield* verbs).toEqual([])
+    }).pipe(against(says(reply))))
+
+  it.effect("leaves a kept task past it, from which nothing goes on unless asked for", () =>
+    Effect.gen(function*() {
+      const kept = { ...request, persistence: "persistent" as const }
+      expect(yield* Stream.mkString(StreamService.create(kept, { stop }))).toBe("one")
+      yield* Effect.sleep("5 seconds")
+      const id = (yield* tasks)[0]?.taskId ?? ""
+      expect((yield* TaskService.result(id)).text).toBe("one")
+      for (const refused of [TaskService.continue(id, request), TaskService.fork(id, request)]) {
+        expect(yield* Effect.flip(refused)).toMatchObject({ issues: [{ path: "allowPastStop" }] })
+      }
+      yield* TaskService.continue(id, request, { allowPastStop: true })
+    }).pipe(against(says(reply))))
+})
+
+describe("the figures of a run", () => {
+  it.effect("are of the tokens that were asked for, or of fewer", () =>
+    Effect.gen(function*() {
+      expect(yield* TaskService.run(request)).toMatchObject({ usage: { outputTokens: 640 }, finishReason: "length" })
+      const early = yield* TaskService.run({ ...request, maxTokens: 2000 })
+      expect(early).toMatchObject({ usage: { outputTokens: 640 }, finishReason: "stop" })
+      expect(early.tokensPerSecond).toBeGreaterThan(0)
+      expect((yield* TaskService.run({ prompt: "Hello" })).finishReason).toBe("unknown")
+    }).pipe(against(says(reply))))
+})
