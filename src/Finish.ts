@@ -3,8 +3,8 @@
  *
  * @since 0.1.0
  */
-import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as rule from "./internal/input/rules.js"
 
 /**
  * Why a run ended:
@@ -77,11 +77,7 @@ export interface Usage {
  * @category schemas
  */
 export const Usage: Schema.Schema<Usage, { readonly outputTokens?: number }> = /*#__PURE__*/ Schema.Struct({
-  outputTokens: /*#__PURE__*/ Schema.optionalToRequired(
-    Schema.Number,
-    /*#__PURE__*/ Schema.UndefinedOr(Schema.Number),
-    { decode: Option.getOrUndefined, encode: Option.fromNullable }
-  )
+  outputTokens: rule.known
 })
 
 /**

@@ -131,6 +131,28 @@ const TaskResponse = Schema.Struct({
   finished: Schema.Boolean
 })
 
+/**
+ * A {@link TaskResult} as programs store it and send it: plain JSON, with all its fields.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const TaskReport = /*#__PURE__*/ (() =>
+  Schema.Struct({
+    taskId: TaskId,
+    text: Schema.String,
+    finished: Schema.Boolean,
+    // JSON has no number for what is not finite.
+    speed: Schema.Union(Schema.JsonNumber, Schema.NumberFromString),
+    prefillTime: Schema.Duration,
+    generationTime: Schema.Duration,
+    undecodedTail: Schema.Boolean,
+    usage: Usage,
+    finishReason: FinishReason,
+    stopSequence: Schema.optionalWith(Schema.String, { exact: true }),
+    tokensPerSecond: rule.known
+  }))()
+
 /** H40: tasks without tokens report a Unix time instead of a duration. */
 const duration = (seconds: number) => seconds < 1e9 ? Duration.seconds(seconds) : Duration.zero
 
@@ -146,19 +168,7 @@ const replacement = "\uFFFD"
  */
 export const TaskResult: Schema.Schema<TaskResult, typeof TaskResponse.Encoded> = Schema.transform(
   TaskResponse,
-  Schema.typeSchema(Schema.Struct({
-    taskId: TaskId,
-    text: Schema.String,
-    finished: Schema.Boolean,
-    speed: Schema.Number,
-    prefillTime: Schema.DurationFromSelf,
-    generationTime: Schema.DurationFromSelf,
-    undecodedTail: Schema.Boolean,
-    usage: Usage,
-    finishReason: FinishReason,
-    stopSequence: Schema.optionalWith(Schema.String, { exact: true }),
-    tokensPerSecond: Schema.UndefinedOr(Schema.Number)
-  })),
+  Schema.typeSchema(TaskReport),
   {
     strict: true,
     decode: ({ finished, gen_time, prefill_time, result, speed, task_id: taskId }) => {
@@ -358,25 +368,6 @@ export type StreamEvent =
   | { readonly _tag: "Finished"; readonly result: TaskResult }
 
 /**
- * A {@link TaskResult} as programs store it and send it: plain JSON, with all its fields. The server's own answers are
- * read by the Schema {@link TaskResult}.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const TaskReport = /*#__PURE__*/ (() =>
-  Schema.Struct({
-    taskId: TaskId,
-    text: Schema.String,
-    finished: Schema.Boolean,
-    // JSON has no number for what is not finite.
-    speed: Schema.Union(Schema.JsonNumber, Schema.NumberFromString),
-    prefillTime: Schema.Duration,
-    generationTime: Schema.Duration,
-    undecodedTail: Schema.Boolean
-  }))()
-
-/**
  * The Schema of {@link StreamEvent}, whose encoded side is plain JSON, with the constructors and matchers of events.
  *
  * @example
@@ -384,11 +375,7 @@ export const TaskReport = /*#__PURE__*/ (() =>
  * import { Schema } from "effect"
  * import { Protocol } from "effect-rwkv"
  *
- * const textOf = Protocol.StreamEvent.$match({
- *   Started: () => "",
- *   Text: ({ text }) => text,
- *   Finished: () => "\\n"
- * })
+ * const textOf = Protocol.StreamEvent.$match({ Started: () => "", Text: ({ text }) => text, Finished: () => "." })
  *
  * const json = Schema.encodeSync(Schema.parseJson(Protocol.StreamEvent))(Protocol.StreamEvent.Text({ text: "Hello" }))
  *

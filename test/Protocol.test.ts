@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Duration, Effect, Either, FastCheck, Layer, Schema, Stream } from "effect"
-import { Protocol, RWKV, StreamService } from "effect-rwkv"
+import { type Finish, Protocol, RWKV, StreamService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
 import * as wire from "./support/wire.js"
 
@@ -243,8 +243,23 @@ describe("StreamEvent", () => {
     ),
     prefillTime: duration,
     generationTime: duration,
-    undecodedTail: FastCheck.boolean()
-  })
+    undecodedTail: FastCheck.boolean(),
+    usage: FastCheck.record({ outputTokens: FastCheck.option(FastCheck.nat(), { nil: undefined }) }),
+    finishReason: FastCheck.constantFrom<Array<Finish.FinishReason>>(
+      "stop",
+      "length",
+      "stop-sequence",
+      "cancelled",
+      "unknown"
+    ),
+    tokensPerSecond: FastCheck.option(FastCheck.float({ noNaN: true, noDefaultInfinity: true }).map((n) => n + 0), {
+      nil: undefined
+    })
+  }).chain((result) =>
+    FastCheck.option(text, { nil: undefined }).map((stopSequence) =>
+      stopSequence === undefined ? result : Object.assign(result, { stopSequence })
+    )
+  )
   const event = FastCheck.oneof(
     FastCheck.record({ taskId: id, prefillTime: duration }).map((fields) => Started(fields)),
     text.map((text) => Text({ text })),

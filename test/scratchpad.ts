@@ -10,7 +10,7 @@ import assert from "node:assert"
 import { createServer } from "node:http"
 
 /** Lines that are neither empty nor a comment, at most. */
-const limits = { "batch.ts": 25, "sse-proxy.ts": 15 }
+const limits = { "batch.ts": 25, "sse-proxy.ts": 15, "tokens-per-second.ts": 10 }
 
 const program = (name: keyof typeof limits, ...args: ReadonlyArray<string>) =>
   Command.make("node_modules/.bin/tsx", `scratchpad/${name}`, ...args)
@@ -67,6 +67,11 @@ const batch = Effect.gen(function*() {
   assert(done.every(({ prompt, text }) => text === `<${prompt}>`))
 })
 
+const tokensPerSecond = Effect.gen(function*() {
+  const command = program("tokens-per-second.ts", "Hello").pipe(Command.env({ RWKV_BASE_URL: yield* baseUrl }))
+  assert.match(yield* Command.string(command), /^7 tokens, \d+\.\d per second, ended by stop\n$/)
+})
+
 const frames = (body: string) =>
   Array.from(body.matchAll(/^event: (.*)\ndata: (.*)$/gm), ([, event = "", data = ""]) => ({ event, data }))
 
@@ -103,7 +108,7 @@ const live = Emulator.layerServer({
   defaultMaxTokens: 100_000
 }).pipe(Layer.provideMerge(NodeHttpServer.layer(() => createServer(), { port: 0, host: "127.0.0.1" })))
 
-const checks = { counted, batch, sseProxy }
+const checks = { counted, batch, sseProxy, tokensPerSecond }
 
 const main = Effect.forEach(Object.entries(checks), ([name, check]) =>
   Effect.scoped(check).pipe(

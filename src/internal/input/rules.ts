@@ -52,6 +52,13 @@ export const received = Schema.String.pipe(
 export const as = <A, I, K extends string>(schema: Schema.Schema<A, I>, wireName: K) =>
   Schema.propertySignature(schema).pipe(Schema.fromKey(wireName))
 
+/** A number that nobody may know: undefined here, and no key in JSON. */
+export const known = /*#__PURE__*/ Schema.optionalToRequired(
+  Schema.Number,
+  /*#__PURE__*/ Schema.UndefinedOr(Schema.Number),
+  { decode: Option.getOrUndefined, encode: Option.fromNullable }
+)
+
 /** A key that may be missing or undefined. A bad value is told by the Schema's own message alone. */
 export const optional = <A, I>(schema: Schema.Schema<A, I>) =>
   Schema.optionalWith(
