@@ -56,7 +56,8 @@ for (const [name, wiring] of wirings) {
       "create_stream: StreamService.create, and createEvents that tells the id",
       Effect.gen(function*() {
         expect(yield* Stream.mkString(StreamService.create({ prompt: "Tell" }))).toBe(story)
-        const events = Chunk.toReadonlyArray(yield* Stream.runCollect(StreamService.createEvents({ prompt: "Tell" })))
+        const kept = StreamService.createEvents({ prompt: "Tell" }, { cleanup: "keep" })
+        const events = Chunk.toReadonlyArray(yield* Stream.runCollect(kept))
         const [first] = events
         const last = events.at(-1)
         if (first?._tag !== "Started" || last?._tag !== "Finished") return yield* Effect.dieMessage("no frame")
