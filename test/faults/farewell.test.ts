@@ -111,7 +111,7 @@ describe("F100 a stop that misses", () => {
   it.effect("F100 a task that is kept is told of as well, and left alone", () => {
     const probe = Probe.make()
     return Effect.gen(function*() {
-      const events = StreamService.createEvents(request)
+      const events = StreamService.createEvents(request, { cleanup: "keep" })
       const [started] = Array.from(yield* Stream.runCollect(Stream.take(events, 2)))
       yield* Effect.sleep("5 seconds")
       expect(probe.warnings).toHaveLength(1)
