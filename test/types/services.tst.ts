@@ -1,5 +1,5 @@
 import type { HttpClient as Platform } from "@effect/platform"
-import { type Chunk, type ConfigError, Effect, Layer, Schedule, Schema, Stream } from "effect"
+import { type Chunk, type ConfigError, Effect, Layer, Schedule, Schema, type Scope, Stream } from "effect"
 import {
   type Generation,
   type HttpClient,
@@ -49,7 +49,9 @@ describe("services", () => {
   test("no method needs anything", () => {
     // A bulk run needs what the stream of its requests needs.
     expect<Needs<Omit<TaskService.Service, "runAll">>>().type.toBe<never>()
-    expect<Needs<StreamService.Service>>().type.toBe<never>()
+    // A run that is opened lasts as long as its Scope.
+    expect<Needs<Omit<StreamService.Service, "open" | "openContinue" | "openFork">>>().type.toBe<never>()
+    expect<Needs<Pick<StreamService.Service, "open" | "openContinue" | "openFork">>>().type.toBe<Scope.Scope>()
     expect<Needs<HttpClient.Service>>().type.toBe<never>()
     expect<Needs<Task.Task>>().type.toBe<never>()
   })

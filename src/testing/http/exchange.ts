@@ -70,7 +70,7 @@ export class Exchange {
       this.unanswered++
       this.idle.unsafeClose()
       return Effect.ensuring(
-        kind === undefined ? run : Faults.apply(kind, run),
+        kind === undefined ? run : Faults.apply(kind, run, this.machine.death),
         Effect.sync(() => {
           this.unanswered--
           this.rest()

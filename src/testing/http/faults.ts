@@ -24,7 +24,7 @@ import { refused, reset, type SocketError } from "./socket.js"
  *   the work all the same.
  * - `Respond`: the work is done, but the answer replaced; its body may be a stream, for any timing.
  * - `Cut`: the body ends after `afterBytes`, by ECONNRESET, or `clean` as if it were complete.
- * - `Stall`: after `afterBytes` the body is silent for ever.
+ * - `Stall`: after `afterBytes` the body is silent for ever, or until the server is restarted.
  * - `Corrupt`: every chunk of the body goes through `transform`.
  * - `Split`: chunks are cut into pieces of `size` bytes, `delay` before each.
  * - `DropFrame`: the data frame number `index` (from 0; the head is no data frame) is left out.
@@ -148,17 +148,22 @@ const statusReply = (
     Reply.detail(status, `injected ${status}`, headers)
 }
 
-/** @internal */
+/**
+ * `death` fails when the process of the server ends, and its connections with it.
+ *
+ * @internal
+ */
 export const apply = (
   kind: FaultKind,
-  run: Effect.Effect<Reply.Reply, SocketError>
+  run: Effect.Effect<Reply.Reply, SocketError>,
+  death: Effect.Effect<never, unknown>
 ): Effect.Effect<Reply.Reply, SocketError> =>
   FaultKind.$match(kind, {
     Refuse: () => Effect.fail(refused),
     Reset: ({ executed }) => Effect.zipRight(Effect.when(run, () => executed), Effect.fail(reset)),
     Delay: ({ duration, executed }) =>
       executed === true ? Effect.zipLeft(run, Effect.sleep(duration)) : Effect.delay(run, duration),
-    Hang: ({ executed }) => Effect.zipRight(Effect.when(run, () => executed), Effect.never),
+    Hang: ({ executed }) => Effect.zipRight(Effect.when(run, () => executed), Effect.mapError(death, () => reset)),
     Status: ({ body, executed, headers, status }) =>
       Effect.as(Effect.when(run, () => executed === true), statusReply(status, body, headers)),
     Respond: ({ body, headers, status }) =>
@@ -173,7 +178,13 @@ export const apply = (
         withBody(reply, (body) => takeBytes(body, afterBytes, clean ? Stream.empty : Stream.fail(reset)))),
     Stall: ({ afterBytes }) =>
       Effect.map(run, (reply) =>
-        withBody(reply, (body) => takeBytes(body, afterBytes, Stream.never))),
+        withBody(reply, (body) =>
+          takeBytes(
+            body,
+            afterBytes,
+            Stream.fromEffect(Effect.mapError(death, () =>
+              reset))
+          ))),
     Corrupt: ({ transform }) =>
       Effect.map(run, (reply) =>
         withBody(reply, (body) =>
