@@ -1,8 +1,8 @@
 /** A queue behind a proxy that cuts what is silent for a minute. */
 import { HttpClient, HttpClientError } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
-import { Chunk, Effect, Either, Stream } from "effect"
-import { type RWKVConfig, type RWKVError, StreamService, TaskService } from "effect-rwkv"
+import { Chunk, Effect, Either, Schedule, Stream } from "effect"
+import { Polling, type RWKVConfig, type RWKVError, StreamService, TaskService } from "effect-rwkv"
 import type { Emulator } from "effect-rwkv/testing"
 import {
   against,
@@ -96,12 +96,71 @@ describe("F91 a queue of 625 seconds behind a proxy that cuts silence after 60",
       expect(asked).toBeLessThanOrEqual(streams + 2)
     }).pipe(against(queued, impatient)))
 
-  it.effect("a task that runs and does not move is cut a few times, and fails", () =>
+  for (const pulse of ["4 minutes", "8 minutes"] as const) {
+    for (const transport of transports) {
+      it.effect(`a task that moves every ${pulse} only succeeds (${transport})`, () =>
+        Effect.gen(function*() {
+          expect(yield* textOf(transport)).toBe(long)
+          expect(yield* count("GET stream")).toBeLessThan(120)
+        }).pipe(against({ ...says(long), pulse }, impatient)))
+    }
+  }
+
+  for (const idleTimeout of ["30 seconds", "5 minutes", "2 hours"] as const) {
+    it.effect(`a task that runs and does not move is cut a few times, and fails as stalled (${idleTimeout})`, () =>
+      Effect.gen(function*() {
+        const { millis, outcome } = yield* timed(textOf("subscribe", { idleTimeout }))
+        expect(outcome).toMatchObject({ left: { _tag: "RWKVTimeoutError", kind: "stalled" } })
+        expect(millis).toBeGreaterThanOrEqual(10 * 60_000)
+        expect(millis).toBeLessThan(12 * 60_000)
+        expect(yield* count("GET stream")).toBeLessThan(15)
+      }).pipe(against({ ...says(long), pulse: "10 hours" }, impatient)))
+  }
+
+  it.effect("a task that stands still in the queue fails at its limit though each connection is cut", () =>
     Effect.gen(function*() {
-      const { millis, outcome } = yield* timed(textOf("subscribe", { idleTimeout: "5 minutes" }))
+      yield* first
+      const { millis, outcome } = yield* timed(
+        Stream.mkString(StreamService.create(request, { idleTimeout: "2 hours" }))
+      )
+      expect(outcome).toMatchObject({ left: { _tag: "RWKVTimeoutError", kind: "queue" } })
+      expect(millis).toBeGreaterThanOrEqual(60 * 60_000)
+      expect(millis).toBeLessThan(70 * 60_000)
+    }).pipe(against({ ...queued, pulse: "1 minute", pollInterval: "1 minute" }, impatient)))
+
+  const cutAtOnce = FaultKind.Cut({ afterBytes: 0, clean: false })
+
+  it.effect("a server that cuts each connection at once is asked as often as the schedule says", () =>
+    Effect.gen(function*() {
+      yield* inject({ on: onStream, times: Infinity, kind: cutAtOnce })
+      const { millis, outcome } = yield* timed(textOf("subscribe"))
       expect(outcome).toMatchObject({ left: { _tag: "RWKVConnectionError" } })
-      expect(millis).toBeLessThan(10 * 60_000)
-    }).pipe(against({ ...says(long), pulse: "10 hours" }, impatient)))
+      expect(millis).toBeLessThan(60_000)
+      expect(yield* count("GET stream")).toBe(6)
+    }).pipe(against({ ...says(long), pulse: "10 hours" })))
+
+  it.effect("and makes no busy loop of a task that is queued, even without pauses", () =>
+    Effect.gen(function*() {
+      yield* first
+      yield* inject({ on: onStream, times: Infinity, kind: cutAtOnce })
+      const retry = Schedule.recurs(3)
+      const queueTimeout = "5 minutes"
+      const { outcome } = yield* timed(
+        Effect.flatMap(TaskService.create(request), (task) => task.wait({ queueTimeout }))
+      )
+      expect(outcome).toMatchObject({ left: { _tag: "RWKVTimeoutError", kind: "queue" } })
+      const text = Stream.mkString(StreamService.create(request, { retry }))
+      const before = yield* count("GET stream")
+      yield* Effect.timeoutOption(text, "1 minute")
+      expect((yield* count("GET stream")) - before).toBeLessThan(300)
+    }).pipe(against(queued)))
+
+  it.effect("a schedule that repeats nothing repeats nothing", () =>
+    Effect.gen(function*() {
+      const { millis, outcome } = yield* timed(textOf("subscribe", { retry: Polling.noRetry }))
+      expect(outcome).toMatchObject({ left: { _tag: "RWKVConnectionError" } })
+      expect(millis).toBeLessThan(90_000)
+    }).pipe(against({ ...says(long), pulse: "4 minutes" }, impatient)))
 })
 
 describe("the time in the queue has a limit of its own (H32)", () => {
@@ -132,6 +191,28 @@ describe("the time in the queue has a limit of its own (H32)", () => {
         expect(yield* bad).toMatchObject({ left: { _tag: "RWKVValidationError" } })
       }).pipe(against(stuck)))
   }
+
+  it.effect("of which slow answers to a wait that polls are a part", () =>
+    Effect.gen(function*() {
+      yield* first
+      const task = yield* TaskService.create(request)
+      yield* inject({
+        on: { path: "/status" },
+        times: Infinity,
+        kind: FaultKind.Delay({ duration: "20 seconds", executed: true })
+      })
+      const { millis, outcome } = yield* timed(task.wait({ by: "polling", queueTimeout: "1 minute" }))
+      expect(outcome).toMatchObject(timeout)
+      expect(millis).toBeGreaterThanOrEqual(60_000)
+      expect(millis).toBeLessThanOrEqual(81_000)
+    }).pipe(against(stuck)))
+
+  it.effect("and which does not hold for a wait that polls a task that runs, however seldom", () =>
+    Effect.gen(function*() {
+      const task = yield* TaskService.create({ prompt: "a", maxTokens: 320 })
+      const options = { queueTimeout: "1 minute", schedule: Schedule.spaced("5 minutes") } as const
+      expect(yield* task.wait(options)).toMatchObject({ text: long })
+    }).pipe(against({ ...says(long), pulse: "4 minutes" })))
 
   it.effect("which does not hold for a task that runs", () =>
     Effect.gen(function*() {

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Schedule, Stream } from "effect"
 import { Polling, type RWKV, type RWKVError, StreamService, TaskService } from "effect-rwkv"
-import { against, FaultKind, inject, long, request } from "../support/program.js"
+import { against, count, endless, FaultKind, inject, long, request } from "../support/program.js"
 
-const { Cut, Delay, Hang, Refuse, Reset, Status } = FaultKind
+const { Cut, Delay, Hang, Refuse, Reset, Respond, Stall, Status } = FaultKind
 
 /** A prompt is read once for every task that is made, continued or forked. */
 const counting = () => {
@@ -131,7 +131,100 @@ describe("repeating by whileSafe", () => {
     }).pipe(against()))
 })
 
+describe("F114 F100 stop", () => {
+  const failing = [Refuse(), Reset({ executed: false }), Status({ status: 429 }), Status({ status: 500 })]
+  for (const [what, path, skip] of [["a look after", "/status", 1], ["the second", "/stop", 1]] as const) {
+    for (const kind of failing) {
+      it.effect(`${what} stop that fails makes it no safe repetition (${JSON.stringify(kind)})`, () =>
+        Effect.gen(function*() {
+          const task = yield* TaskService.create(request)
+          let left: number = skip
+          yield* inject({ on: { path, when: () => left-- <= 0 }, times: Infinity, kind })
+          const schedule = Polling.whileSafe(Schedule.recurs(3))
+          const error = yield* Effect.flip(Effect.retry(task.stop({ within: "1 minute" }), schedule))
+          expect(error).toMatchObject({ isSafeToRepeat: false, workBegun: true })
+          expect(yield* count("POST stop")).toBe(path === "/stop" && kind._tag !== "Refuse" ? 2 : 1)
+        }).pipe(against({ ...endless, pulse: "10 hours" }, { retry: Polling.noRetry, closeTimeout: 0 })))
+    }
+  }
+
+  for (const path of ["/status", "/stop"]) {
+    it.effect(`what fails before a stop was sent is safe, and repeated (${path})`, () =>
+      Effect.gen(function*() {
+        const task = yield* TaskService.create(request)
+        yield* inject({ on: { path }, times: 2, kind: Refuse() })
+        const stopped = yield* Effect.retry(task.stop(), Polling.whileSafe(Schedule.recurs(3)))
+        expect(stopped.status).toBe("Finished")
+      }).pipe(against(endless, { retry: Polling.noRetry })))
+  }
+})
+
+describe("a task whose end was read", () => {
+  const unreadable = Status({ status: 500 })
+  for (const transport of ["subscribe", "direct"] as const) {
+    it.effect(`is deleted and not stopped if its result cannot be read (${transport})`, () =>
+      Effect.gen(function*() {
+        yield* inject({ on: { path: "/get_result" }, times: Infinity, kind: unreadable })
+        const stream = StreamService.create(request, { transport })
+        expect(yield* Effect.flip(Stream.runDrain(stream))).toMatchObject({ unconfirmed: true, text: long })
+        yield* Effect.sleep("10 seconds")
+        expect([yield* count("POST stop"), yield* count("POST delete")]).toEqual([0, 1])
+      }).pipe(against({ reply: () => long }, { retry: Polling.noRetry })))
+  }
+
+  it.effect("by the status of a silent stream, too", () =>
+    Effect.gen(function*() {
+      yield* inject({ on: { path: "/stream" }, kind: Stall({ afterBytes: 0 }) })
+      yield* inject({ on: { path: "/get_result" }, times: Infinity, kind: unreadable })
+      expect(yield* Effect.flip(Stream.runDrain(StreamService.create(request)))).toMatchObject({ status: 500 })
+      yield* Effect.sleep("10 seconds")
+      expect([yield* count("POST stop"), yield* count("POST delete")]).toEqual([0, 1])
+    }).pipe(against({ reply: () => long }, { retry: Polling.noRetry })))
+
+  it.effect("is stopped if the result says that it goes on", () =>
+    Effect.gen(function*() {
+      const done = "data: {\"task_id\": \"TMP_1\", \"prefill_time\": 0.0}\n\ndata: [DONE]\n\n"
+      const headers = { "content-type": "text/event-stream" }
+      yield* inject({ on: { path: "/stream" }, times: Infinity, kind: Respond({ status: 200, headers, body: done }) })
+      expect(yield* Effect.flip(Stream.runDrain(StreamService.create(request)))).toMatchObject({
+        _tag: "StreamTruncatedError"
+      })
+      expect(yield* count("POST stop")).toBe(1)
+    }).pipe(against({ ...endless, pulse: "1 minute" }, { retry: Polling.noRetry, closeTimeout: 0 })))
+})
+
 describe("messages", () => {
+  const kinds = [
+    Refuse(),
+    Reset({ executed: true }),
+    Status({ status: 404, body: "{\"detail\":\"Task not found\"}" }),
+    Status({ status: 400 }),
+    Status({ status: 429 }),
+    Status({ status: 500 }),
+    Status({ status: 503, headers: { "retry-after": "1" } }),
+    Cut({ afterBytes: 5, clean: false }),
+    Cut({ afterBytes: 5, clean: true }),
+    Hang({ executed: true }),
+    Respond({ status: 200, headers: { "content-type": "text/html" }, body: "<html>" })
+  ]
+  const first = Cut({ afterBytes: 300, clean: false })
+  for (const where of ["/stream", "/get_result", "/status"]) {
+    for (const kind of kinds) {
+      it.effect(`name operation and task once (${where}, ${JSON.stringify(kind)})`, () =>
+        Effect.gen(function*() {
+          if (where !== "/get_result") yield* inject({ on: { path: "/stream" }, kind: first })
+          if (where === "/status") yield* inject({ on: { path: "/stream" }, kind: Stall({ afterBytes: 300 }) })
+          yield* inject({ on: { path: where }, times: Infinity, kind })
+          const outcome = yield* Effect.either(Stream.runDrain(StreamService.create(request)))
+          if (outcome._tag === "Right") return
+          const { message } = outcome.left
+          expect(message.match(/StreamService\.create|TMP_\w+/g), message).toHaveLength(2)
+        }).pipe(
+          against({ reply: () => long }, { retry: Schedule.recurs(1), requestTimeout: "20 seconds", closeTimeout: 0 })
+        ))
+    }
+  }
+
   it.effect("a stream that was cut names its operation and its task once", () =>
     Effect.gen(function*() {
       yield* inject({ on: { path: "/stream" }, kind: Cut({ afterBytes: 300, clean: false }) })

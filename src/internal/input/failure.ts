@@ -66,7 +66,7 @@ export const line = ({ operation, taskId }: Named, what: string): string => `${o
 
 /** What an error says, for a message that names the operation and the task itself. */
 export const bare = ({ message, operation, taskId }: Named & { readonly message: string }): string =>
-  message.replace(`${operation}: `, "").replace(task(taskId), "")
+  message.replace(`${operation}: `, "").replace(task(taskId), "").replace(`task ${taskId} `, "the task ")
 
 const units = [[86_400_000, "d"], [3_600_000, "h"], [60_000, "min"], [1000, "s"]] as const
 

@@ -59,6 +59,9 @@ export interface Policy {
 const shortestQuestion = 1000
 const cutQuestion = 5000
 
+/** From when on a connection was not cut at once, and the least pause where the schedule of failures begins anew. */
+const breath = "1 second"
+
 /** The machine with its state, what it has told and nobody took, and how often it failed since the last new text. */
 const makeMind = <A>(subject: Subject, policy: Policy, telling: Telling<A>, watchdog: Watchdog.Watchdog) => {
   const { opened, prefillTime, run, taskId } = subject
@@ -70,8 +73,12 @@ const makeMind = <A>(subject: Subject, policy: Policy, telling: Telling<A>, watc
   let how: How = "left"
   let line: Array<A> = []
   let failures: Schedule.ScheduleDriver<unknown, FollowFailure> | undefined
-  /** Whether the task was seen to be queued, or to move, since the schedule of failures began. */
+  /**
+   * Whether the task was seen to be queued, or to move, since the schedule of failures began, or to run after a
+   * connection that held.
+   */
   let alive = false
+  let held = false
 
   const tell = (told: Told) => {
     const made = element(told, taskId)
@@ -82,8 +89,14 @@ const makeMind = <A>(subject: Subject, policy: Policy, telling: Telling<A>, watc
   return {
     tell,
     command: () => command,
-    how: () => how,
+    how: (): How => how === "left" && state.ended ? "finished" : how,
+    /** The connection was not cut at once. */
+    hold: () => {
+      held = true
+    },
     hear: (signal: Signal) => {
+      // Between connections nobody hears of silence.
+      if (signal._tag === "Ended" || signal._tag === "Broken") state = { ...state, question: watchdog.silence() }
       const step = machine(run === undefined ? state : { ...state, alone: run.alone() }, signal)
       state = step.state
       command = step.command
@@ -94,7 +107,8 @@ const makeMind = <A>(subject: Subject, policy: Policy, telling: Telling<A>, watc
       const { life } = step
       if (signal._tag === "Frames" && life !== "none") watchdog.heard(life === "progress")
       else if (life === "progress" || life === "queued") watchdog.moved(life === "queued")
-      if (signal._tag === "Status") alive = alive || life !== "none"
+      if (signal._tag === "Status") alive = alive || held || life !== "none"
+      if (signal._tag === "Connected") held = false
     },
     /** Waits as the retry schedule says. That begins anew with new text, and where it has ended for a task that lives. */
     pause: ({ error, otherwise }: Extract<Command, { readonly _tag: "Retry" }>) =>
@@ -105,7 +119,7 @@ const makeMind = <A>(subject: Subject, policy: Policy, telling: Telling<A>, watc
         yield* Effect.catchAll(next, (otherwise) => {
           if (!alive) return Effect.fail(otherwise)
           alive = false
-          return Effect.zipRight(driver.reset, next)
+          return Effect.zipLeft(Effect.zipRight(driver.reset, next), Effect.sleep(breath))
         })
       }),
     take: () => {
@@ -156,6 +170,7 @@ export const follow = <A>(
   Effect.gen(function*() {
     const { fromToken, opened, operation, prefillTime, taskId } = subject
     const open = connect(http.stream(taskId, { fromToken, operation }))
+    const scope = yield* Effect.scope
     let connection = opened?.connection ?? (yield* open)
     /** Whether the task's state is being asked for: then silence is known. */
     let asking = false
@@ -210,6 +225,11 @@ export const follow = <A>(
       signals = []
       if (left) yield* close
       mind.hear({ _tag: left ? "Closing" : "Connected" })
+      const opened = connection
+      const hold = Effect.sync(() => {
+        if (connection === opened) mind.hold()
+      })
+      yield* Effect.forkIn(Effect.interruptible(Effect.delay(hold, breath)), scope)
     }))
 
     const perform = (command: Command): Effect.Effect<void, Option.Option<FollowFailure>> => {

@@ -13,6 +13,7 @@ import * as Duration from "effect/Duration"
 import { unknownUsage } from "../../Finish.js"
 import type { TaskInfo, TaskResult } from "../../Protocol.js"
 import { RWKVTimeoutError, type TaskFailure } from "../../RWKVError.js"
+import { bare } from "../input/failure.js"
 import { clientClosed } from "../wire/closed.js"
 import { onFrames } from "./reading.js"
 import { outcome } from "./outcome.js"
@@ -58,6 +59,7 @@ export const initial = (direct: boolean, started: boolean): State => ({
   count: Tokens.none,
   grown: false,
   marked: false,
+  ended: false,
   letPass: 0,
   passed: 0,
   tokens: -1,
@@ -91,7 +93,7 @@ const complete = (subject: Subject, state: State, result: TaskResult, text: stri
 const onResult = (subject: Subject, state: State, result: TaskResult): Step => {
   if (!result.finished) {
     const command = retry(truncated(subject, state, "the stream ended, the task did not"))
-    return go(state, readAnew(subject, state, command))
+    return go({ ...state, ended: false }, readAnew(subject, state, command))
   }
   // Where other runs wrote to the buffer, only an own connection without a gap knows this run's text (H15).
   const told = state.witnessed && state.aligned
@@ -144,7 +146,7 @@ const onUnread = (subject: Subject, state: State, error: TaskFailure): Step => {
     return complete(subject, state, { ...resultOf(subject, state, maxTokens), text: state.delivered }, state.delivered)
   }
   // A task that was deleted has an end as well: only a server that cannot be asked leaves the end open.
-  const open = truncated(subject, state, error.message, { cause: error, unconfirmed: true })
+  const open = truncated(subject, state, bare(error), { cause: error, unconfirmed: true })
   return go(state, fail(error.isTransient ? open : cutBy(subject, state, error)))
 }
 
@@ -153,20 +155,21 @@ const onStatus = (subject: Subject, state: State, { generatedTokens, status }: T
   const first = state.tokens === -1
   const moved = first ? generatedTokens > 0 : generatedTokens !== state.tokens
   const asked = { ...state, tokens: generatedTokens, cut: undefined }
-  if (status === "Finished") return go({ ...asked, witnessed: false }, readResult, [], "progress")
+  if (status === "Finished") return go({ ...asked, witnessed: false, ended: true }, readResult, [], "progress")
   if (status === "Prefill" || status === "Ready") {
-    return overdue ? go(asked, queuedTooLong(subject)) : go(asked, cut?.alive ?? listen, [], "queued")
+    return overdue ? go(asked, queuedTooLong(subject)) : go(asked, cut?.answered ?? listen, [], "queued")
   }
   const life = moved ? "progress" : "none"
-  if (cut !== undefined) return go(asked, moved ? cut.alive : cut.still, [], life)
+  const isStalled = late && !moved
+  if (cut !== undefined) return go(asked, isStalled ? stalled(subject) : cut.answered, [], life)
   // The task generates and this connection tells nothing: another one will. Forks count each other's tokens (H15).
   const deaf = moved && silent && state.alone && (!first || state.offset === 0)
-  return go(asked, deaf ? reconnect : late && !moved ? stalled(subject) : listen, [], life)
+  return go(asked, deaf ? reconnect : isStalled ? stalled(subject) : listen, [], life)
 }
 
 /** The status is not known. */
 const onNoStatus = (state: State, hopeless: Command | undefined): Step =>
-  go({ ...state, cut: undefined }, state.cut?.still ?? hopeless ?? listen)
+  go({ ...state, cut: undefined }, state.cut?.otherwise ?? hopeless ?? listen)
 
 const onUnasked = (subject: Subject, state: State, error: TaskFailure, unread: boolean): Step => {
   // An evicted task is not found, and still generates into this connection (H35).
@@ -175,20 +178,20 @@ const onUnasked = (subject: Subject, state: State, error: TaskFailure, unread: b
 }
 
 /**
- * A connection that told nothing new may have been cut for its silence: if the task is queued or moves, that is no
- * failure (F91).
+ * A connection that told nothing new may have been cut for its silence: that is no failure as long as the task is not
+ * stalled (F91).
  */
-const onCut = (subject: Subject, state: State, again: Command, still = again): Step => {
-  const alive = readAnew(subject, state, again)
-  return state.grown || alive._tag === "Fail"
-    ? go(state, alive._tag === "Fail" ? alive : still)
-    : go({ ...state, question: noSilence, cut: { alive, still } }, { _tag: "AskStatus", again: false })
+const onCut = (subject: Subject, state: State, again: Command, otherwise = again): Step => {
+  const answered = readAnew(subject, state, again)
+  return state.grown || answered._tag === "Fail"
+    ? go(state, answered._tag === "Fail" ? answered : otherwise)
+    : go({ ...state, cut: { answered, otherwise } }, { _tag: "AskStatus", again: false })
 }
 
 const onBroken = (subject: Subject, state: State, error: TaskFailure): Step => {
   const otherwise = cutBy(subject, state, error)
   if (!error.isTransient) return go(state, fail(otherwise))
-  // A whole request timeout without an answer is not repeated, unless for a task that is queued or moves.
+  // A whole request timeout without an answer is not repeated, unless for a task that the server knows.
   const hopeless = !state.heard && error._tag === "RWKVTimeoutError"
   return onCut(subject, state, retry(error, otherwise), hopeless ? fail(otherwise) : undefined)
 }

@@ -35,8 +35,10 @@ const onFrame = (subject: Subject, state: State, frame: Exclude<Frame, { readonl
   switch (frame._tag) {
     case "Head":
       return begin(state, Duration.seconds(frame.prefillTime))
-    case "Done":
-      return go({ ...state, marked: state.aligned && state.offset === state.delivered.length }, readResult)
+    case "Done": {
+      const marked = state.aligned && state.offset === state.delivered.length
+      return go({ ...state, marked, ended: marked || state.ended }, readResult)
+    }
     case "Unreadable":
       return go(state, readAnew(subject, state, retry(undecoded(subject, frame.description))))
     case "Failed":

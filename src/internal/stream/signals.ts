@@ -58,15 +58,17 @@ export interface State {
   readonly grown: boolean
   /** Whether this connection has told its end mark, without a gap and after all that was delivered. */
   readonly marked: boolean
+  /** Whether the server has said that the task has ended, and nothing else since. */
+  readonly ended: boolean
   /** Frames after a gap that are let pass before the next connection; more each time that one found nothing new. */
   readonly letPass: number
   readonly passed: number
   /** Tokens at the last question; -1 before the first. */
   readonly tokens: number
-  /** The silence that the open question is about. */
+  /** The silence that the open question is about: when it began, or when the connection was cut. */
   readonly question: Silence
-  /** What follows a cut for which the open question was asked: if the task is queued or moves, and if not. */
-  readonly cut: { readonly alive: Command; readonly still: Command } | undefined
+  /** What follows a cut for which the open question was asked: with an answer, and without. */
+  readonly cut: { readonly answered: Command; readonly otherwise: Command } | undefined
   /** The result whose tail is being read. */
   readonly result: TaskResult | undefined
   /** Whether no other run of this program has written to the server's buffer since this one began (H15). */

@@ -37,6 +37,7 @@ export const make = ({ idleTimeout, queueTimeout, stallTimeout }: Limits, onIdle
     let uncalled = 0
     let still = 0
     let waited = 0
+    const silence = () => ({ silent: silent >= idle, late: still >= stall, overdue: waited >= queue })
     const onWake = () => {
       const counts = waits && !fresh
       silent = counts && !repeated ? silent + nap : 0
@@ -46,9 +47,10 @@ export const make = ({ idleTimeout, queueTimeout, stallTimeout }: Limits, onIdle
       fresh = repeated = false
       if (uncalled < idle) return
       uncalled = 0
-      onIdle({ silent: silent >= idle, late: still >= stall, overdue: waited >= queue })
+      onIdle(silence())
     }
     const watchdog = {
+      silence,
       /** Whether the consumer waits for more: the time that it takes for itself is no silence. */
       waiting: (waiting: boolean) => {
         waits = waiting

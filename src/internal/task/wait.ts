@@ -18,6 +18,7 @@ import {
   type WaitFailure
 } from "../../RWKVError.js"
 import type { StopOptions, WaitOptions } from "../../Task.js"
+import { begun } from "../input/failure.js"
 import * as Options from "../input/options.js"
 import * as validate from "../input/validate.js"
 import { halt, isFinished, looking } from "../owner/farewell.js"
@@ -40,6 +41,8 @@ export const unwrap = (error: FollowFailure): WaitFailure => {
     ? error
     : cause
 }
+
+const isQueued = ({ status }: TaskInfo) => status === "Prefill" || status === "Ready"
 
 /** Whether the status is asked for again and again, and not one stream listened to. */
 export const looks = ({ by, onProgress, schedule }: Options.Waiting): boolean =>
@@ -98,25 +101,29 @@ export const make = (
     queueTimeout: Duration.Duration,
     onProgress: (info: TaskInfo) => Effect.Effect<void, RWKVValidationError>
   ): Effect.Effect<TaskInfo, TaskFailure> =>
-    Effect.suspend(() => {
+    Effect.gen(function*() {
       let limit = Duration.zero
-      let queued = Duration.zero
       const counted = Schedule.modifyDelay(schedule, (_, delay) => {
         limit = Duration.sum(limit, delay)
-        queued = Duration.sum(queued, delay)
         return delay
       })
-      const state = Effect.tap(
-        look(operation, taskId),
-        (info): Effect.Effect<void, RWKVTimeoutError | RWKVValidationError> => {
-          if (info.status !== "Prefill" && info.status !== "Ready") queued = Duration.zero
-          return Duration.lessThan(queued, queueTimeout)
-            ? onProgress(info)
-            : new RWKVTimeoutError({ operation, taskId, kind: "queue", limit: queueTimeout })
-        }
-      )
-      return Effect.flatMap(Effect.flatMap(state, (first) => looking(first, state, counted)), (info) =>
-        isFinished(info) ? Effect.succeed(info) : new RWKVTimeoutError({ operation, taskId, kind: "wait", limit }))
+      const state = Effect.tap(look(operation, taskId), onProgress)
+      const driver = yield* Schedule.driver(counted)
+      const next = (info: TaskInfo) =>
+        Effect.zipRight(
+          Effect.mapError(driver.next(info), () => new RWKVTimeoutError({ operation, taskId, kind: "wait", limit })),
+          state
+        )
+      /** The next look, or the first one that sees the task out of the queue. */
+      const onward = (info: TaskInfo) =>
+        isQueued(info)
+          ? limited(Effect.iterate(info, { while: isQueued, body: next }), queueTimeout, {
+            operation,
+            taskId,
+            kind: "queue"
+          })
+          : next(info)
+      return yield* Effect.iterate(yield* state, { while: (info) => !isFinished(info), body: onward })
     })
 
   /** Within the time that the options give it. */
@@ -185,18 +192,25 @@ export const make = (
       const limit = yield* validate.duration(operation, "within", given.within, "5 seconds")
       const state = look(operation, taskId)
       const forget = Effect.sync(() => ledger.stopped.delete(taskId))
+      let sent = false
       const ended = Effect.gen(function*() {
         const before = yield* state
         if (isFinished(before)) return before
         ledger.stopped.set(taskId, true)
         // What may have been carried out is not repeated: it could hit another task.
         const ask = creates(http.stop(taskId, { operation })).pipe(
+          Effect.tap(() => {
+            sent = true
+          }),
           Effect.map(Option.match({ onNone: () => before, onSome: (info) => ({ ...info, taskId }) })),
           // A stop that failed stopped nothing, as far as anyone knows.
           Effect.onError(() => forget)
         )
         return yield* looking(yield* halt(ask, state, untilLost), state, pauses)
-      })
+      }).pipe(
+        // Another stop after one that was sent may hit another task.
+        Effect.mapError((error) => sent ? begun(error) : error)
+      )
       return yield* Effect.tapError(
         limited(ended, limit, { operation, taskId, kind: "stop" }),
         (error) => error._tag === "RWKVTimeoutError" ? forget : Effect.void

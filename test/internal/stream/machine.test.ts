@@ -185,7 +185,30 @@ rows("the status after a cut without news (F91)", [
   ["no answer", cut, unanswered(false), "", "Retry RWKVConnectionError, then StreamTruncatedError", over, "none"],
   ["a whole request's time, and it waits for its turn", late, status("Ready", 0), "", "Retry RWKVTimeoutError", over],
   ["a whole request's time, and the task moved", late, status("Running", 1), "", "Retry RWKVTimeoutError", over],
-  ["a whole request's time, and nothing moved", late, status("Running", 0), "", "Fail RWKVTimeoutError", over],
+  ["a whole request's time, and nothing moved", late, status("Running", 0), "", "Retry RWKVTimeoutError", over],
+  [
+    "nothing moved for too long",
+    { ...cut, question: { ...none, late: true } },
+    status("Running", 5),
+    "",
+    "Fail RWKVTimeoutError"
+  ],
+  [
+    "it moved, though late",
+    { ...cut, question: { ...none, late: true } },
+    status("Running", 6),
+    "",
+    "Retry RWKVConnectionError, then StreamTruncatedError",
+    over,
+    "progress"
+  ],
+  [
+    "it waits for too long",
+    { ...cut, question: { ...none, overdue: true } },
+    status("Ready", 0),
+    "",
+    "Fail RWKVTimeoutError"
+  ],
   ["a whole request's time, and no status", late, unasked(slow), "", "Fail RWKVTimeoutError", over]
 ])
 
