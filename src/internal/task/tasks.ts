@@ -60,7 +60,7 @@ export const make = (
   const { ledger, preconditions } = runs
   const waiting = Wait.make(http, ledger, config, runs.ended)
   const creates = retry.creates(config)
-  const acquire = ledger.acquirePrefill(false, config)
+  const acquire = ledger.acquirePrefill(false)
   const reads = retry.reads(config)
   const release = (about: Omit<Release, "retry">) => ledger.lifetime.release({ ...about, retry: config })
 
@@ -236,11 +236,12 @@ export const make = (
         const { max_tokens: maxTokens } = yield* encodeContinue(operation, request)
         yield* preconditions.ready(operation, id)
         const create = http.continue(id, request, { operation }).pipe(
-          Effect.catchTag("RWKVServerError", (error) => preconditions.explain(error, id)),
           Effect.map((created): Created => ({ ...created, maxTokens }))
         )
         // The task was there before: what is abandoned is the run.
-        return yield* owned(operation, create, abandon(operation, true))
+        return yield* owned(operation, create, abandon(operation, true)).pipe(
+          Effect.catchTag("RWKVServerError", (error) => preconditions.explain(error, id))
+        )
       })
   )
 
