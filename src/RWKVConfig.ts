@@ -47,7 +47,8 @@ export interface Options {
   readonly headers?: Readonly<Record<string, string | Redacted.Redacted<string>>> | undefined
   /**
    * The time for one request with its answer, or until the headers of a stream; 120 seconds by default. Creating a task
-   * takes as long as its prefill.
+   * takes as long as its prefill. One whose caller was interrupted is waited for in the background that long, and so are
+   * direct streams and forks of this client, for the server may be reading its prompt.
    */
   readonly requestTimeout?: Duration.DurationInput | undefined
   /**

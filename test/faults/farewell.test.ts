@@ -179,6 +179,7 @@ describe("F100 a stop that misses", () => {
       yield* Fiber.interrupt(fiber)
       yield* Effect.sleep("1 second")
       expect(probe.warnings).toEqual([expect.stringMatching(/may not have ended: /)])
+      expect(probe.warnings[0]?.match(/StreamService/g)).toHaveLength(1)
       expect(probe.warnedOf()).toEqual(yield* Probe.runningIds)
     }).pipe(probe.watching, against({ ...endless, cacheCapacity: 4 }, probe.config))
   })

@@ -109,15 +109,46 @@ describe("the lane", () => {
       }
     }).pipe(against(server(20), { requestTimeout: "20 seconds" })))
 
-  it.effect("is waited for no longer than a request may take", () =>
+  it.effect("F98 20 forks of ten seconds of prefill each are whole: the wait for the lane has no limit", () =>
+    Effect.gen(function*() {
+      const { id } = yield* source
+      const { millis, outcome } = yield* timed(all(prompts(20).map((prompt) => fork(id, prompt))))
+      expect(outcome).toEqual(Either.right(prompts(20).map(whole)))
+      expect(millis).toBeGreaterThan(200_000)
+    }).pipe(against(server(10_000), { requestTimeout: "15 seconds" })))
+
+  it.effect("is waited for as long as those before take, each bounded by its own limit", () =>
     Effect.gen(function*() {
       yield* inject({ ...hang, times: Infinity })
       const waiting = yield* timed(all(prompts(4).map((prompt) => Effect.either(direct(prompt)))))
-      expect(waiting.millis).toBe(20_000)
+      expect(waiting.millis).toBe(80_000)
       for (const text of Either.getOrThrow(waiting.outcome)) {
         expect(text).toMatchObject({ left: { _tag: "RWKVTimeoutError", kind: "request" } })
       }
-      expect(yield* count("POST tmp")).toBe(1)
+      expect(yield* count("POST tmp")).toBe(4)
+    }).pipe(against(server(0), { requestTimeout: "20 seconds" })))
+
+  it.effect("is held for who left a create without an answer, and no longer than a request may take", () =>
+    Effect.gen(function*() {
+      yield* inject(hang)
+      const left = yield* Effect.fork(TaskService.create({ prompt: "1a" }))
+      yield* Effect.sleep("1 second")
+      yield* Fiber.interrupt(left)
+      const { millis, outcome } = yield* timed(direct("2a"))
+      expect(outcome).toEqual(Either.right(whole("2a")))
+      expect([millis > 18_000, millis < 22_000]).toEqual([true, true])
+    }).pipe(against(server(0), { requestTimeout: "20 seconds" })))
+
+  it.effect("is free while it is found out why a fork was refused", () =>
+    Effect.gen(function*() {
+      const { id } = yield* source
+      yield* inject({ on: { path: /fork/ }, kind: FaultKind.Status({ status: 500 }) })
+      const refused = yield* Effect.fork(Effect.flip(fork(id, "1a")))
+      yield* Effect.sleep("10 millis")
+      yield* inject({ on: { path: "/status" }, kind: FaultKind.Hang({ executed: false }) })
+      const { millis } = yield* timed(direct("2a"))
+      expect(millis).toBeLessThan(10_000)
+      expect(yield* refused).toMatchObject({ _tag: "RWKVServerError" })
     }).pipe(against(server(0), { requestTimeout: "20 seconds" })))
 
   it.effect("is nobody's when the service closes", () =>
@@ -133,9 +164,11 @@ describe("the lane", () => {
             Effect.sleep("1 second"))
         }).pipe(Effect.provide(layer))
       )
-      for (const fiber of Either.getOrThrow(outcome)) {
-        expect(yield* fiber).toMatchObject({ _tag: "RWKVConnectionError" })
-      }
+      const errors = yield* all(Either.getOrThrow(outcome).map(Fiber.join))
+      expect(errors).toMatchObject([
+        { _tag: "RWKVConnectionError", requestSent: true },
+        { _tag: "RWKVConnectionError", requestSent: false, isSafeToRepeat: true }
+      ])
       expect(yield* count("POST tmp")).toBe(1)
     }).pipe(against(server(0))))
 

@@ -12,6 +12,7 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as HttpClient from "../../HttpClient.js"
 import type { TaskId, TaskInfo } from "../../Protocol.js"
+import { bare } from "../input/failure.js"
 import * as retry from "../wire/retry.js"
 
 export interface Farewell {
@@ -24,11 +25,16 @@ export interface Farewell {
   /** The most tokens that the run can have, if that is known. */
   readonly maxTokens?: number | undefined
   readonly retry: retry.Source
+  /** What this program has seen of the task's end meanwhile. */
+  readonly fate?: (() => Fate) | undefined
   /** What is asked for between the end of a task that was stopped and its deletion. */
   readonly between?: Effect.Effect<unknown> | undefined
   /** Hears once when all is over: the answer to the deletion, if there was one. */
   readonly over?: Deferred.Deferred<TaskInfo | undefined> | undefined
 }
+
+/** The end of a task as this program saw it, if it did. */
+export type Fate = "finished" | "deleted" | undefined
 
 /** What is known of a task; nothing if the server did not say. */
 type Seen = TaskInfo | undefined
@@ -64,8 +70,6 @@ const atOnce = 64
 /** What the owner logs, from whichever fiber. */
 export const logged = Effect.annotateLogs({ package: "effect-rwkv" })
 
-const messageOf = ({ message }: { readonly message: string }) => message
-
 /** @param closing completes when the service begins to end */
 export const make = (http: HttpClient.Service, closing: Effect.Effect<void>) => {
   // Slow deletions hold up no stop.
@@ -75,11 +79,12 @@ export const make = (http: HttpClient.Service, closing: Effect.Effect<void>) => 
   return (farewell: Farewell, onStopped: Effect.Effect<unknown>) => {
     const { between = Effect.void, maxTokens, operation, taskId } = farewell
     const over = (seen: Seen) => farewell.over === undefined ? Effect.void : Deferred.succeed(farewell.over, seen)
+    const known = farewell.fate ?? (() => undefined)
     let fate = farewell.stop === true ? "may not have ended" : "is not deleted"
     let isTold = false
     const warn = (what: string) =>
       Effect.suspend(() => {
-        if (isTold) return Effect.void
+        if (isTold || known() === "deleted") return Effect.void
         isTold = true
         return Effect.logWarning(`${operation}: task ${taskId} ${what}`)
       })
@@ -91,7 +96,7 @@ export const make = (http: HttpClient.Service, closing: Effect.Effect<void>) => 
         error._tag === "TaskNotFoundError"
           ? Effect.fail(error)
           : Effect.as(
-            Effect.logDebug(`${operation}: task ${taskId} may not have ended: ${error.message}`),
+            Effect.logDebug(`${operation}: task ${taskId} may not have ended: ${bare(error)}`),
             undefined
           )
       ),
@@ -113,6 +118,7 @@ export const make = (http: HttpClient.Service, closing: Effect.Effect<void>) => 
       Effect.raceFirst(looking(seen, look, later), Effect.zipRight(closing, looking(seen, look, beforeTheEnd)))
 
     const ended = Effect.gen(function*() {
+      if (known() !== undefined) return yield* between
       const seen = yield* halt(stop, look, soon)
       if (isFinished(seen)) return yield* between
       yield* missed(seen)
@@ -130,10 +136,10 @@ export const make = (http: HttpClient.Service, closing: Effect.Effect<void>) => 
     return {
       steps: Effect.zipRight(
         farewell.stop === true ? ended : Effect.void,
-        Effect.when(deleted, () => farewell.delete === true)
+        Effect.when(deleted, () => farewell.delete === true && known() !== "deleted")
       ).pipe(
         Effect.catchAllCause((cause) =>
-          warn(`${fate}: ${Option.match(Cause.failureOption(cause), { onNone: () => "a defect", onSome: messageOf })}`)
+          warn(`${fate}: ${Option.match(Cause.failureOption(cause), { onNone: () => "a defect", onSome: bare })}`)
         ),
         Effect.ensuring(Effect.zipRight(onStopped, over(undefined))),
         logged

@@ -3,11 +3,9 @@
  * has been promised and is not listened to yet loses its beginning to that (H1). So while one opens, no other request
  * of this client makes the server read a prompt; requests without a stream lose nothing to each other.
  */
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { RWKVConnectionError, RWKVTimeoutError } from "../../RWKVError.js"
-import { effective } from "../input/override.js"
-import { limited } from "../wire/limit.js"
+import type { RWKVConnectionError } from "../../RWKVError.js"
+import { closedBefore } from "../wire/closed.js"
 import type { Lifetime } from "./lifetime.js"
 
 /** More requests than a client can have. */
@@ -21,16 +19,17 @@ export const make = (lifetime: Lifetime) => {
   let direct = 0
 
   /**
-   * {@link Lifetime.acquire} for a request whose prompt is read: it waits for the lane, within the limit of a request,
-   * and leaves it with the answer. A caller that leaves before sends nothing.
+   * {@link Lifetime.acquire} for a request whose prompt is read: it waits for the lane, which has no limit as nothing is
+   * sent yet, and leaves it with the answer. A caller that leaves before sends nothing. One that leaves later may leave
+   * the server reading: the lane is free with the late answer, or when the request's own time is over.
    */
-  return (isDirect: boolean, settings: { readonly requestTimeout: Duration.Duration }) =>
+  return (isDirect: boolean) =>
   <A, E, B, E2, R2>(
     operation: string,
     create: Effect.Effect<A, E>,
     owned: (created: A) => Effect.Effect<B, E2, R2>,
     abandoned: (created: A) => Effect.Effect<void>
-  ): Effect.Effect<B, E | E2 | RWKVConnectionError | RWKVTimeoutError, R2> =>
+  ): Effect.Effect<B, E | E2 | RWKVConnectionError, R2> =>
     Effect.uninterruptibleMask((restore) => {
       const permits = isDirect ? width : 1
       let taken = false
@@ -47,12 +46,10 @@ export const make = (lifetime: Lifetime) => {
           taken = true
         })
       )
-      const wait = Effect.flatMap(effective(settings), ({ requestTimeout }) =>
-        limited(
-          lifetime.unlessClosing(door.withPermits(1)(take), operation),
-          requestTimeout,
-          { operation, kind: "request" }
-        ))
+      const wait = Effect.mapError(
+        lifetime.unlessClosing(door.withPermits(1)(take), operation),
+        () => closedBefore(operation)
+      )
       const turn = isDirect || direct > 0 ? wait : take
       if (isDirect) direct++
       const request = Effect.suspend(() => {

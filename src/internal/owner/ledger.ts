@@ -14,6 +14,7 @@ import type { TaskResult } from "../../Protocol.js"
 import type { RWKVConnectionError, StreamTruncatedError, TaskFailure } from "../../RWKVError.js"
 import { isTaskId } from "../input/validate.js"
 import { closed, closedBefore } from "../wire/closed.js"
+import type { Fate } from "./farewell.js"
 import * as Lane from "./lane.js"
 import * as Lifetime from "./lifetime.js"
 
@@ -72,6 +73,12 @@ class Newest<A> extends Map<string, A> {
   }
 }
 
+/** How often the run was seen to have finished, and whether its task was deleted. */
+interface Sighted {
+  finished: number
+  deleted: boolean
+}
+
 /** A recording of a run that has ended. */
 export const recordingOf = (ended: TaskResult): Recording => {
   const result: Recording["result"] = Deferred.unsafeMake(FiberId.none)
@@ -87,6 +94,12 @@ const make = (http: HttpService, closeTimeout: Duration.Duration) =>
     const recordings = new Newest<Recording>()
     const limits = new Newest<number>()
     const pastStop = new Newest<true>()
+    const runs = new Newest<Sighted>()
+    const runOf = (id: string) => {
+      const run = runs.get(id) ?? { finished: 0, deleted: false }
+      runs.set(id, run)
+      return run
+    }
     return {
       lifetime,
       /** For every request that makes the server read a prompt. */
@@ -98,9 +111,27 @@ const make = (http: HttpService, closeTimeout: Duration.Duration) =>
       limits,
       /** Tasks whose text ended before a stop sequence that their state on the server has read. */
       pastStop,
+      /** What this program sees from now on of the end of the newest run. */
+      fate: (id: string): () => Fate => {
+        const run = runOf(id)
+        const before = run.finished
+        // What had been seen to end before may go on again, for another program.
+        return () => run.deleted ? "deleted" : run.finished > before ? "finished" : undefined
+      },
+      /** Remembers what an answer proves, of the run that it was asked about. */
+      witness: <A, E, R>(id: string, fateOf: (answer: A) => Fate, ask: Effect.Effect<A, E, R>) =>
+        Effect.suspend(() => {
+          const run = runOf(id)
+          return Effect.tap(ask, (answer) =>
+            Effect.sync(() => {
+              const fate = fateOf(answer)
+              if (fate === "finished") run.finished++
+              if (fate === "deleted") run.deleted = true
+            }))
+        }),
       /** A new run of a task makes what was known of the old one untrue. */
       begins: (id: string, maxTokens?: number) => {
-        for (const known of [stopped, recordings, limits, pastStop]) known.delete(id)
+        for (const known of [stopped, recordings, limits, pastStop, runs]) known.delete(id)
         if (maxTokens !== undefined) limits.set(id, maxTokens)
       }
     }

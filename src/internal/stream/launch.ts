@@ -134,32 +134,30 @@ export const make = (
         ? Effect.flatMap(run.stream, (frames) => openDirect(operation, frames))
         : Effect.map(run.create, ({ prefillTime, taskId }) => ({ taskId, prefillTime, opened: undefined }))
       // Each attempt is acquired by itself: a caller that leaves between two of them has nothing to stop.
-      return yield* creates(
-        acquirePrefill(isDirect, config)(
-          operation,
-          Effect.catchAll(begin, run.explain),
-          (begun) => {
-            const { taskId } = begun
-            const maxTokens = run.maxTokens()
-            const deletes = options.cleanup === "delete" && taskId.startsWith("TMP_")
-            ledger.begins(taskId, maxTokens)
-            const about = { operation, taskId, maxTokens, run: entered }
-            const parting = part({ ...about, ...chosen, stays, deletes, counts: telling.counts, retry: config })
-            return follow(http, lifetime, { ...about, ...begun, fromToken: 0 }, { ...chosen, stops, parting }, telling)
-          },
-          ({ opened, taskId }) =>
-            lifetime.release({
-              operation,
-              taskId,
-              maxTokens: run.maxTokens(),
-              retry: config,
-              within: chosen.stopTimeout,
-              after: opened?.connection.close,
-              stop: true,
-              delete: run.fresh
-            })
-        )
-      )
+      return yield* acquirePrefill(isDirect)(
+        operation,
+        begin,
+        (begun) => {
+          const { taskId } = begun
+          const maxTokens = run.maxTokens()
+          const deletes = options.cleanup === "delete" && taskId.startsWith("TMP_")
+          ledger.begins(taskId, maxTokens)
+          const about = { operation, taskId, maxTokens, run: entered }
+          const parting = part({ ...about, ...chosen, stays, deletes, counts: telling.counts, retry: config })
+          return follow(http, lifetime, { ...about, ...begun, fromToken: 0 }, { ...chosen, stops, parting }, telling)
+        },
+        ({ opened, taskId }) =>
+          lifetime.release({
+            operation,
+            taskId,
+            maxTokens: run.maxTokens(),
+            retry: config,
+            within: chosen.stopTimeout,
+            after: opened?.connection.close,
+            stop: true,
+            delete: run.fresh
+          })
+      ).pipe(Effect.catchAll(run.explain), creates)
     })
   }
 

@@ -44,6 +44,7 @@ export const counted = (status: Effect.Effect<TaskInfo, TaskFailure>): Effect.Ef
 export const make = (http: HttpClient.Service, ledger: Ledger.Service) => (about: About) => {
   const { counts, deletes, operation, run, stays, stopTimeout, taskId } = about
   const over = Deferred.unsafeMake<TaskInfo | undefined>(FiberId.none)
+  const fate = ledger.fate(taskId)
   let result: TaskResult | undefined
 
   const read = Effect.map(settled(retry.polls(about.retry)(http.result(taskId, { operation }))), (read) => {
@@ -71,6 +72,8 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service) => (about
         within: stopTimeout,
         after,
         stop,
+        ended: how === "finished",
+        fate,
         delete: deletes && (stop || how === "finished"),
         between: how === "cut" && counts ? Effect.ignore(read) : undefined,
         over

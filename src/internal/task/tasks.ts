@@ -9,7 +9,7 @@ import { hasProperty } from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import * as Generation from "../../Generation.js"
 import type * as HttpClient from "../../HttpClient.js"
-import type { TaskId, TaskResult } from "../../Protocol.js"
+import type { TaskId, TaskInfo, TaskResult } from "../../Protocol.js"
 import type * as RWKVConfig from "../../RWKVConfig.js"
 import {
   AlreadyTemplateError,
@@ -20,11 +20,20 @@ import {
   TemplateProtectedError,
   type WaitFailure
 } from "../../RWKVError.js"
-import type { BranchOptions, BulkOptions, DeleteOptions, SubscribeOptions, Task } from "../../Task.js"
+import type {
+  BranchOptions,
+  BulkOptions,
+  DeleteOptions,
+  StopOptions,
+  SubscribeOptions,
+  Task,
+  WaitOptions
+} from "../../Task.js"
 import * as Bulk from "./bulk.js"
 import { isTemplate } from "../stream/preconditions.js"
 import { begun } from "../input/failure.js"
 import * as Options from "../input/options.js"
+import { isFinished } from "../owner/farewell.js"
 import type { Gate } from "../owner/ledger.js"
 import type { Release } from "../owner/lifetime.js"
 import type { Begun } from "../stream/record.js"
@@ -48,6 +57,8 @@ interface Streams {
 
 type Create<A> = (request: A, options: HttpClient.CallOptions) => Effect.Effect<TaskResult, CallFailure>
 
+const endOf = (info: TaskInfo) => isFinished(info) ? "finished" as const : undefined
+
 const encodeContinue = encoder(Generation.ContinueRequest)
 
 export const make = (
@@ -60,7 +71,7 @@ export const make = (
   const { ledger, preconditions } = runs
   const waiting = Wait.make(http, ledger, config, runs.ended)
   const creates = retry.creates(config)
-  const acquire = ledger.acquirePrefill(false, config)
+  const acquire = ledger.acquirePrefill(false)
   const reads = retry.reads(config)
   const release = (about: Omit<Release, "retry">) => ledger.lifetime.release({ ...about, retry: config })
 
@@ -119,10 +130,11 @@ export const make = (
   const polled = (operation: string, create: Effect.Effect<Created, CallFailure>, options: Options.Waiting) => {
     const own = ({ maxTokens, taskId }: Created) => {
       let finished = false
-      const farewell = Effect.suspend(() =>
-        release({ operation, taskId, stop: !finished, delete: taskId.startsWith("TMP_"), maxTokens })
-      )
       ledger.begins(taskId, maxTokens)
+      const fate = ledger.fate(taskId)
+      const farewell = Effect.suspend(() =>
+        release({ operation, taskId, stop: !finished, delete: taskId.startsWith("TMP_"), maxTokens, fate })
+      )
       return Effect.flatMap(ledger.lifetime.own(farewell), (leave) =>
         Effect.as(
           Effect.addFinalizer((exit) => {
@@ -202,7 +214,7 @@ export const make = (
       const force = (yield* Options.ofDelete(operation, options)).force === true
       if (isTemplate(taskId) && !force) return yield* new TemplateProtectedError({ operation, taskId })
       let repeated = false
-      yield* http.delete(taskId, { operation, force }).pipe(
+      const deletion = http.delete(taskId, { operation, force }).pipe(
         // The answer to an earlier attempt was lost, and this one finds that it was carried out.
         Effect.catchTag("TaskNotFoundError", (error) => repeated ? Effect.void : Effect.fail(error)),
         Effect.tapError((error) =>
@@ -212,6 +224,7 @@ export const make = (
         ),
         reads
       )
+      yield* ledger.witness(taskId, () => "deleted", deletion)
       ledger.begins(taskId)
     })
   )
@@ -236,11 +249,12 @@ export const make = (
         const { max_tokens: maxTokens } = yield* encodeContinue(operation, request)
         yield* preconditions.ready(operation, id)
         const create = http.continue(id, request, { operation }).pipe(
-          Effect.catchTag("RWKVServerError", (error) => preconditions.explain(error, id)),
           Effect.map((created): Created => ({ ...created, maxTokens }))
         )
         // The task was there before: what is abandoned is the run.
-        return yield* owned(operation, create, abandon(operation, true))
+        return yield* owned(operation, create, abandon(operation, true)).pipe(
+          Effect.catchTag("RWKVServerError", (error) => preconditions.explain(error, id))
+        )
       })
   )
 
@@ -270,7 +284,11 @@ export const make = (
     Effect.flatMap(
       validate.taskId(operation, id),
       // The server names the ancestor of a fork or a template here.
-      (taskId) => Effect.map(reads(http.status(taskId, { operation })), (info) => ({ ...info, taskId }))
+      (taskId) =>
+        Effect.map(
+          ledger.witness(taskId, endOf, reads(http.status(taskId, { operation }))),
+          (info) => ({ ...info, taskId })
+        )
     ))
 
   const fork = verb(
@@ -282,9 +300,16 @@ export const make = (
       )
   )
 
-  const wait = verb("TaskService.wait", waiting.wait)
+  const wait = verb(
+    "TaskService.wait",
+    (operation, id: string, options?: WaitOptions) =>
+      ledger.witness(id, () => "finished", waiting.wait(operation, id, options))
+  )
 
-  const stop = verb("TaskService.stop", waiting.stop)
+  const stop = verb(
+    "TaskService.stop",
+    (operation, id: string, options?: StopOptions) => ledger.witness(id, endOf, waiting.stop(operation, id, options))
+  )
 
   const handle = (id: TaskId, prefillTime: Duration.Duration): Task => ({
     id,
