@@ -8,8 +8,7 @@ import { createServer } from "node:http"
 
 const generate = Effect.gen(function*() {
   const { prompt } = yield* HttpServerRequest.schemaBodyJson(Schema.Struct({ prompt: Schema.NonEmptyString }))
-  const opened = Effect.map(StreamService.StreamService, (streams) => ({ events: streams.createEvents({ prompt }) }))
-  return yield* EventResponse.make(opened)
+  return yield* EventResponse.make(StreamService.open({ prompt }))
 })
 
 const server = NodeHttpServer.layerConfig(createServer, { port: Config.withDefault(Config.integer("PORT"), 3000) })
