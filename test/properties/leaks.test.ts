@@ -112,7 +112,7 @@ const honest = (probe: Probe.Probe, ids: ReadonlyArray<string>) => {
 }
 
 describe("leaks", () => {
-  it("nothing is left of any program but what was told", async () => {
+  it("F100 nothing is left of any program but what was told", async () => {
     let warned = 0
     await fc.assert(
       fc.asyncProperty(scenario, ({ close, programs, ...server }) => {
