@@ -266,6 +266,8 @@ describe("F113 after the layer was closed", () => {
       yield* refused(ofHandle(yield* tasks.task(task.id)))
       const streams = Context.get(services, StreamService.StreamService)
       expect(yield* Stream.mkString(streams.create(request))).toBe("text")
+      // Its deletion comes behind it.
+      yield* Effect.sleep("1 second")
       expect(yield* Context.get(services, HttpClient.RWKVHttpClient).list()).toMatchObject({ totalCount: 1 })
     }).pipe(Effect.scoped, served()))
 
@@ -305,6 +307,8 @@ describe("F113 after the layer was closed", () => {
       yield* close(first)
       yield* refused(ofStreams(one))
       expect(yield* Stream.mkString(other.create(request))).toBe("text")
+      // What they share has still to delete its task.
+      yield* Effect.sleep("1 second")
       yield* close(second)
       yield* refused(ofStreams(other))
       const { create } = Context.get(services, StreamService.StreamService)
