@@ -14,7 +14,7 @@ describe("F100 an end that this program has seen", () => {
       return Effect.gen(function*() {
         let id = ""
         const seen = yield* Deferred.make<void>()
-        const events = StreamService.createEvents(request).pipe(
+        const events = StreamService.createEvents(request, { cleanup: "keep" }).pipe(
           Stream.runForEach((event) => {
             if (event._tag === "Started") id = event.taskId
             return event._tag === "Text"
