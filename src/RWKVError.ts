@@ -370,7 +370,7 @@ export const isUnauthorized: (u: unknown) => boolean = categories.isUnauthorized
 export const isNotFound: (u: unknown) => boolean = categories.isNotFound
 
 /**
- * Whether a value is an error whose cause is transient, so that a repetition may succeed: any 5xx, status 408, 425 and
+ * Whether a value is an error whose cause is transient, so that a repetition may succeed: any 5xx but 501 and 505, status 408, 425 and
  * 429, a network that may work again, a request that was late, a task that is busy. Enough for reads; a repetition of
  * what makes the server work has to be `isSafeToRepeat` as well. Each error has it as a property, too.
  *

@@ -97,7 +97,7 @@ describe("seen in measurements", () => {
   const expected = {
     decoding: [{ right: { status: "Finished" } }, { right: "text" }],
     plain: [
-      { left: { _tag: "RWKVDecodeError", description: "not JSON" } },
+      { left: { _tag: "RWKVDecodeError", description: "not JSON; is baseUrl right? Its path is /" } },
       { left: { _tag: "RWKVDecodeError", description: "bytes that are not UTF-8" } }
     ]
   }

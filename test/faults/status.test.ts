@@ -159,6 +159,11 @@ describe("status and body", () => {
       ["a page of no type", Tcp.answer("200 OK", page, {})],
       ["a page with 404", Tcp.answer("404 Not Found", page, { "content-type": "text/html" })],
       ["HTTP to a TLS port", Tcp.answer("400 Bad Request", page, { "content-type": "text/html" })],
+      ["a page with 403", Tcp.answer("403 Forbidden", page, { "content-type": "text/html" })],
+      ["a page with 501", Tcp.answer("501 Not Implemented", page, { "content-type": "text/html" })],
+      ["text", Tcp.answer("200 OK", "OK", { "content-type": "text/plain" })],
+      ["other JSON", Tcp.answer("200 OK", "{\"ok\":true}")],
+      ["nothing", Tcp.answer("204 No Content", "")],
       ["a redirect", Tcp.answer("302 Found", "", { location: "/login" })]
     ] as const
   ) {

@@ -50,7 +50,8 @@ export const isNotFound = /*#__PURE__*/ category({ TaskNotFoundError: always })
 
 export const isTransient = category({
   TaskBusyError: always,
-  RWKVServerError: always,
+  // A server that cannot do it today cannot do it tomorrow.
+  RWKVServerError: ({ status }) => status !== 501 && status !== 505,
   RWKVStatusError: oneOf(408, 425, 429),
   RWKVConnectionError: ({ retryable }) => retryable === true,
   RWKVTimeoutError: ({ kind }) => kind === "request"

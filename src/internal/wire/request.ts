@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
+import * as SchemaAST from "effect/SchemaAST"
 import type * as RWKVConfig from "../../RWKVConfig.js"
 import { type CallFailure, type RWKVConnectionError, RWKVDecodeError, type RWKVTimeoutError } from "../../RWKVError.js"
 import * as Json from "../input/json.js"
@@ -25,12 +26,24 @@ import { isPage } from "./status.js"
 
 export type Requests = ReturnType<typeof make>
 
+/** Whether an answer has anything of what was asked for. */
+const isKin = (ast: SchemaAST.AST, answer: unknown) =>
+  Json.isRecord(answer) &&
+  SchemaAST.getPropertySignatures(SchemaAST.encodedAST(ast)).some(({ name }) => Object.hasOwn(answer, name))
+
 const parse = <A, I>(call: Call<unknown>, schema: Schema.Schema<A, I>, body: string, hint: string) => {
-  const unreadable = (description: string) => new RWKVDecodeError({ ...about(call), description })
-  if (body === "") return Either.left(unreadable("empty"))
+  const unreadable = (description: string, isAstray: boolean) =>
+    new RWKVDecodeError({ ...about(call), description: isAstray ? `${description}; ${hint}` : description })
+  if (body === "") return Either.left(unreadable("empty", true))
   const json = Json.parse(body)
-  if (Option.isNone(json)) return Either.left(unreadable(isPage({}, body) ? `an HTML page; ${hint}` : "not JSON"))
-  return Either.mapLeft(ParseResult.decodeUnknownEither(schema)(json.value), (error) => unreadable(breach(error)))
+  // What begins as JSON was damaged on its way.
+  if (Option.isNone(json)) {
+    return Either.left(unreadable(isPage({}, body) ? "an HTML page" : "not JSON", !/^\uFEFF?\s*[[{]/.test(body)))
+  }
+  return Either.mapLeft(
+    ParseResult.decodeUnknownEither(schema)(json.value),
+    (error) => unreadable(breach(error), !isKin(schema.ast, json.value))
+  )
 }
 
 export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.Service, closed: () => boolean) => {

@@ -66,9 +66,12 @@ const retryAfterOf = (headers: Readonly<Record<string, string | undefined>>, now
 export const isPage = (headers: Readonly<Record<string, string | undefined>>, body: string): boolean =>
   /^\s*<(!doctype|html)/i.test(body) || /html/i.test(headers["content-type"] ?? "")
 
+/** What proxies explain by a page though the address is right: who asks, how often, and that the server is not there. */
+const isOfProxies = (status: number) => [401, 407, 408, 425, 429].includes(status) || status >= 500 && status !== 501
+
 /** Whether this is the answer of somebody else, or to another path: RWKV-Server explains itself in a `detail`. */
 const isAstray = (status: number, body: string, page: boolean) =>
-  status < 400 || page && (status === 400 || status === 410) ||
+  status < 400 || page && !isOfProxies(status) ||
   (status === 404 || status === 405) && /^(Not Found|Method Not Allowed)$/.test(detail(body) ?? "Not Found")
 
 type Refusal = RWKVValidationError | RWKVServerError | RWKVStatusError

@@ -27,6 +27,8 @@ const counted = (chunks: number, size: number) => {
 const status = (respond: wire.Respond, options?: RWKVConfig.Options) =>
   Effect.flatMap(wire.make(respond, options), ({ http }) => http.status(id))
 
+const hint = "is baseUrl right? Its path is /"
+
 describe("bodies", () => {
   it.effect("F22 a body larger than the limit is given up there, whether it tells its length or not", () =>
     Effect.gen(function*() {
@@ -81,11 +83,14 @@ describe("bodies", () => {
 
   it.effect.each(
     [
-      ["F18", "<!doctype html><html></html>", 200, "an HTML page; is baseUrl right? Its path is /"],
-      ["F19", "\"\"", 200, "expected an object"],
+      ["F18", "<!doctype html><html></html>", 200, `an HTML page; ${hint}`],
+      ["F19", "\"\"", 200, `expected an object; ${hint}`],
       ["F20", "{\"task_id\":\"TMP_1\",", 200, "not JSON"],
-      ["F21", "", 204, "empty"],
-      ["F21", "", 200, "empty"]
+      ["F21", "", 204, `empty; ${hint}`],
+      ["F21", "", 200, `empty; ${hint}`],
+      ["F108", "OK", 200, `not JSON; ${hint}`],
+      ["F108", "{\"ok\":true}", 200, `task_id: is missing; ${hint}`],
+      ["F108", "{\"status\":2}", 200, "task_id: is missing"]
     ] as const
   )("%s %j with %d is RWKVDecodeError: %s", ([, body, code, description]) =>
     Effect.gen(function*() {
@@ -96,7 +101,7 @@ describe("bodies", () => {
   it.effect("F21 an answer without a body or a length is empty too", () =>
     Effect.gen(function*() {
       expect(yield* wire.failure(status(() => new Response(null))))
-        .toMatchObject({ _tag: "RWKVDecodeError", description: "empty" })
+        .toMatchObject({ _tag: "RWKVDecodeError", description: `empty; ${hint}` })
     }))
 
   it.effect("F72 a body that breaks under an error is a broken connection", () =>

@@ -156,7 +156,11 @@ describe("statuses", () => {
       expect(yield* failing(() => wire.json({ detail: "forbidden" }, 403), (http) => http.delete("_TMPL_1")))
         .toMatchObject({ _tag: "RWKVStatusError", status: 403 })
       expect(yield* failing(() => html(403), (http) => http.delete("_TMPL_1")))
-        .toMatchObject({ _tag: "RWKVStatusError", status: 403, description: "an HTML page" })
+        .toMatchObject({
+          _tag: "RWKVStatusError",
+          status: 403,
+          description: "an HTML page; is baseUrl right? Its path is /"
+        })
       expect(
         yield* failing(() => wire.json({ detail: "Task is already a template" }, 400), (http) =>
           http.asTemplate("_TMPL_1"))
