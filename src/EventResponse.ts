@@ -88,16 +88,12 @@ const headers = {
  * @example
  * ```ts
  * import { HttpRouter } from "@effect/platform"
- * import { Effect, Stream } from "effect"
  * import { StreamService } from "effect-rwkv"
  * import * as EventResponse from "effect-rwkv/EventResponse"
  *
  * const router = HttpRouter.empty.pipe(HttpRouter.get(
  *   "/story",
- *   EventResponse.make(Effect.map(
- *     StreamService.StreamService,
- *     (streams) => ({ events: streams.createEvents({ prompt: "Tell me a story", maxTokens: 200 }) })
- *   ))
+ *   EventResponse.make(StreamService.open({ prompt: "Tell me a story", maxTokens: 200 }))
  * ))
  * ```
  *

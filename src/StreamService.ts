@@ -15,7 +15,9 @@ import type * as Generation from "./Generation.js"
 import { RWKVHttpClient } from "./HttpClient.js"
 import * as Ledger from "./internal/owner/ledger.js"
 import { opened } from "./internal/stream/open.js"
+import * as validate from "./internal/input/validate.js"
 import * as Runs from "./internal/stream/runs.js"
+import { isFim } from "./internal/stream/starts.js"
 import { events, type Opening, pulled, texts } from "./internal/stream/telling.js"
 import type { StreamEvent } from "./Protocol.js"
 import { RWKVConfig } from "./RWKVConfig.js"
@@ -63,7 +65,7 @@ export interface Service {
   readonly forkEvents: (...run: Parameters<Service["fork"]>) => ReturnType<Service["createEvents"]>
   /** {@link open} */
   readonly open: (
-    request: Generation.CreateRequest,
+    request: Generation.CreateRequest | Generation.FimRequest,
     options?: StreamOptions
   ) => Effect.Effect<Opened, BranchFailure, Scope.Scope>
   /** {@link openContinue} */
@@ -105,6 +107,12 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Scope.Sc
     return (...args: Args) => pulled(Effect.zipRight(gate(operation, args[0]), open(...args)))
   }
 
+  const creates = (operation: string) =>
+    ({ operation, cleanup: "delete", create: http.create, stream: http.createStream }) as const
+
+  const fims = (operation: string) =>
+    ({ operation, cleanup: "delete", create: http.fim, stream: http.fimStream }) as const
+
   const open = <Args extends ReadonlyArray<unknown>>(
     operation: string,
     opening: (operation: string) => (...args: Args) => Opening<StreamEvent>
@@ -112,32 +120,23 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Scope.Sc
   (...args: Args) => opened(operation, Effect.zipRight(gate(operation, args[0]), opening(operation)(...args)))
 
   return Runs.carry<Service>({
-    create: streamed(
-      "StreamService.create",
-      (name) => created({ operation: name, cleanup: "delete", create: http.create, stream: http.createStream }, texts)
-    ),
-    createEvents: streamed(
-      "StreamService.createEvents",
-      (name) => created({ operation: name, cleanup: "delete", create: http.create, stream: http.createStream }, events)
-    ),
-    fim: streamed(
-      "StreamService.fim",
-      (name) => created({ operation: name, cleanup: "delete", create: http.fim, stream: http.fimStream }, texts)
-    ),
-    fimEvents: streamed(
-      "StreamService.fimEvents",
-      (name) => created({ operation: name, cleanup: "delete", create: http.fim, stream: http.fimStream }, events)
-    ),
+    create: streamed("StreamService.create", (name) => created(creates(name), texts)),
+    createEvents: streamed("StreamService.createEvents", (name) => created(creates(name), events)),
+    fim: streamed("StreamService.fim", (name) => created(fims(name), texts)),
+    fimEvents: streamed("StreamService.fimEvents", (name) => created(fims(name), events)),
     subscribe: streamed("StreamService.subscribe", (name) => subscribed(name, texts)),
     subscribeEvents: streamed("StreamService.subscribeEvents", (name) => subscribed(name, events)),
     continue: streamed("StreamService.continue", (name) => continued(name, texts)),
     continueEvents: streamed("StreamService.continueEvents", (name) => continued(name, events)),
     fork: streamed("StreamService.fork", (name) => forked(name, "delete", texts)),
     forkEvents: streamed("StreamService.forkEvents", (name) => forked(name, "delete", events)),
-    open: open(
-      "StreamService.open",
-      (name) => created({ operation: name, cleanup: "delete", create: http.create, stream: http.createStream }, events)
-    ),
+    open: open("StreamService.open", (name) => {
+      const [create, fim] = [created(creates(name), events), created(fims(name), events)]
+      return (request: Generation.CreateRequest | Generation.FimRequest, options?: StreamOptions) =>
+        Effect.flatten(
+          validate.attempt(name, "", () => isFim(request) ? fim(request, options) : create(request, options))
+        )
+    }),
     openContinue: open("StreamService.openContinue", (name) => continued(name, events)),
     openFork: open("StreamService.openFork", (name) => forked(name, "delete", events))
   }, runs)
@@ -346,7 +345,8 @@ export const fork = /*#__PURE__*/ call((streams) => streams.fork)
 export const forkEvents = /*#__PURE__*/ call((streams) => streams.forkEvents)
 
 /**
- * Creates a task and yields once the server has named it, before its text: what a proxy needs to answer with a status.
+ * Creates a task, or fills in the middle where a `prefix` is given, and yields once the server has named the task,
+ * before its text: what a proxy needs to answer with a status.
  *
  * @example
  * ```ts

@@ -1,8 +1,8 @@
 /** Runs that are open before their text is read. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
-import { StreamService } from "effect-rwkv"
-import { against, count, endless, long, request, says } from "./support/program.js"
+import { StreamService, TaskService } from "effect-rwkv"
+import { against, count, endless, FaultKind, inject, long, onCreate, request, says, verbs } from "./support/program.js"
 
 describe("a run that is open", () => {
   it.effect("is read once, and tells its end as often as one likes", () =>
@@ -20,6 +20,38 @@ describe("a run that is open", () => {
       const run = yield* StreamService.open(request, { transport: "direct" })
       yield* Stream.runDrain(Stream.take(run.text, 1))
       expect((yield* run.finished).text).toBe(long)
+    }).pipe(against(says(long))))
+
+  it.effect("fills in the middle where a prefix is given, and refuses what is neither", () =>
+    Effect.gen(function*() {
+      expect(yield* Stream.mkString((yield* StreamService.open({ prefix: "a", suffix: "b" })).text)).toBe(long)
+      expect(yield* verbs).toContain("POST fim")
+      const neither = new Proxy(request, {
+        has: () => {
+          throw new Error("mine")
+        }
+      })
+      expect(yield* Effect.flip(StreamService.open(neither))).toMatchObject({ _tag: "RWKVValidationError" })
+    }).pipe(against(says(long))))
+
+  it.effect("may be a continue or a fork", () =>
+    Effect.gen(function*() {
+      const task = yield* TaskService.createPersistent({ prompt: "source", maxTokens: 2000 })
+      yield* task.wait()
+      const more = { prompt: " more", maxTokens: 2000 }
+      const continued = yield* StreamService.openContinue(task.id, more)
+      expect([continued.taskId, yield* Stream.mkString(continued.text)]).toEqual([task.id, long])
+      const fork = yield* StreamService.openFork(task.id, more)
+      expect(fork.taskId).not.toBe(task.id)
+      expect((yield* fork.finished).text).toBe(long)
+    }).pipe(against(says(long))))
+
+  it.effect("fails before there is anything to read if it cannot start", () =>
+    Effect.gen(function*() {
+      yield* inject({ on: onCreate, kind: FaultKind.Status({ status: 401 }) })
+      expect(yield* Effect.flip(StreamService.open(request))).toMatchObject({ _tag: "RWKVStatusError", status: 401 })
+      const missing = yield* Effect.flip(StreamService.openContinue("TMP_1", { prompt: "more" }))
+      expect(missing).toMatchObject({ _tag: "TaskNotFoundError" })
     }).pipe(against(says(long))))
 
   it.effect("is stopped where its Scope is closed", () =>

@@ -3,6 +3,7 @@
  * either transport, and what happens to the task at the end.
  */
 import * as Effect from "effect/Effect"
+import { hasProperty } from "effect/Predicate"
 import type * as Stream from "effect/Stream"
 import * as Generation from "../../Generation.js"
 import type { CallOptions, Frame, Service as HttpService } from "../../HttpClient.js"
@@ -23,6 +24,10 @@ const chosen = (operation: string, options: StreamOptions | undefined, usual: St
   Effect.map(Options.ofStream(operation, options), (chosen): StreamOptions => ({ ...usual, ...chosen }))
 
 export type Cleanup = "delete" | "keep"
+
+/** Which of the two ways to make a task is asked for. */
+export const isFim = (request: Generation.CreateRequest | Generation.FimRequest): request is Generation.FimRequest =>
+  hasProperty(request, "prefix")
 
 /** What makes a task, which is a create or a FIM. */
 export interface Creation<A> {

@@ -5,7 +5,6 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { hasProperty } from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import * as Generation from "../../Generation.js"
 import type * as HttpClient from "../../HttpClient.js"
@@ -39,7 +38,7 @@ import type { Release } from "../owner/lifetime.js"
 import type { Begun } from "../stream/record.js"
 import * as retry from "../wire/retry.js"
 import type * as Runs from "../stream/runs.js"
-import type { Creation } from "../stream/starts.js"
+import { type Creation, isFim } from "../stream/starts.js"
 import { encoder, withDefaults } from "../input/request.js"
 import * as validate from "../input/validate.js"
 import * as Wait from "./wait.js"
@@ -93,9 +92,6 @@ export const make = (
   const abandon = (operation: string, keep = false) => ({ maxTokens, taskId }: Created) =>
     // What nobody ever had the id of, nobody can want.
     release({ operation, taskId, stop: true, delete: !keep, maxTokens })
-
-  const isFim = (request: Generation.CreateRequest | Generation.FimRequest): request is Generation.FimRequest =>
-    hasProperty(request, "prefix")
 
   const make = <A extends Generation.GenerationOptions>(operation: string, request: A, create: Create<A>) =>
     Effect.flatMap(
