@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import { StreamService, TaskService } from "effect-rwkv"
-import { against, says, tasks, transports, verbs } from "./support/program.js"
+import { against, FaultKind, inject, says, tasks, transports, verbs } from "./support/program.js"
 
 const reply = "one\n\nUser: two and more".padEnd(640, ".")
 const stop = ["\n\nUser:", "\n\nSystem:"]
@@ -33,6 +33,21 @@ describe("a stop sequence", () => {
       expect(yield* TaskService.run(request, { stop })).toMatchObject({ text: "one", finishReason: "stop-sequence" })
     }).pipe(against(says(reply))))
 
+  it.effect("ends a fork, a continue and each of many runs", () =>
+    Effect.gen(function*() {
+      const source = yield* TaskService.createPersistent({ ...request, prompt: "source" })
+      yield* source.wait()
+      const more = { prompt: " more", maxTokens: 640 }
+      expect(yield* Stream.mkString(StreamService.fork(source.id, more, { stop }))).toBe("one")
+      const other = yield* TaskService.createPersistent({ ...request, prompt: "other" })
+      yield* other.wait()
+      expect(yield* Stream.mkString(StreamService.continue(other.id, more, { stop }))).toBe("one")
+      const results = yield* Stream.runCollect(TaskService.runAll([request, request], { stop }))
+      for (const { result } of results) {
+        expect(result).toMatchObject({ right: { text: "one", finishReason: "stop-sequence" } })
+      }
+    }).pipe(against(says(reply))))
+
   it.effect("is refused where the end is waited for by polling", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(TaskService.run(request, JSON.parse("{\"by\":\"polling\",\"stop\":[\"x\"]}")))
@@ -55,6 +70,15 @@ describe("a stop sequence", () => {
 })
 
 describe("the figures of a run", () => {
+  it.effect("are unknown where the deletion that tells them fails or is late, and the result is there all the same", () =>
+    Effect.gen(function*() {
+      for (const kind of [FaultKind.Status({ status: 404 }), FaultKind.Hang({ executed: false })]) {
+        yield* inject({ on: { path: "/delete" }, times: 1, kind })
+        const result = yield* TaskService.run(request)
+        expect(result).toMatchObject({ text: reply, usage: { outputTokens: undefined }, finishReason: "unknown" })
+      }
+    }).pipe(against(says(reply), { requestTimeout: "5 seconds" })))
+
   it.effect("are of the tokens that were asked for, or of fewer", () =>
     Effect.gen(function*() {
       expect(yield* TaskService.run(request)).toMatchObject({ usage: { outputTokens: 640 }, finishReason: "length" })

@@ -41,6 +41,13 @@ describe("tasks", () => {
       yield* first.wait()
     }).pipe(against({ reply: () => "x".repeat(14 * 640), maxBatchSize: 1 })))
 
+  it.effect("run of a task that is kept: one more, to count", () =>
+    Effect.gen(function*() {
+      yield* TaskService.run({ ...request(2), persistence: "persistent" })
+      yield* behind
+      expect(yield* verbs).toEqual(["POST create", "GET stream", "GET get_result", "GET status"])
+    }).pipe(against(taking(2))))
+
   it.effect("a task that is waited for: one to create, one to listen, one to read, one to count", () =>
     Effect.gen(function*() {
       const task = yield* TaskService.create(request(3))
@@ -87,6 +94,41 @@ describe("streams", () => {
       yield* Stream.runDrain(StreamService.createEvents(request(2), { transport: "direct", cleanup: "keep" }))
       expect(yield* verbs).toEqual(["POST tmp", "GET get_result", "GET status"])
     }).pipe(against(taking(2))))
+
+  it.effect("events of a task that is kept: one more, to count", () =>
+    Effect.gen(function*() {
+      yield* Stream.runDrain(StreamService.createEvents(request(2), { cleanup: "keep" }))
+      expect(yield* verbs).toEqual(["POST tmp", "GET stream", "GET get_result", "GET status"])
+    }).pipe(against(taking(2))))
+
+  it.effect("events of a task that is deleted: the answer to that counts", () =>
+    Effect.gen(function*() {
+      yield* Stream.runDrain(StreamService.createEvents(request(2)))
+      yield* behind
+      expect(yield* verbs).toEqual(["POST tmp", "GET stream", "GET get_result", "POST delete"])
+    }).pipe(against(taking(2))))
+
+  it.effect("text that a stop sequence ends: one stop, a look, one to clean up", () =>
+    Effect.gen(function*() {
+      yield* Stream.runDrain(StreamService.create(request(5), { stop: ["89ab"] }))
+      yield* behind
+      const all = yield* verbs
+      expect(all.filter((verb) => verb !== "GET status")).toEqual([
+        "POST tmp",
+        "GET stream",
+        "POST stop",
+        "POST delete"
+      ])
+      expect(yield* count("GET status")).toBeLessThanOrEqual(1)
+    }).pipe(against(taking(5))))
+
+  it.effect("events that a stop sequence ends: one more, for the time that the run took", () =>
+    Effect.gen(function*() {
+      yield* Stream.runDrain(StreamService.createEvents(request(5), { stop: ["89ab"] }))
+      yield* behind
+      expect((yield* verbs).filter((verb) => verb !== "GET status"))
+        .toEqual(["POST tmp", "GET stream", "POST stop", "GET get_result", "POST delete"])
+    }).pipe(against(taking(5))))
 
   it.effect("a subscription", () =>
     Effect.gen(function*() {
