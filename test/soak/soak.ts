@@ -62,6 +62,13 @@ const tokensOf = (text: string): ReadonlyArray<Uint8Array> => {
   return Array.from({ length: Math.ceil(bytes.length / 7) }, (_, index) => bytes.subarray(index * 7, index * 7 + 7))
 }
 
+/** A create whose answer is lost makes a task that no client can ever know. */
+const lost: Emulator.Fault = { on: { path: "/tmp" }, kind: FaultKind.Reset({ executed: true }) }
+const unknowable = new Set<string>()
+const isUnknowable = (text: string) =>
+  text !== "" && Array.from(unknowable).some((prompt) => textFor(prompt).startsWith(text))
+const promptOf = ({ body }: Emulator.RecordedRequest): string => JSON.parse(body).prompt
+
 const kinds: ReadonlyArray<Emulator.Fault> = [
   { on: { path: /stream$|tmp$/ }, kind: FaultKind.Cut({ afterBytes: 300, clean: false }) },
   { on: { path: "/stream" }, kind: FaultKind.Cut({ afterBytes: 500, clean: true }) },
@@ -70,7 +77,7 @@ const kinds: ReadonlyArray<Emulator.Fault> = [
   { on: { path: /status|get_result|stream$/ }, kind: FaultKind.Status({ status: 503 }) },
   { on: { path: /status|get_result|stream$/ }, kind: FaultKind.Reset({ executed: true }) },
   { kind: FaultKind.Delay({ duration: "1 second" }) },
-  { on: { path: "/tmp" }, kind: FaultKind.Reset({ executed: true }) },
+  lost,
   { on: { path: /stop|delete/ }, kind: FaultKind.Status({ status: 500 }) }
 ]
 
@@ -205,7 +212,10 @@ const temporaryIds = Effect.flatMap(
   (emulator) =>
     Effect.map(
       emulator.tasks,
-      (tasks) => tasks.flatMap(({ cached, taskId }) => cached && taskId.startsWith("TMP_") ? [taskId] : [])
+      (tasks) =>
+        tasks.flatMap(({ cached, taskId, text }) =>
+          cached && taskId.startsWith("TMP_") && !isUnknowable(text) ? [taskId] : []
+        )
     )
 )
 
@@ -224,7 +234,14 @@ const program = Effect.gen(function*() {
     yield* emulator.inject({
       ...fault,
       times: Infinity,
-      on: { ...fault.on, when: () => Math.random() < rate * 2 / kinds.length }
+      on: {
+        ...fault.on,
+        when: (request) => {
+          const hit = Math.random() < rate * 2 / kinds.length
+          if (hit && fault === lost) unknowable.add(promptOf(request))
+          return hit
+        }
+      }
     })
   }
   yield* Effect.fork(Effect.repeat(emulator.clearRequests, Schedule.spaced("1 second")))
