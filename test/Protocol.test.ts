@@ -162,11 +162,14 @@ describe("responses", () => {
   })
 })
 
+/** Said where an answer has nothing of what was asked for. */
+const hint = "is baseUrl right? Its path is /"
+
 const breaches: ReadonlyArray<readonly [body: string, description: string]> = [
-  ["{}", "task_id: is missing"],
-  ["[]", "expected an object"],
-  ["null", "expected an object"],
-  ["\"a secret\"", "expected an object"],
+  ["{}", `task_id: is missing; ${hint}`],
+  ["[]", `expected an object; ${hint}`],
+  ["null", `expected an object; ${hint}`],
+  ["\"a secret\"", `expected an object; ${hint}`],
   [JSON.stringify({ ...result, task_id: "a secret" }), "task_id: expected TaskId"],
   [JSON.stringify({ ...result, result: ["a secret"] }), "result: expected string"],
   [JSON.stringify({ ...result, speed: null }), "speed: expected number"],
