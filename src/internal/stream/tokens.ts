@@ -36,9 +36,9 @@ const mostTokens = 40_960
 
 const fits = (told: number, tokens: number) => told >= 0.88 * tokens && told <= 1.01 * tokens
 
-/** What a full frame may hold. A single frame does not tell: then it is taken to be the usual one, or the next power of two. */
+/** What a full frame may hold. A single frame does not tell: then it may be the usual one, or a larger power of two. */
 const sizes = ({ frames, last, least, most }: Count): ReadonlyArray<number> => {
-  if (frames < 2) return [32, 64, 128, 256].filter((size) => last <= 1.01 * size).slice(0, 1)
+  if (frames < 2) return [32, 64, 128, 256].filter((size) => last <= 1.01 * size)
   if (!(most <= mostTokens)) return []
   const power = 2 ** Math.round(Math.log2(most))
   if (fits(most, power) && most > 0.985 * power && fits(least, power)) return [power]
