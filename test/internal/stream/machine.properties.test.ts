@@ -114,14 +114,19 @@ const singly = (about: Subject, { before, signal }: Heard): ReadonlyArray<Heard>
   }, Infinity)
 }
 
-/** For each connection that a gap asked for: frames with text that came after the gap, and whether there was new text. */
+/**
+ * For each connection that a gap asked for: frames with text that came after the gap, and whether there was new text, told
+ * or held back for a stop sequence that it may begin.
+ */
 const passes = (about: Subject, path: ReadonlyArray<Heard>) => {
   const found: Array<{ readonly frames: number; readonly progress: boolean }> = []
   let gap = false
   let frames = 0
+  let read = 0
   let progress = false
   for (const { signal, step } of path.flatMap((heard) => singly(about, heard))) {
-    progress = progress || textOf(step) !== ""
+    progress = progress || step.state.delivered.length > read
+    read = step.state.delivered.length
     if (signal._tag === "Connected") {
       gap = false
       frames = 0
