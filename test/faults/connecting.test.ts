@@ -210,7 +210,6 @@ describe("connecting", () => {
       expect(either).toMatchObject(
         transport === "direct" ? { left: { _tag: "RWKVTimeoutError", kind: "request" } } : { right: long }
       )
-      yield* Effect.sleep("1 second")
       expect(yield* openStreams).toBe(0)
     }).pipe(against(says(long))))
 

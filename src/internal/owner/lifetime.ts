@@ -191,27 +191,21 @@ const makeAcquire = ({ closing, onClosing, usable, watch }: {
 export interface Release extends Farewell.Farewell {
   /** What comes first: the end of a connection, which may never come. */
   readonly after?: Effect.Effect<unknown> | undefined
-  /** Whether the run has ended as it should: then the caller waits for nothing. */
-  readonly ended?: boolean | undefined
   /** How long the caller is held up, at most. */
   readonly within?: Duration.DurationInput
 }
 
 /**
  * Bids farewell to a task in the background. The caller waits for `after` and for the answer to the first stop, whatever
- * state its fiber is in; at a normal end for nothing. It never fails.
+ * state its fiber is in, and never for a deletion. It never fails.
  */
 const makeRelease = (farewell: ReturnType<typeof Farewell.make>, watch: Watch) => (release: Release) =>
   Effect.gen(function*() {
-    const { ended = false, within = "2 seconds" } = release
+    const { within = "2 seconds" } = release
     const after = release.after === undefined ? Effect.void : Fiber.join(yield* Effect.forkDaemon(release.after))
-    const freed = atMost(after, within)
-    if (release.stop !== true && release.delete !== true) {
-      return yield* ended ? Effect.asVoid(watch(freed)) : Effect.asVoid(freed)
-    }
+    if (release.stop !== true && release.delete !== true) return yield* Effect.asVoid(atMost(after, within))
     const [closed, stopped] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
     const { cut, steps } = farewell(release, Deferred.succeed(stopped, undefined))
-    if (ended) return yield* Effect.asVoid(watch(Effect.zipRight(freed, steps), cut))
     yield* watch(Effect.zipRight(Deferred.await(closed), steps), cut)
     const begin = Deferred.succeed(closed, undefined)
     const answered = release.stop === true ? Effect.zipRight(begin, Deferred.await(stopped)) : Effect.void

@@ -72,7 +72,6 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service) => (about
         within: stopTimeout,
         after,
         stop,
-        ended: how === "finished",
         fate,
         delete: deletes && (stop || how === "finished"),
         between: how === "cut" && counts ? Effect.ignore(read) : undefined,
