@@ -1,5 +1,5 @@
 /**
- * Runs the programs in scratchpad/ as their readers do, against the emulator behind a socket, and counts their lines.
+ * Runs the programs in scratchpad/ and in docs/from-python.md as their readers do, against the emulator behind a socket, and counts their lines.
  */
 import { Command, FileSystem, HttpServer } from "@effect/platform"
 import { NodeContext, NodeHttpServer, NodeRuntime } from "@effect/platform-node"
@@ -101,6 +101,26 @@ const sseProxy = Effect.gen(function*() {
   assert((yield* emulator.requests).some(({ path }) => path.endsWith("/stop")), "the run was not stopped")
 })
 
+/** Each program of the guide says something and ends well. */
+const fromPython = Effect.gen(function*() {
+  const fs = yield* FileSystem.FileSystem
+  const guide = yield* fs.readFileString("docs/from-python.md")
+  const blocks = Array.from(guide.matchAll(/^```ts\n([\s\S]*?)^```$/gm), ([, code = ""]) => code)
+  const python = Array.from(guide.matchAll(/^```python$/gm))
+  assert(blocks.length === python.length && blocks.length > 0, "a program has nothing beside it")
+  const folder = yield* fs.makeTempDirectoryScoped({ directory: ".", prefix: ".from-python-" })
+  const environment = { RWKV_BASE_URL: yield* baseUrl }
+  yield* Effect.forEach(blocks, (code, index) =>
+    Effect.gen(function*() {
+      yield* fs.writeFileString(`${folder}/${index}.ts`, code)
+      const started = yield* Command.start(
+        Command.env(Command.make("node_modules/.bin/tsx", `${folder}/${index}.ts`), environment)
+      )
+      const [said, failed] = yield* Effect.all([text(started.stdout), text(started.stderr)], { concurrency: 2 })
+      assert.deepStrictEqual([yield* started.exitCode, failed, said === ""], [0, "", false])
+    }))
+})
+
 const live = Emulator.layerServer({
   reply: ({ text }) => text === "long" ? { tokens: ["x"], end: "loop" } : `<${text}>`,
   pulse: "50 millis",
@@ -108,7 +128,7 @@ const live = Emulator.layerServer({
   defaultMaxTokens: 100_000
 }).pipe(Layer.provideMerge(NodeHttpServer.layer(() => createServer(), { port: 0, host: "127.0.0.1" })))
 
-const checks = { counted, batch, sseProxy, tokensPerSecond }
+const checks = { counted, batch, sseProxy, tokensPerSecond, fromPython }
 
 const main = Effect.forEach(Object.entries(checks), ([name, check]) =>
   Effect.scoped(check).pipe(
