@@ -93,7 +93,7 @@ const lanes = [
   [
     beside("lint", "npx oxlint --deny-warnings"),
     beside("format", "npx dprint check"),
-    beside("type check", "npx tsc --noEmit"),
+    beside("type check", "npm run --silent check"),
     beside("README examples", "npx tsx test/readme.ts"),
     beside("documentation examples", "npx docgen")
   ],
