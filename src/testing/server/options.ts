@@ -5,6 +5,7 @@
  */
 import * as Duration from "effect/Duration"
 import type { Script } from "../model/script.js"
+import type { PastRun } from "../model/session.js"
 
 /**
  * Which server to be: `"current"` behaves like today's RWKV-Server, bugs included; `"documented"` keeps the promises
@@ -32,6 +33,12 @@ export interface PromptRequest {
   readonly tokens?: ReadonlyArray<number> | undefined
   /** The `max_tokens` of the run that begins. */
   readonly maxTokens: number
+  /**
+   * What the task has read and said before, the oldest first; for a fork, what its source had. Empty for a new task.
+   *
+   * @since 0.2.0
+   */
+  readonly before: ReadonlyArray<PastRun>
 }
 
 /**
