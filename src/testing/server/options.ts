@@ -54,7 +54,8 @@ export interface Options {
   readonly seed?: number | undefined
   /**
    * What to say to a prompt. A string is sent one UTF-8 byte a token, then the text ends; a `Script` fixes the tokens;
-   * undefined leaves the answer to the toy model. Called once for every prompt read.
+   * undefined leaves the answer to the toy model. Called once for every prompt read. `Emulator.chat` makes one by the
+   * messages of a chat.
    */
   readonly reply?: ((request: PromptRequest) => Script | string | undefined) | undefined
   /**
