@@ -1,17 +1,21 @@
 /**
  * Compiles every TypeScript block of the README and of the guides in docs/ against the sources, as strictly as the sources, and
- * sees to it that the tests that the README shows are the tests that run.
+ * sees to it that the tests that they show are tests that run.
  */
 import { Command, FileSystem, Path } from "@effect/platform"
 import { NodeContext, NodeRuntime } from "@effect/platform-node"
 import { Console, Effect } from "effect"
 
+/** Pages that show tests, and the file where these run. */
+const tested = [["README.md", "test/readme.test.ts"], ["docs/chat.md", "test/chat.test.ts"]] as const
+
 const program = Effect.gen(function*() {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const guides = (yield* fs.readDirectory("docs")).filter((name) => name.endsWith(".md"))
+  const names = ["README.md", ...guides.map((name) => path.join("docs", name))]
   const pages = yield* Effect.forEach(
-    ["README.md", ...guides.map((name) => path.join("docs", name))],
+    names,
     (page) =>
       Effect.map(
         fs.readFileString(page),
@@ -19,10 +23,12 @@ const program = Effect.gen(function*() {
       )
   )
   const blocks = pages.flat()
-  const tests = yield* fs.readFileString("test/readme.test.ts")
-  const shown = blocks.find((code) => code.includes("@effect/vitest"))
-  if (shown === undefined || !tests.endsWith(shown)) {
-    return yield* Effect.dieMessage("test/readme.test.ts differs from the tests that the README shows")
+  for (const [page, file] of tested) {
+    const tests = yield* fs.readFileString(file)
+    const shown = pages[names.indexOf(page)]?.find((code) => code.includes("@effect/vitest"))
+    if (shown === undefined || !tests.endsWith(shown)) {
+      return yield* Effect.dieMessage(`${file} differs from the tests that ${page} shows`)
+    }
   }
   const folder = yield* fs.makeTempDirectoryScoped({ directory: ".", prefix: ".readme-" })
   yield* Effect.forEach(

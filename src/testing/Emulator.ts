@@ -18,10 +18,11 @@ import * as Client from "./http/client.js"
 import { Exchange } from "./http/exchange.js"
 import type { Fault } from "./http/faults.js"
 import type { RecordedRequest } from "./http/request.js"
-import type { EndedBy } from "./model/script.js"
+import type { EndedBy, Script } from "./model/script.js"
 import { decodeLossy, join } from "./model/text.js"
+import * as Chats from "./server/chat.js"
 import * as Machine from "./server/machine.js"
-import type { Options, Profile } from "./server/options.js"
+import type { Options, Profile, PromptRequest } from "./server/options.js"
 import { FINISHED, READY, RUNNING, type Status, type Task } from "./server/task.js"
 
 export {
@@ -83,6 +84,27 @@ export type {
    */
   Script
 } from "./model/script.js"
+
+export type {
+  /**
+   * @since 0.2.0
+   * @category models
+   */
+  PastRun
+} from "./model/session.js"
+
+export type {
+  /**
+   * @since 0.2.0
+   * @category models
+   */
+  Chat,
+  /**
+   * @since 0.2.0
+   * @category models
+   */
+  Said
+} from "./server/chat.js"
 
 /**
  * A task as the server holds it. Its `text` is decoded character by character, so that a cut one does not hide the
@@ -210,6 +232,38 @@ export const make = (options: Options = {}): Effect.Effect<Service, never, Scope
       restart: (how) => exchange.restart(how)
     }
   })
+
+/**
+ * Replies by messages, for the option `reply`: the function is told the chat whose next message is the model's, be its
+ * prompt a whole one or what a task is continued with, and gives an answer, or a reply with `reasoning` and `toolCalls`.
+ *
+ * That is written as the model would write it after this prompt: with the thought's end, say, in each mode of thinking.
+ * It is sent one UTF-8 byte a token, and ends as chats do, where the model begins the user's turn, with a line break
+ * that stays in the text; a `Script` fixes tokens and end. Undefined leaves the answer to the toy model, and so
+ * does a prompt that is no chat.
+ *
+ * @example
+ * import { Effect, Layer, Stream } from "effect"
+ * import { RWKV, StreamService } from "effect-rwkv"
+ * import * as RWKVChat from "effect-rwkv/RWKVChat"
+ * import { Emulator } from "effect-rwkv/testing"
+ *
+ * const reply = Emulator.chat(({ messages, turn }) => ({ reasoning: `Message ${messages.length}`, text: `You said ${turn}` }))
+ * const emulated = RWKV.layer().pipe(Layer.provide(Emulator.layer({ pulse: 0, reply })))
+ *
+ * const program = Effect.gen(function*() {
+ *   const prompt = yield* RWKVChat.prompt([RWKVChat.user("Hi")], { think: "on" })
+ *   const text = yield* Stream.mkString(StreamService.create({ prompt, maxTokens: 100 }))
+ *   return RWKVChat.reply(text, { think: "on" })
+ * })
+ *
+ * Effect.runPromise(Effect.provide(program, emulated)).then(({ text }) => assert.strictEqual(text, "You said Hi"))
+ *
+ * @since 0.2.0
+ * @category replies
+ */
+export const chat = (say: (chat: Chats.Chat) => Chats.Said): (request: PromptRequest) => Script | undefined =>
+  Chats.chat(say)
 
 /**
  * The emulator, and its `HttpClient` where production provides `FetchHttpClient.layer`.

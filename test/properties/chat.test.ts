@@ -3,121 +3,13 @@
  * those of the whole. FC_RUNS sets the number of runs.
  */
 import { describe, expect, it } from "@effect/vitest"
-import { Chunk, Effect, FastCheck as fc, Option, Schema, Stream } from "effect"
+import { Effect, FastCheck as fc, Option, Schema } from "effect"
 import * as RWKVChat from "effect-rwkv/RWKVChat"
-
-const numRuns = Number(process.env["FC_RUNS"] ?? 500)
-
-const modes = ["off", "fake", "fake-compact", "on", "short", "medium", "long"] as const
+import { call, chat, cut, hostile, numRuns, options, partsOf, replyOptions } from "../support/chat.js"
 
 const isLength = (think: RWKVChat.Think | undefined) => think === "short" || think === "medium" || think === "long"
 
-/** What could be taken for a turn, an end, a thought, a call or an option; whole, in part, and in disguise. */
-const words = [
-  "System,User,Assistant,Tool,system,USER,:,\uff1a,\ufe55, :,: , ,  ,\t,a,b.,\u00e9,\ud83d\ude00,0,\u2713",
-  "\n,\n\n,\r,\r\n,\n \n,\u2028,\u0085,\u000b,\u00a0,\ufeff,\u200b,\u2060",
-  "\n\nUser:,\nUser: ,\r\rAssistant:,\n\nSystem: ,\n\nAssistant: <think,User: ",
-  "<think>,</think>,<think,</think,<,>,think>,(think), (think a bit), (think a lot)",
-  "<|endoftext|>,<|,endoftext,|>,```json,```,``,`,json,```ts\n,\n```,\n```json\n",
-  "**Tool Call:**,**,<tool_call>,</tool_call>,\n<tool_call>,\n**Tool Call:**\n```json",
-  "{\"name\":\"f\",\"arguments\":,{},},{\"name\": \"f\",{,\",\\,[],{\"a\": 1},\n{\"name\":,\"f\"",
-  "Tools:\n,\nTools:\n[,Function output:\n,\nReturn only a JSON function call."
-].flatMap((line) => line.split(",")).concat("{\"name\": \"f\", \"arguments\": {\"a\": 1}}", ",")
-
-const hostile = fc.array(
-  fc.oneof(
-    { weight: 8, arbitrary: fc.constantFrom(...words) },
-    { weight: 1, arbitrary: fc.string({ unit: "grapheme", maxLength: 3 }) }
-  ),
-  { maxLength: 14 }
-).map((parts) => parts.join(""))
-
 const role = fc.constantFrom("System" as const, "User" as const, "Assistant" as const)
-
-const said = hostile.filter((text) => text.trim() !== "")
-
-const json: fc.Arbitrary<RWKVChat.Json> = fc.jsonValue({ maxDepth: 2, stringUnit: "grapheme" }).map(
-  (value): RWKVChat.Json => JSON.parse(JSON.stringify(value))
-)
-
-const object = fc.dictionary(hostile, fc.oneof(hostile, json), { maxKeys: 3 }).map(
-  (value): RWKVChat.JsonObject => JSON.parse(JSON.stringify(value))
-)
-
-const call = fc.record({ name: fc.oneof(fc.constantFrom("f", "g"), said), given: object }).map(({ given, name }) =>
-  RWKVChat.toolCall(name, given)
-)
-
-const answer = fc.record({ content: hostile, reasoning: fc.option(hostile, { nil: undefined }) }).map((
-  { content, reasoning }
-) => RWKVChat.assistant(content, reasoning))
-
-/** Parts of a chat: any number of what may follow anything, and results only where their calls are. */
-const exchange: fc.Arbitrary<ReadonlyArray<RWKVChat.Message>> = fc.oneof(
-  said.map((content) => [RWKVChat.user(content)]),
-  answer.map((message) => [message]),
-  fc.record({ before: fc.option(answer, { nil: undefined }), calls: fc.array(call, { minLength: 1, maxLength: 3 }) })
-    .map(({ before, calls }) => [before ?? [], calls].flat()),
-  fc.record({ call, result: fc.oneof(json, hostile) }).map(({ call, result }) => [call, RWKVChat.toolResult(result)])
-)
-
-const last: fc.Arbitrary<ReadonlyArray<RWKVChat.Message>> = fc.oneof(
-  said.map((content) => [RWKVChat.user(content)]),
-  fc.record({ call, result: json }).map(({ call, result }) => [call, RWKVChat.toolResult(result)])
-)
-
-const chat = fc.record({
-  system: fc.option(said.map(RWKVChat.system), { nil: undefined }),
-  exchanges: fc.array(exchange, { maxLength: 5 }),
-  last
-}).map(({ exchanges, last, system }) => [system ?? [], exchanges, last].flat(2))
-
-const tools = fc.uniqueArray(
-  fc.record({ name: fc.oneof(fc.constantFrom("f", "g"), said), description: hostile, arguments: object }),
-  { selector: ({ name }) => name, maxLength: 2 }
-)
-
-const options: fc.Arbitrary<RWKVChat.PromptOptions> = fc.oneof(
-  fc.record({ think: fc.constantFrom(...modes), tools }),
-  fc.record({ toolChoice: fc.constant("required" as const), tools: tools.filter(({ length }) => length > 0) })
-)
-
-/** Cuts a text after so many units, again and again; a size of zero is an empty piece. */
-const cut = (text: string, sizes: ReadonlyArray<number>): ReadonlyArray<string> => {
-  const pieces: Array<string> = []
-  for (let at = 0, turn = 0; at < text.length; turn++) {
-    const size = sizes[turn % sizes.length] ?? 1
-    pieces.push(text.slice(at, at + size))
-    at += size
-    if (turn > text.length) return [...pieces, text.slice(at)]
-  }
-  return pieces
-}
-
-/** Neighbours of one kind as one part. */
-const merged = (parts: ReadonlyArray<RWKVChat.ReplyPart>): ReadonlyArray<RWKVChat.ReplyPart> => {
-  const all: Array<RWKVChat.ReplyPart> = []
-  for (const part of parts) {
-    const before = all.at(-1)
-    const isText = part._tag === "Reasoning" || part._tag === "Text"
-    if (isText && before?._tag === part._tag) all[all.length - 1] = { _tag: part._tag, text: before.text + part.text }
-    else all.push(part)
-  }
-  return all
-}
-
-const partsOf = (pieces: ReadonlyArray<string>, options: RWKVChat.ReplyOptions) =>
-  Stream.fromIterable(pieces).pipe(
-    Stream.rechunk(1),
-    RWKVChat.replyStream(options),
-    Stream.runCollect,
-    Effect.map((parts) => merged(Chunk.toReadonlyArray(parts)))
-  )
-
-const replyOptions = fc.oneof(
-  fc.record({ think: fc.constantFrom(...modes) }),
-  fc.constant({ toolChoice: "required" as const })
-)
 
 const ends = /\n\nAssistant:(?: <think| <think>\n<\/think| <think><\/think| ```json)?$/
 

@@ -11,6 +11,7 @@ import {
   type Task,
   TaskService
 } from "effect-rwkv"
+import * as RWKVChat from "effect-rwkv/RWKVChat"
 import { Emulator } from "effect-rwkv/testing"
 import { describe, expect, test } from "tstyche"
 
@@ -106,6 +107,19 @@ describe("layers", () => {
 
   test("the emulator stands where the platform's client does", () => {
     expect(Emulator.layer()).type.toBe<Layer.Layer<Emulator.Emulator | Platform.HttpClient>>()
+  })
+
+  test("the emulator's replies are scripted by messages of a chat", () => {
+    const reply = Emulator.chat(({ messages, options, request, turn }) => {
+      expect(messages).type.toBe<ReadonlyArray<RWKVChat.Message>>()
+      expect(options.think).type.toBe<RWKVChat.Think>()
+      expect(request).type.toBe<Emulator.PromptRequest>()
+      expect(turn).type.toBe<string>()
+      return messages.length > 1 ? { text: "Hi", toolCalls: [RWKVChat.toolCall("f", {})] } : undefined
+    })
+    expect(reply).type.toBeAssignableTo<NonNullable<Emulator.Options["reply"]>>()
+    expect(Emulator.chat).type.not.toBeCallableWith(() => 1)
+    expect(Emulator.chat).type.not.toBeCallableWith(() => ({ text: 1 }))
   })
 })
 

@@ -7,7 +7,7 @@ import * as Messages from "../../RWKVMessage.js"
 import type { Message } from "../../RWKVMessage.js"
 import * as Json from "../input/json.js"
 import * as Format from "./format.js"
-import { fromParts, messagesOf, partsOf } from "./reply.js"
+import { fromParts, messagesOf, partsOf, thinking } from "./reply.js"
 
 export interface Parsed {
   readonly messages: ReadonlyArray<Message>
@@ -50,7 +50,8 @@ const userTurn = (content: string): Message => {
 
 const assistantTurn = (content: string): ReadonlyArray<Message> => {
   const reply = fromParts(partsOf(content, {}))
-  return reply.toolCalls.length === 0 && reply.reasoning === ""
+  // An empty thought is none, and is not part of the answer.
+  return reply.toolCalls.length === 0 && reply.reasoning === "" && !content.startsWith(thinking.open)
     ? [{ _tag: "Assistant", content }]
     : messagesOf(reply)
 }

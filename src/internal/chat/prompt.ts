@@ -82,15 +82,28 @@ const withoutSilence = (messages: ReadonlyArray<Message>): ReadonlyArray<Message
     return kept
   }, []).toReversed()
 
-export const render = (operation: string, given: unknown, options: unknown): Checked<Prompt> =>
+/** `known`: how many of the messages, and with them the system's turn, the model has read before. */
+const renderFrom = (operation: string, given: unknown, known: number, options: unknown): Checked<Prompt> =>
   Effect.gen(function*() {
     const { messages, options: { think = "off", toolChoice, tools = [] } } = yield* checked(given, options)
-    const all = yield* Effect.forEach(messages, cleaned)
+    const all = yield* Effect.forEach(messages.slice(known), (message, index) => cleaned(message, known + index))
     const kept = withoutSilence(all.map(({ message }) => message))
     const end = Format.reply + (toolChoice === "required" ? Format.forced : Format.ends[think])
     return {
-      prompt: [...turnsOf(kept, tools, Format.suffixes[think]), end].join(Format.between),
+      prompt: [...turnsOf(kept, known === 0 ? tools : [], Format.suffixes[think]), end].join(Format.between),
       messages: kept,
-      changes: all.flatMap(({ changes }, index) => changes.length === 0 ? [] : [{ index, changes }])
+      changes: all.flatMap(({ changes }, index) => changes.length === 0 ? [] : [{ index: known + index, changes }])
     }
   }).pipe(Effect.mapError(({ issues }) => new RWKVValidationError({ operation, source: "client", issues })))
+
+export const render = (operation: string, given: unknown, options: unknown): Checked<Prompt> =>
+  renderFrom(operation, given, 0, options)
+
+/**
+ * The turns of the messages after the first `known` ones, at least 1, and the beginning of the reply: what a task that
+ * has read the others goes on with, but for the blank line that ends its last turn. All messages are checked together,
+ * so that a result finds its call; the places that errors and changes name are those in the whole list. Calls at the
+ * beginning are a turn of their own, for that of the answer before them has ended.
+ */
+export const renderTurns = (operation: string, given: unknown, known: number, options: unknown): Checked<Prompt> =>
+  renderFrom(operation, given, Math.max(1, known), options)

@@ -5,7 +5,7 @@ import type { Message, Reply, ReplyPart } from "../../RWKVMessage.js"
 import * as Call from "./call.js"
 import { reasons, type ReplyOptions } from "./format.js"
 
-const thinking = { open: "<think>", close: "</think>" }
+export const thinking = { open: "<think>", close: "</think>" }
 
 /** How many units at the end of a text may be the beginning of the closing tag. */
 const undecided = (text: string): number => {

@@ -6,7 +6,28 @@
  */
 import * as Model from "./model.js"
 import { type CompiledScript, type EndedBy, endsTurn, newline } from "./script.js"
-import { byteToken } from "./text.js"
+import { byteToken, decodeLossy, join } from "./text.js"
+
+/**
+ * A prompt that a task has read, and what it said to it.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface PastRun {
+  /** The prompt as text; of a prompt sent as ids, those that stand for bytes (1..256). */
+  readonly prompt: string
+  /** All that was said, decoded character by character; empty for a task that has only read. */
+  readonly text: string
+  /** The run ended by itself: the server put the token 0 before the next prompt. */
+  readonly ended: boolean
+}
+
+/** Tokens of one plan, and those before them. */
+interface Spoken {
+  readonly before: Spoken | undefined
+  readonly tokens: ReadonlyArray<Uint8Array>
+}
 
 /** @internal */
 export interface Session {
@@ -18,6 +39,12 @@ export interface Session {
   last: Uint8Array | undefined
   /** The last run ended by the end of the text: the next prompt is put behind a token 0. */
   ended: boolean
+  /** Runs before the last prompt. */
+  past: ReadonlyArray<PastRun>
+  /** The last prompt; undefined before the first. */
+  prompt: string | undefined
+  /** What was said to it, shared with earlier sessions. */
+  spoken: Spoken | undefined
 }
 
 /** @internal */
@@ -27,15 +54,40 @@ export const make = (seed: number): Session => ({
   at: 0,
   said: 0,
   last: undefined,
-  ended: false
+  ended: false,
+  past: [],
+  prompt: undefined,
+  spoken: undefined
 })
 
 /** @internal */
 export const clone = (self: Session): Session => ({ ...self, model: Model.cloneState(self.model) })
 
+const textOf = (last: Spoken | undefined): string => {
+  const plans: Array<ReadonlyArray<Uint8Array>> = []
+  for (let spoken = last; spoken !== undefined; spoken = spoken.before) plans.push(spoken.tokens)
+  return decodeLossy(join(plans.toReversed().flat()))
+}
+
+/**
+ * All runs so far, those of the tasks included that this one was forked from.
+ *
+ * @internal
+ */
+export const runs = ({ ended, past, prompt, spoken }: Session): ReadonlyArray<PastRun> =>
+  prompt === undefined ? past : [...past, { prompt, text: textOf(spoken), ended }]
+
 /** @internal */
-export const read = (self: Session, ids: ReadonlyArray<number>, script: CompiledScript | undefined): Session => {
+export const read = (
+  self: Session,
+  prompt: string,
+  ids: ReadonlyArray<number>,
+  script: CompiledScript | undefined
+): Session => {
   const next = clone(self)
+  next.past = runs(self)
+  next.prompt = prompt
+  next.spoken = undefined
   if (next.ended) Model.observe(next.model, 0)
   Model.prefill(next.model, ids)
   next.script = script
@@ -89,6 +141,7 @@ const step = (self: Session, sampling: Model.Sampling): Uint8Array | Ending => {
 export const plan = (self: Session, sampling: Model.Sampling, limit: number, wanted: number): Plan => {
   const session = clone(self)
   const tokens: Array<Uint8Array> = []
+  session.spoken = { before: self.spoken, tokens }
   for (let steps = 1; steps <= limit; steps++) {
     const token = step(session, sampling)
     if (typeof token === "string") {

@@ -5,6 +5,7 @@
  */
 import * as Duration from "effect/Duration"
 import type { Script } from "../model/script.js"
+import type { PastRun } from "../model/session.js"
 
 /**
  * Which server to be: `"current"` behaves like today's RWKV-Server, bugs included; `"documented"` keeps the promises
@@ -32,6 +33,12 @@ export interface PromptRequest {
   readonly tokens?: ReadonlyArray<number> | undefined
   /** The `max_tokens` of the run that begins. */
   readonly maxTokens: number
+  /**
+   * What the task has read and said before, the oldest first; for a fork, what its source had. Empty for a new task.
+   *
+   * @since 0.2.0
+   */
+  readonly before: ReadonlyArray<PastRun>
 }
 
 /**
@@ -47,7 +54,8 @@ export interface Options {
   readonly seed?: number | undefined
   /**
    * What to say to a prompt. A string is sent one UTF-8 byte a token, then the text ends; a `Script` fixes the tokens;
-   * undefined leaves the answer to the toy model. Called once for every prompt read.
+   * undefined leaves the answer to the toy model. Called once for every prompt read. `Emulator.chat` makes one by the
+   * messages of a chat.
    */
   readonly reply?: ((request: PromptRequest) => Script | string | undefined) | undefined
   /**

@@ -50,15 +50,17 @@ const readInto = (
   prompt: Prompt,
   ids: ReadonlyArray<number>
 ): Session.Session | undefined => {
+  const text = promptText(prompt, ids)
   const reply = machine.settings.reply({
     endpoint,
     taskId,
-    text: promptText(prompt, ids),
+    text,
     tokens: typeof prompt === "string" ? undefined : ids,
-    maxTokens: task.parameters.maxTokens
+    maxTokens: task.parameters.maxTokens,
+    before: Session.runs(task.session)
   })
   if (reply === undefined && ids.length === 0) return undefined
-  return Session.read(task.session, ids, reply === undefined ? undefined : compile(reply))
+  return Session.read(task.session, text, ids, reply === undefined ? undefined : compile(reply))
 }
 
 const begin = (task: Task): void => {

@@ -45,7 +45,9 @@ export class Scheduler {
   }
 
   add(task: Task): void {
-    this.list = [...this.list, task]
+    // Who is done stays listed until a pulse ends. The current server lists it twice then (H22).
+    const others = this.settings.profile === "documented" ? this.list.filter((other) => other !== task) : this.list
+    this.list = [...others, task]
     this.quiet.unsafeClose()
     this.work.unsafeOpen()
   }
