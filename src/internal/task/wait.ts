@@ -80,8 +80,8 @@ export const make = (
     Effect.gen(function*() {
       const recording = ledger.recordings.get(taskId)
       if (recording !== undefined) return yield* Deferred.await(recording.result)
-      const result = yield* settled(polls(http.result(taskId, { operation })))
       const maxTokens = ledger.limits.get(taskId)
+      const result = yield* settled(polls(http.result(taskId, { operation })), maxTokens)
       const tokens = ledger.sharing.has(taskId)
         ? undefined
         : generatedTokens === maxTokens
