@@ -117,7 +117,8 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Scope.Sc
     operation: string,
     opening: (operation: string) => (...args: Args) => Opening<StreamEvent>
   ) =>
-  (...args: Args) => opened(operation, Effect.zipRight(gate(operation, args[0]), opening(operation)(...args)))
+  (...args: Args) =>
+    opened(operation, runs.ledger.requestIds, Effect.zipRight(gate(operation, args[0]), opening(operation)(...args)))
 
   return Runs.carry<Service>({
     create: streamed("StreamService.create", (name) => created(creates(name), texts)),

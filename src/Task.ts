@@ -310,6 +310,8 @@ export interface Opened {
   readonly taskId: TaskId
   /** How long the server says that the prefill took. */
   readonly prefillTime: Duration.Duration
+  /** The id that a proxy gave the request that started the run; undefined if it gave none. */
+  readonly requestId: string | undefined
   readonly text: Stream.Stream<string, RWKVError>
   readonly events: Stream.Stream<StreamEvent, RWKVError>
   /** The end, as often as one likes. If nobody reads, or the reader has left, the rest is read for it. */

@@ -6,13 +6,17 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import type { StreamEvent, TaskResult } from "../../Protocol.js"
+import type { StreamEvent, TaskId, TaskResult } from "../../Protocol.js"
 import { type BranchFailure, StreamTruncatedError } from "../../RWKVError.js"
 import * as validate from "../input/validate.js"
 import type { FollowFailure } from "./signals.js"
 import type { Opening } from "./telling.js"
 
-export const opened = (operation: string, opening: Opening<StreamEvent>) =>
+export const opened = (
+  operation: string,
+  requestIds: { readonly get: (id: TaskId) => string | undefined },
+  opening: Opening<StreamEvent>
+) =>
   Effect.gen(function*() {
     const scope = yield* Effect.scope
     const pull = yield* opening
@@ -69,6 +73,7 @@ export const opened = (operation: string, opening: Opening<StreamEvent>) =>
     return {
       taskId,
       prefillTime,
+      requestId: requestIds.get(taskId),
       events,
       text: Stream.filterMap(events, (event) => event._tag === "Text" ? Option.some(event.text) : Option.none()),
       /** Whoever reads completes it; if nobody does, the rest is read for it. */
