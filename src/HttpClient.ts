@@ -30,9 +30,9 @@ import {
 } from "./RWKVError.js"
 
 /**
- * What one event of a stream says: `Head` (the id, the seconds of prefill, and a proxy's id of the request), `Data` (text), `Done` (the end). Where
- * the event could not be read it is `Unreadable`, where it told of a failure `Failed`, and `TooLarge` at the configured
- * limit.
+ * What one event of a stream says: `Head` (the id, the seconds of prefill, and a proxy's id of the request), `Data`
+ * (text), `Done` (the end). Where the event could not be read it is `Unreadable`, where it told of a failure `Failed`,
+ * and `TooLarge` at the configured limit.
  *
  * @since 0.1.0
  * @category models

@@ -62,8 +62,13 @@ describe("a stop sequence", () => {
       yield* Effect.sleep("5 seconds")
       const id = (yield* tasks)[0]?.taskId ?? ""
       expect((yield* TaskService.result(id)).text).toBe("one")
-      for (const refused of [TaskService.continue(id, request), TaskService.fork(id, request)]) {
-        expect(yield* Effect.flip(refused)).toMatchObject({ issues: [{ path: "allowPastStop" }] })
+      const streams = [StreamService.continue(id, request), StreamService.fork(id, request)].map(Stream.runDrain)
+      const opened = [StreamService.openContinue(id, request), StreamService.openFork(id, request)]
+      for (const refused of [TaskService.continue(id, request), TaskService.fork(id, request), ...streams, ...opened]) {
+        expect(yield* Effect.flip(refused)).toMatchObject({
+          _tag: "RWKVValidationError",
+          issues: [{ path: "allowPastStop" }]
+        })
       }
       yield* TaskService.continue(id, request, { allowPastStop: true })
     }).pipe(against(says(reply))))
