@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import { StreamService, TaskService } from "effect-rwkv"
-import { against, FaultKind, inject, says, tasks, transports, verbs } from "./support/program.js"
+import { against, type Env, FaultKind, inject, says, tasks, transports, verbs } from "./support/program.js"
 
 const reply = "one\n\nUser: two and more".padEnd(640, ".")
 const stop = ["\n\nUser:", "\n\nSystem:"]
@@ -64,7 +64,8 @@ describe("a stop sequence", () => {
       expect((yield* TaskService.result(id)).text).toBe("one")
       const streams = [StreamService.continue(id, request), StreamService.fork(id, request)].map(Stream.runDrain)
       const opened = [StreamService.openContinue(id, request), StreamService.openFork(id, request)]
-      for (const refused of [TaskService.continue(id, request), TaskService.fork(id, request), ...streams, ...opened]) {
+      const started = [TaskService.continue(id, request), TaskService.fork(id, request)]
+      for (const refused of Array.of<Effect.Effect<unknown, unknown, Env>>(...started, ...streams, ...opened)) {
         expect(yield* Effect.flip(refused)).toMatchObject({
           _tag: "RWKVValidationError",
           issues: [{ path: "allowPastStop" }]
