@@ -91,7 +91,8 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service) => (about
       return Effect.map(Effect.option(counts ? known : nobody()), (tokens) => ({
         result: finished ?? result,
         tokens: isAlone() ? Option.getOrUndefined(tokens) : undefined,
-        stopped: ledger.stopped.has(taskId)
+        stopped: ledger.stopped.has(taskId),
+        requestId: ledger.requestIds.get(taskId)
       }))
     },
     /** The state of a task that is kept is past the end of its text. */

@@ -91,7 +91,13 @@ export const make = (
             within(counted(http.status(taskId, { operation })), "2 seconds", () => Effect.succeed(undefined))
           )
         )
-      return outcome(result, { tokens, maxTokens, stopped: ledger.stopped.has(taskId), sequence: undefined })
+      return outcome(result, {
+        tokens,
+        maxTokens,
+        stopped: ledger.stopped.has(taskId),
+        sequence: undefined,
+        requestId: ledger.requestIds.get(taskId)
+      })
     })
 
   const poll = (

@@ -139,5 +139,5 @@ export const make = (config: RWKVConfig.Service) => {
     })
   }
 
-  return { broken, hint, named, readBody, sayOf, send }
+  return { broken, hint, named, readBody, requestIdOf, sayOf, send }
 }

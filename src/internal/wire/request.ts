@@ -4,7 +4,7 @@
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { flow } from "effect/Function"
+import { flow, identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Redacted from "effect/Redacted"
@@ -64,12 +64,18 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
           kind: "request"
         }))
 
-  const answer = <A, E>(call: Call<E>, use: (body: string) => Effect.Effect<A, CallFailure>) =>
+  const answer = <A, E>(
+    call: Call<E>,
+    use: (body: string, requestId: string | undefined) => Effect.Effect<A, CallFailure>
+  ) =>
     bounded(
       call,
-      ({ named, readBody, send }) =>
+      ({ named, readBody, requestIdOf, send }) =>
         Effect.flatMap(send(call, client, "application/json"), (response) =>
-          Effect.mapError(Effect.flatMap(readBody(call, response), use), named(call, response)))
+          Effect.mapError(
+            Effect.flatMap(readBody(call, response), (body) => use(body, requestIdOf(call, response))),
+            named(call, response)
+          ))
     )
 
   const open = <E>(call: Call<E>) =>
@@ -85,19 +91,27 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
             new RWKVDecodeError({ ...about(call), description: `not an event stream; ${usual.hint}` })
           )
       ),
-      Effect.flatMap(({ broken, named, response, sayOf }) =>
+      Effect.flatMap(({ broken, named, requestIdOf, response, sayOf }) =>
         Body.pullFrames(
           response,
-          makeDecoder(config.maxFrameSize, sayOf(call)),
+          makeDecoder(config.maxFrameSize, sayOf(call), requestIdOf(call, response)),
           flow(broken(call), named(call, response))
         )
       )
     )
 
   return {
-    /** The answer decoded by a Schema. */
-    json: <A, I, E = never>(call: Call<E>, schema: Schema.Schema<A, I>) =>
-      answer(call, (body) => parse(call, schema, body, usual.hint)),
+    /** The answer decoded by a Schema; `identify` adds the id that a proxy gave the request, if it did. */
+    json: <A, I, E = never>(
+      call: Call<E>,
+      schema: Schema.Schema<A, I>,
+      identify: (answer: A, requestId: string) => A = identity
+    ) =>
+      answer(call, (body, requestId) =>
+        Either.map(
+          parse(call, schema, body, usual.hint),
+          (answer) => requestId === undefined ? answer : identify(answer, requestId)
+        )),
     /** Any 2xx answer: its body if it has this shape. */
     accepted: <A, I, E = never>(call: Call<E>, schema: Schema.Schema<A, I>) =>
       answer(call, (body) => Effect.succeed(Either.getRight(parse(call, schema, body, usual.hint)))),
