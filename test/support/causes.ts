@@ -190,6 +190,13 @@ export const neverMade: ReadonlyArray<Told> = [
     false
   ],
   ["workers, too many", thrown("Error", "Too many subrequests by single Worker invocation."), "Too many", false],
+  ["no way to abort", thrown("ReferenceError", "AbortController is not defined"), "AbortController is not", false],
+  [
+    "Hermes, no request",
+    thrown("ReferenceError", "Property 'Request' doesn't exist"),
+    "Property 'Request' doesn't exist",
+    false
+  ],
   ["no fetch", thrown("ReferenceError", "fetch is not defined"), "fetch is not defined", false],
   [
     "Chrome, a bad option",

@@ -77,7 +77,9 @@ const unsentWords = new RegExp(
     "^([A-Z]+: )?(Unable to connect\\. Is the computer|Was there a typo in the url or port)|" +
     "is not implemented|^Unsupported cache mode|^Too many subrequests|^Fetch API cannot load|^Illegal invocation|" +
     "^(RequestInit|Request constructor|Headers\\.\\w+): |^Failed to (execute 'fetch'|construct 'Request')|" +
-    "^(globalThis\\.)?fetch is not (a function|defined)|reason: (connect|getaddrinfo) E"
+    "^(globalThis\\.)?(fetch|AbortController|Request|Headers) is not (a function|a constructor|defined)|" +
+    "^Can't find variable: (fetch|AbortController|Request|Headers)$|reason: (connect|getaddrinfo) E|" +
+    "^Property '(fetch|AbortController|Request|Headers)' doesn't exist$"
 )
 
 /** What another attempt would meet again: no such host, a bad certificate, not HTTP, a runtime that cannot. */
@@ -92,6 +94,7 @@ const lastingWords = new RegExp(
     "No such host is known|No address associated with hostname|received fatal alert|peer is incompatible|" +
     "InvalidContentType|HTTP version|HTTP\\/1\\.1 protocol|proxy authentication|proxy\\D*4(?!08|29)\\d\\d|" +
     "is not (a function|a constructor|an object|defined|implemented|supported)|Cannot read propert|" +
+    "^Can't find variable|^Property '\\w+' doesn't exist|" +
     "^Unsupported cache mode|^Too many subrequests|^Fetch API cannot load|^Illegal invocation|" +
     "^(RequestInit|Request constructor|Headers\\.\\w+): |^Failed to (execute 'fetch'|construct 'Request')",
   "i"
@@ -122,12 +125,16 @@ const told = (chain: ReadonlyArray<Link>): Link | undefined => {
   }
 }
 
-/** @param say makes an excerpt without the secrets and the prompt of the request */
+/**
+ * @param say makes an excerpt without the secrets and the prompt of the request
+ * @param died whether the HTTP layer threw instead of failing: it would throw again
+ */
 export const fromTransport = (
   { body, operation, taskId }: Subject,
   host: string,
   say: (text: string) => string,
-  error: HttpClientError.HttpClientError
+  error: HttpClientError.HttpClientError,
+  died = false
 ): RWKVConnectionError | RWKVTimeoutError => {
   const chain = chainOf(property(error, "cause"))
   const found = chain.find(({ code }) => code !== "")?.code
@@ -155,7 +162,7 @@ export const fromTransport = (
     ...code,
     description: `${what}${fears}${words === "" ? "" : `: ${words}`}`,
     requestSent: !unsent,
-    retryable: answered || transport && !lasting,
+    retryable: !died && (answered || transport && !lasting),
     ...(link && { cause: { name: link.name, message: words, ...code } })
   })
 }
