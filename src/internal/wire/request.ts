@@ -8,7 +8,7 @@ import { flow, identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Redacted from "effect/Redacted"
-import type * as Schema from "effect/Schema"
+import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import type * as RWKVConfig from "../../RWKVConfig.js"
 import { type CallFailure, type RWKVConnectionError, RWKVDecodeError, type RWKVTimeoutError } from "../../RWKVError.js"
@@ -26,10 +26,13 @@ import { isPage } from "./status.js"
 
 export type Requests = ReturnType<typeof make>
 
-/** Whether an answer has anything of what was asked for. */
+/** Whether an answer has anything of what was asked for: others have a `status` as well, but not one of ours. */
 const isKin = (ast: SchemaAST.AST, answer: unknown) =>
   Json.isRecord(answer) &&
-  SchemaAST.getPropertySignatures(SchemaAST.encodedAST(ast)).some(({ name }) => Object.hasOwn(answer, name))
+  SchemaAST.getPropertySignatures(SchemaAST.isTransformation(ast) ? ast.from : ast).some(({ name, type }) =>
+    Object.hasOwn(answer, name) &&
+    Either.isRight(ParseResult.decodeUnknownEither(Schema.make(type))(Reflect.get(answer, name)))
+  )
 
 const parse = <A, I>(call: Call<unknown>, schema: Schema.Schema<A, I>, body: string, hint: string) => {
   const unreadable = (description: string, isAstray: boolean) =>
