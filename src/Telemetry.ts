@@ -66,15 +66,11 @@ export const names = {
 const seconds = /*#__PURE__*/ MetricBoundaries.exponential({ start: 0.01, factor: 2, count: 15 })
 const tokens = /*#__PURE__*/ MetricBoundaries.exponential({ start: 1, factor: 4, count: 15 })
 
-const histogram = (name: string, unit: string, boundaries: MetricBoundaries.MetricBoundaries, description: string) =>
-  Metric.tagged(Metric.histogram(name, boundaries, description), "unit", unit)
+const histogram = (name: string, unit: string, boundaries: MetricBoundaries.MetricBoundaries) =>
+  Metric.tagged(Metric.histogram(name, boundaries), "unit", unit)
 
-const counter = (name: string, unit: string, description: string, incremental = true) =>
-  Metric.tagged(
-    incremental ? Metric.counter(name, { description, incremental }) : Metric.counter(name, { description }),
-    "unit",
-    unit
-  )
+const counter = (name: string, unit: string, incremental = true) =>
+  Metric.tagged(incremental ? Metric.counter(name, { incremental }) : Metric.counter(name), "unit", unit)
 
 /**
  * Seconds from the begin of an operation to the end of the run that it follows.
@@ -85,8 +81,7 @@ const counter = (name: string, unit: string, description: string, incremental = 
 export const inferenceDuration: Metric.Metric.Histogram<number> = /*#__PURE__*/ histogram(
   "gen_ai.client.inference.duration",
   "s",
-  seconds,
-  "Time from the begin of an operation to the end of its run"
+  seconds
 )
 
 /**
@@ -98,8 +93,7 @@ export const inferenceDuration: Metric.Metric.Histogram<number> = /*#__PURE__*/ 
 export const timeToFirstText: Metric.Metric.Histogram<number> = /*#__PURE__*/ histogram(
   "gen_ai.client.inference.time_to_first_chunk",
   "s",
-  seconds,
-  "Time from the begin of an operation to its first text"
+  seconds
 )
 
 /**
@@ -111,8 +105,7 @@ export const timeToFirstText: Metric.Metric.Histogram<number> = /*#__PURE__*/ hi
 export const timePerOutputToken: Metric.Metric.Histogram<number> = /*#__PURE__*/ histogram(
   "gen_ai.client.inference.time_per_output_chunk",
   "s",
-  seconds,
-  "Mean time for each token of a run after the first"
+  seconds
 )
 
 /**
@@ -123,8 +116,7 @@ export const timePerOutputToken: Metric.Metric.Histogram<number> = /*#__PURE__*/
  */
 export const outputTokens: Metric.Metric.Counter<number> = /*#__PURE__*/ counter(
   "gen_ai.client.inference.usage.output_tokens",
-  "{token}",
-  "Tokens that were generated"
+  "{token}"
 )
 
 /**
@@ -136,8 +128,7 @@ export const outputTokens: Metric.Metric.Counter<number> = /*#__PURE__*/ counter
 export const outputTokensByRun: Metric.Metric.Histogram<number> = /*#__PURE__*/ histogram(
   "gen_ai.client.inference.operation.output_tokens",
   "{token}",
-  tokens,
-  "Tokens that one run has generated"
+  tokens
 )
 
 /**
@@ -149,7 +140,6 @@ export const outputTokensByRun: Metric.Metric.Histogram<number> = /*#__PURE__*/ 
 export const runningTasks: Metric.Metric.Counter<number> = /*#__PURE__*/ counter(
   "rwkv.client.tasks.running",
   "{task}",
-  "Tasks whose runs are followed now",
   false
 )
 
@@ -159,11 +149,7 @@ export const runningTasks: Metric.Metric.Counter<number> = /*#__PURE__*/ counter
  * @since 0.2.0
  * @category metrics
  */
-export const retries: Metric.Metric.Counter<number> = /*#__PURE__*/ counter(
-  "rwkv.client.retries",
-  "{request}",
-  "Requests that were repeated after a failure"
-)
+export const retries: Metric.Metric.Counter<number> = /*#__PURE__*/ counter("rwkv.client.retries", "{request}")
 
 /**
  * Connections of streams that were opened after one was lost.
@@ -171,11 +157,7 @@ export const retries: Metric.Metric.Counter<number> = /*#__PURE__*/ counter(
  * @since 0.2.0
  * @category metrics
  */
-export const reconnects: Metric.Metric.Counter<number> = /*#__PURE__*/ counter(
-  "rwkv.client.reconnects",
-  "{connection}",
-  "Connections of streams that were opened after one was lost"
-)
+export const reconnects: Metric.Metric.Counter<number> = /*#__PURE__*/ counter("rwkv.client.reconnects", "{connection}")
 
 /**
  * UTF-16 units of text that no connection has told, and that were read from the server's result.
@@ -185,8 +167,7 @@ export const reconnects: Metric.Metric.Counter<number> = /*#__PURE__*/ counter(
  */
 export const healedCharacters: Metric.Metric.Counter<number> = /*#__PURE__*/ counter(
   "rwkv.client.healed_characters",
-  "{character}",
-  "UTF-16 units of text that were lost on the way and read from the result"
+  "{character}"
 )
 
 /**
@@ -197,8 +178,7 @@ export const healedCharacters: Metric.Metric.Counter<number> = /*#__PURE__*/ cou
  */
 export const tasksRunningOn: Metric.Metric.Counter<number> = /*#__PURE__*/ counter(
   "rwkv.client.tasks.running_on",
-  "{task}",
-  "Tasks that may run on though nobody follows them"
+  "{task}"
 )
 
 /**

@@ -48,7 +48,8 @@ interface Figures {
   taskId?: string
   /** Whether others may have written what is counted at its end (H15). */
   shared: boolean
-  tokens?: number
+  tokens?: number | undefined
+  counted: boolean
   text?: () => string
   failure?: Cause.Cause<unknown>
 }
@@ -96,17 +97,19 @@ const observe = (about: About, span: Tracer.Span, run: Figures) => {
   }
   const event = (name: string, attributes?: Record<string, unknown>) => span.event(name, now(), attributes)
 
-  /** Counted once, by whoever knows first. */
-  const counted = (tokens: number | undefined) => {
-    if (tokens === undefined || run.tokens !== undefined) return
-    run.tokens = tokens
-    annotate({ [names.outputTokens]: tokens })
+  /** Counted once, when the run is over and somebody knows: its end, or the answer to its deletion. */
+  const settle = (tokens: number | undefined) => {
+    if (run.counted) return
+    run.tokens ??= tokens
+    if (run.tokens === undefined || run.over === undefined) return
+    run.counted = true
+    annotate({ [names.outputTokens]: run.tokens })
     if (kind !== "run") return
     const text = { [names.modality]: "text" }
-    count(Telemetry.outputTokens, tokens, text)
-    count(Telemetry.outputTokensByRun, tokens, text)
-    if (run.first === undefined || run.over === undefined || tokens < 2) return
-    count(Telemetry.timePerOutputToken, seconds(run.first, run.over) / (tokens - 1))
+    count(Telemetry.outputTokens, run.tokens, text)
+    count(Telemetry.outputTokensByRun, run.tokens, text)
+    if (run.first === undefined || run.tokens < 2) return
+    count(Telemetry.timePerOutputToken, seconds(run.first, run.over) / (run.tokens - 1))
   }
 
   const close = (exit: Exit.Exit<unknown, unknown>) => span.end(now(), bare(exit))
@@ -171,11 +174,11 @@ const observe = (about: About, span: Tracer.Span, run: Figures) => {
       if (run.over !== undefined) return
       run.over = now()
       annotate({ [names.finishReasons]: [finishReason] })
-      counted(usage.outputTokens)
+      settle(usage.outputTokens)
     },
     /** What the answer to a deletion says of the run. */
     deleted: (tokens: number | undefined) => {
-      if (!run.shared) counted(tokens)
+      if (!run.shared) settle(tokens)
     },
     failed: (cause: Cause.Cause<unknown>) => {
       run.over = now()
@@ -183,6 +186,8 @@ const observe = (about: About, span: Tracer.Span, run: Figures) => {
     },
     end: (exit: Exit.Exit<unknown, unknown>) => {
       const end = now()
+      run.over ??= end
+      settle(undefined)
       // What others do while a stream is open is no failure of it.
       const how = run.failure === undefined ? Exit.isInterrupted(exit) ? exit : Exit.void : Exit.failCause(run.failure)
       const failure = Option.flatMap(
@@ -201,7 +206,7 @@ const observe = (about: About, span: Tracer.Span, run: Figures) => {
       })
       if (kind === "run") {
         if (run.taskId !== undefined) count(Telemetry.runningTasks, -1)
-        count(Telemetry.inferenceDuration, seconds(begun, run.over ?? end), type)
+        count(Telemetry.inferenceDuration, seconds(begun, run.over), type)
       }
       span.end(end, bare(how))
     },
@@ -293,7 +298,8 @@ export const make = ({ baseUrl }: RWKVConfig.Service) => {
       return observe({ operation, kind, settings, clock, begun, labels: [...outer, ...labels] }, span, {
         healed: 0,
         reconnects: 0,
-        shared: false
+        shared: false,
+        counted: false
       })
     })
 
