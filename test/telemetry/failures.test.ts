@@ -3,7 +3,10 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, Stream } from "effect"
 import { StreamService, TaskService, Telemetry } from "effect-rwkv"
 import { against, endless, FaultKind, inject, long, onCreate, onStream, request, says } from "../support/program.js"
+import { over } from "../support/silence.js"
 import * as Tracing from "../support/tracing.js"
+import { respond } from "../support/verbs.js"
+import * as wire from "../support/wire.js"
 
 const { names } = Telemetry
 
@@ -136,17 +139,19 @@ describe("what goes wrong", () => {
       expect((yield* metrics("m-cut")).get("rwkv.client.reconnects")).toMatchObject({ count: told.length })
     }).pipe(against(story)))
 
-  it.effect("with a frame is healed, and told", () =>
+  it.live("with the end of a text is healed, and told", () =>
     Effect.gen(function*() {
       const { one, traced } = Tracing.make()
-      yield* inject({ on: onStream, times: Infinity, kind: FaultKind.DropFrame({ index: 8 }) })
-      expect(yield* text.pipe(under("m-healed"), traced)).toBe(long)
+      const { client } = wire.platform(({ body, path }) =>
+        path.includes("/stream") ? wire.events(`{"data": "te"}`, "[DONE]") : respond(path, body)
+      )
+      const whole = Stream.mkString(StreamService.create({ prompt: "a" }))
+      expect(yield* whole.pipe(Effect.provide(over(client)), under("m-healed"), traced)).toBe("text")
       const span = one("text_completion m-healed")
-      const healed = span.attributes.get("rwkv.healed_characters")
-      expect(healed).toBeGreaterThan(0)
-      expect((yield* metrics("m-healed")).get("rwkv.client.healed_characters")).toMatchObject({ count: healed })
-      expect(Tracing.eventsOf(span)).toContain("rwkv.reconcile")
-    }).pipe(against(story)))
+      expect(span.attributes.get("rwkv.healed_characters")).toBe(2)
+      expect((yield* metrics("m-healed")).get("rwkv.client.healed_characters")).toMatchObject({ count: 2 })
+      expect(span.events).toContainEqual({ name: "rwkv.reconcile", attributes: { "rwkv.healed_characters": 2 } })
+    }))
 
   it.effect("in a hook changes nothing", () =>
     Effect.gen(function*() {
