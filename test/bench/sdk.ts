@@ -9,13 +9,38 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
 import { makeDecoder } from "../../src/internal/wire/sse.js"
 import type { Make } from "./consumer.js"
 
 type How = "chunk" | "element" | "run"
 
-const make = (platform: Layer.Layer<HttpClient>, how: How): Make => async (baseUrl) => {
-  const runtime = ManagedRuntime.make(Layer.provide(RWKV.layer({ baseUrl }), platform))
+/** A tracer that keeps what it is told, as an exporter does before it sends it. */
+const listening = () => {
+  const native = Effect.runSync(Effect.tracer)
+  let spans: Array<Tracer.Span> = []
+  return Layer.setTracer(Tracer.make({
+    span: (...args) => {
+      const span = native.span(...args)
+      if (spans.length > 512) spans = []
+      spans.push(span)
+      return span
+    },
+    context: (run, fiber) => native.context(run, fiber)
+  }))
+}
+
+/** Spans that are made and kept, made for nobody, or not even made. */
+const tracers = { heard: listening, usual: () => Layer.empty, off: () => Layer.setTracerEnabled(false) } as const
+
+const make = (
+  platform: Layer.Layer<HttpClient>,
+  how: How,
+  tracer: keyof typeof tracers = "usual"
+): Make =>
+async (baseUrl) => {
+  const services = Layer.provide(RWKV.layer({ baseUrl }), platform)
+  const runtime = ManagedRuntime.make(Layer.provideMerge(services, tracers[tracer]()))
   await runtime.runtime()
   const texts = (id: string) => StreamService.subscribe(id)
   const waiting = (prompt: string) => TaskService.run({ prompt }, how === "run" ? {} : { by: "polling" })
@@ -46,3 +71,5 @@ export const fetchRun = make(FetchHttpClient.layer, "run")
 export const undiciChunk = make(NodeHttpClient.layerUndici, "chunk")
 export const undiciElement = make(NodeHttpClient.layerUndici, "element")
 export const undiciRun = make(NodeHttpClient.layerUndici, "run")
+export const undiciHeard = make(NodeHttpClient.layerUndici, "chunk", "heard")
+export const undiciOff = make(NodeHttpClient.layerUndici, "chunk", "off")

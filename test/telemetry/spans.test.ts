@@ -121,7 +121,7 @@ describe("the spans of a verb", () => {
     Effect.gen(function*() {
       const messages = ({ attributes }: Tracing.Kept) => [attributes.get(names.input), attributes.get(names.output)]
       const stream = Stream.runDrain(StreamService.create(request))
-      expect((yield* served(stream)).own.map(messages).flat()).toEqual([undefined, undefined, undefined, undefined])
+      expect((yield* served(stream)).own.flatMap(messages)).toEqual([undefined, undefined, undefined, undefined])
       expect((yield* served(stream, { content: true })).own.map(messages)[0]).toEqual([
         `[{"role":"user","parts":[{"type":"text","content":"a"}]}]`,
         `[{"role":"assistant","parts":[{"type":"text","content":"text"}]}]`
