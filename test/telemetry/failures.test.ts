@@ -71,7 +71,7 @@ describe("what goes wrong", () => {
       const error = yield* text.pipe(under("m-401"), traced, Effect.flip)
       const span = one("text_completion m-401")
       expect(span.attributes.get("error.type")).toBe(error._tag)
-      expect(Tracing.failureOf(span)).toMatchObject({ name: error._tag, message: error.message })
+      expect(Tracing.failureOf(span)).toMatchObject({ name: error._tag, message: "StreamService.create: 401" })
       const duration = (yield* metrics("m-401")).get("gen_ai.client.inference.duration")
       expect(duration?.tags).toContainEqual(expect.objectContaining({ key: "error.type", value: error._tag }))
     }).pipe(against(story)))

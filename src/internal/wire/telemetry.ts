@@ -57,10 +57,12 @@ interface Figures {
 /** In the form of the conventions: one message of one text. */
 const message = (role: string, content: unknown) => JSON.stringify([{ role, parts: [{ type: "text", content }] }])
 
-/** A failure in words, without what its error holds. */
+/** A failure in our words, without what its error holds: servers repeat prompts in theirs, which messages quote. */
 const worded = (error: unknown) =>
   isRWKVError(error)
-    ? Object.assign(new Error(error.message), { name: error._tag })
+    ? Object.assign(new Error([error.operation, property(error, "status")].filter(Boolean).join(": ")), {
+      name: error._tag
+    })
     : `${property(error, "_tag")}: ${property(error, "reason")}`
 
 /** What a span may be told of its end: errors, defects and answers hold the request, with key, prompt and text. */
