@@ -19,6 +19,7 @@ import type { Run } from "../owner/ledger.js"
 import { atMost, type Lifetime } from "../owner/lifetime.js"
 import { within } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
+import type { Observed } from "../wire/observed.js"
 import * as telemetry from "../wire/telemetry.js"
 import { connect, type Connection } from "./connection.js"
 import * as Machine from "./machine.js"
@@ -70,7 +71,7 @@ const makeMind = <A>(
   policy: Policy,
   telling: Telling<A>,
   watchdog: Watchdog.Watchdog,
-  observed: telemetry.Observed | undefined
+  observed: Observed | undefined
 ) => {
   const { opened, prefillTime, run, taskId } = subject
   const { counts, element } = telling

@@ -37,6 +37,7 @@ import type { Gate } from "../owner/ledger.js"
 import type { Release } from "../owner/lifetime.js"
 import type { Begun } from "../stream/record.js"
 import * as retry from "../wire/retry.js"
+import type { Kind } from "../wire/observed.js"
 import * as telemetry from "../wire/telemetry.js"
 import type * as Runs from "../stream/runs.js"
 import { type Creation, isFim } from "../stream/starts.js"
@@ -87,7 +88,7 @@ export const make = (
   const verb = <Args extends ReadonlyArray<unknown>, A, E>(
     operation: string,
     perform: (operation: string, ...args: Args) => Effect.Effect<A, E>,
-    kind: telemetry.Kind = "call"
+    kind: Kind = "call"
   ) => {
     const call = gated(operation, perform)
     return (...args: Args) => spans.around(operation, kind, args[0], call(...args))

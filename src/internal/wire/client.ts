@@ -13,7 +13,7 @@ import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
 import * as Tracer from "effect/Tracer"
 import { Telemetry } from "../../Telemetry.js"
-import { bare } from "./telemetry.js"
+import { bare } from "./observed.js"
 
 /** Headers that spans may show. All others are hidden there: a proxy may echo a secret under any name. */
 const unshown = /^(?!(?:accept|allow|content-(?:encoding|length|type)|date|retry-after|server|transfer-encoding)$)/i
