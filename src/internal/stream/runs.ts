@@ -19,6 +19,7 @@ import * as Options from "../input/options.js"
 import * as validate from "../input/validate.js"
 import * as Ledger from "../owner/ledger.js"
 import * as retry from "../wire/retry.js"
+import * as Keeping from "./keeping.js"
 import * as Launcher from "./launch.js"
 import * as Preconditions from "./preconditions.js"
 import { listenTo, live, record } from "./record.js"
@@ -84,6 +85,8 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
   return {
     ledger,
     preconditions,
+    /** For owners of tasks that go on from run to run. */
+    keeper: Keeping.make(http, config, ledger, continuing, (start) => launched(start, events)),
     created: <A extends Generation.GenerationOptions, B>(creation: Starts.Creation<A>, telling: Telling<B>) =>
     (
       request: A,
