@@ -6,7 +6,6 @@
  *
  * @since 0.2.0
  */
-import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type * as Option from "effect/Option"
@@ -14,7 +13,7 @@ import * as Stream from "effect/Stream"
 import type * as Generation from "./Generation.js"
 import type * as check from "./internal/chat/check.js"
 import * as cleaning from "./internal/chat/clean.js"
-import type * as format from "./internal/chat/format.js"
+import * as format from "./internal/chat/format.js"
 import * as parsing from "./internal/chat/parse.js"
 import * as rendering from "./internal/chat/prompt.js"
 import * as replies from "./internal/chat/reply.js"
@@ -184,7 +183,7 @@ export const parse = (prompt: string): Option.Option<Parsed> => parsing.parse(pr
  * @since 0.2.0
  * @category replies
  */
-export const stops: readonly [string, ...Array<string>] = ["\n\nUser:", "\nUser:", "\n\nSystem:", "\n\nAssistant:"]
+export const stops: readonly [string, ...Array<string>] = format.stops
 
 /**
  * Splits a model's whole text. The options are those of its prompt.
@@ -259,13 +258,7 @@ export const replyStream: {
 } = dual(
   (args) => Stream.StreamTypeId in Object(args[0]),
   <E, R>(text: Stream.Stream<string, E, R>, options: ReplyOptions = {}): Stream.Stream<ReplyPart, E, R> =>
-    Stream.suspend(() => {
-      const reader = replies.make(options)
-      return Stream.concat(
-        Stream.mapChunks(text, (pieces) => Chunk.fromIterable(reader.push(Chunk.join(pieces, "")))),
-        Stream.suspend(() => Stream.fromIterable(reader.end()))
-      )
-    })
+    replies.split(text, options)
 )
 
 /**

@@ -9,7 +9,7 @@ import type * as Generation from "../../Generation.js"
 import type { Service as HttpService } from "../../HttpClient.js"
 import type { StreamEvent, TaskId } from "../../Protocol.js"
 import type * as RWKVConfig from "../../RWKVConfig.js"
-import type { RWKVError } from "../../RWKVError.js"
+import type { BranchFailure, RWKVError } from "../../RWKVError.js"
 import type { StreamOptions } from "../../Task.js"
 import { effective } from "../input/override.js"
 import { isTaskId } from "../input/validate.js"
@@ -66,7 +66,7 @@ export const make = (
               return left ? gone : Effect.void
             })
           })
-          return opened(operation, launched({ ...start, create, keeps }))
+          return opened(operation, launched<BranchFailure>({ ...start, create, keeps }))
         }).pipe(Effect.onError((cause) => {
           left = true
           const missing = Option.exists(Cause.failureOption(cause), ({ _tag }) => _tag === "TaskNotFoundError")
