@@ -1,6 +1,7 @@
 /**
  * Chats with RWKV-7 G1: from messages to the prompt that the model was trained on, and from its text back to messages.
- * Nothing here speaks to a server: give the prompt to `StreamService` or `TaskService`.
+ * `prompt` and `reply` speak to no server: give the prompt to `StreamService` or `TaskService`. A `session` does, and
+ * keeps the history.
  *
  * An entry of its own, `effect-rwkv/RWKVChat`: `effect-rwkv` alone loads nothing of it. See docs/chat.md.
  *
@@ -26,6 +27,13 @@ import type { Message, Reply, ReplyPart } from "./RWKVMessage.js"
  * @since 0.2.0
  */
 export * from "./RWKVMessage.js"
+
+/**
+ * Sessions: chats with a memory.
+ *
+ * @since 0.2.0
+ */
+export * from "./RWKVSession.js"
 
 /**
  * How the prompt lets the model think.

@@ -33,7 +33,11 @@ interface Stopping {
 
 /** A task between two runs. */
 export interface Held {
+  readonly taskId: TaskId
+  /** Whether it was neither gone on with nor deleted. */
+  readonly isHeld: () => boolean
   readonly take: () => void
+  /** Deletes it in the background. */
   readonly drop: Effect.Effect<void>
 }
 
@@ -44,7 +48,7 @@ export interface Keeper {
     options: Stopping,
     keeps: () => boolean
   ) => Opening
-  readonly continue: (id: TaskId, request: ContinueRequest, options: Stopping, keeps: () => boolean) => Opening
+  readonly continue: (held: Held, request: ContinueRequest, options: Stopping, keeps: () => boolean) => Opening
   readonly hold: (id: TaskId) => Held
 }
 
@@ -63,14 +67,14 @@ export interface Sending {
 
 /** A task that has read a history. */
 export interface Live {
-  readonly taskId: TaskId
   readonly held: Held
   /** The history that the server's state stands for: this very array. */
   readonly stands: ReadonlyArray<Message>
   /** The text of the last run, as the server has it. */
   readonly text: string
   readonly end: FinishReason
-  readonly sent: Sending
+  readonly generation: Sending["generation"]
+  readonly tools: string
 }
 
 export interface Begin {
@@ -110,15 +114,15 @@ const isCovered = (before: Sending["generation"], now: Sending["generation"]) =>
   return Object.entries(before).every(([key, value]) => value === undefined || given.get(key) !== undefined)
 }
 
-const mayContinue = ({ history, live, sending }: Begin, kept: ReadonlyArray<Message>): boolean =>
-  live?.stands === history && kept === history && (live.end === "stop" || live.end === "length")
-  && json(live.sent.prompt.tools ?? []) === json(sending.prompt.tools ?? [])
-  && isCovered(live.sent.generation, sending.generation)
+/** A state that is past a stop sequence, or whose end nobody knows, has read something else. */
+const mayContinue = (live: Live, { history, sending }: Begin, kept: ReadonlyArray<Message>, tools: string): boolean =>
+  live.stands === history && kept === history && live.held.isHeld() && live.tools === tools
+  && (live.end === "stop" || live.end === "length") && isCovered(live.generation, sending.generation)
 
 const isLost = ({ _tag }: RWKVError) =>
   _tag === "TaskNotFoundError" || _tag === "TaskBusyError" || _tag === "UnsupportedByServerError"
 
-export interface Begun {
+export interface Begun extends Pick<Live, "generation" | "tools"> {
   readonly run: Opened
   readonly strategy: Strategy
 }
@@ -136,22 +140,18 @@ export const begin = (given: Begin): Effect.Effect<Begun, RWKVError, Scope.Scope
     const kept = yield* Effect.mapError(apply(budget, history, input), relabelled(given, 0))
     const all = [...system, ...kept, ...input]
     const prompt = yield* rendered(kept, render(operation, all, sending.prompt))
+    const { generation } = sending
+    const tools = json(sending.prompt.tools ?? [])
     const replay = Effect.gen(function*() {
       yield* drop
-      const request = { ...sending.generation, prompt }
+      const request = { ...generation, prompt }
       const run = yield* keeper === undefined ? server.open(request, options) : keeper.create(request, options, keeps)
-      return { run, strategy: "replay" as const }
+      return { run, strategy: "replay" as const, generation, tools }
     })
-    if (keeper === undefined || live === undefined || !mayContinue(given, kept)) return yield* replay
-    const known = all.length - input.length
-    const turns = yield* rendered(kept, renderTurns(operation, all, known, sending.prompt))
-    const request = { ...sending.generation, prompt: gapOf(live) + turns }
-    const going = Effect.suspend(() => {
-      live.held.take()
-      return keeper.continue(live.taskId, request, options, keeps)
-    })
-    return yield* going.pipe(
-      Effect.map((run) => ({ run, strategy: "continue" as const })),
+    if (keeper === undefined || live === undefined || !mayContinue(live, given, kept, tools)) return yield* replay
+    const turns = yield* rendered(kept, renderTurns(operation, all, all.length - input.length, sending.prompt))
+    return yield* keeper.continue(live.held, { ...generation, prompt: gapOf(live) + turns }, options, keeps).pipe(
+      Effect.map((run) => ({ run, strategy: "continue" as const, generation, tools })),
       Effect.catchIf(isLost, () => replay)
     )
   })

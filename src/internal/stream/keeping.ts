@@ -21,7 +21,9 @@ import * as Starts from "./starts.js"
 import type { Opening } from "./telling.js"
 
 export interface Held {
-  /** Takes the task back, to go on with it. */
+  readonly taskId: TaskId
+  /** Whether it was neither gone on with nor deleted. */
+  readonly isHeld: () => boolean
   readonly take: () => void
   /** Deletes it in the background. */
   readonly drop: Effect.Effect<void>
@@ -48,16 +50,22 @@ export const make = (
       return opened(operation, launched({ ...start, keeps }))
     },
     /** Whatever prevents the run, its task is deleted. */
-    continue: (id: string, request: Generation.ContinueRequest, options: StreamOptions, keeps: () => boolean) =>
-      Effect.suspend(() => {
+    continue: (
+      { take, taskId }: Held,
+      request: Generation.ContinueRequest,
+      options: StreamOptions,
+      keeps: () => boolean
+    ) =>
+      Effect.uninterruptibleMask((restore) => {
         const operation = "StreamService.openContinue"
+        take()
+        const gone = release(operation, taskId, true)
         let sent = false
         let left = false
-        const gone = release(operation, id, true)
-        return Effect.flatMap(effective(config), ({ defaults }) => {
+        const opening = Effect.flatMap(effective(config), ({ defaults }) => {
           // What is not sent is as the task had it, and how its run has ended would be unknown.
           const limited = { ...request, maxTokens: request.maxTokens ?? defaults?.maxTokens }
-          const start = continuing(operation, id, limited, options)
+          const start = continuing(operation, taskId, limited, options)
           /** An answer that comes when nobody waits for it has found its run, or there is none. */
           const create = Effect.suspend(() => {
             sent = true
@@ -67,17 +75,28 @@ export const make = (
             })
           })
           return opened(operation, launched<BranchFailure>({ ...start, create, keeps }))
-        }).pipe(Effect.onError((cause) => {
+        })
+        return Effect.onError(restore(opening), (cause) => {
           left = true
           const missing = Option.exists(Cause.failureOption(cause), ({ _tag }) => _tag === "TaskNotFoundError")
           return sent || missing ? Effect.void : gone
-        }))
+        })
       }),
     /** Between two runs. */
     hold: (taskId: TaskId): Held => {
       const end = release("StreamService.open", taskId, false)
-      const take = lifetime.onClosing(end)
-      return { take: () => void take(), drop: Effect.suspend(() => take() ? end : Effect.void) }
+      const withdraw = lifetime.onClosing(end)
+      let isHeld = true
+      const take = () => {
+        isHeld = false
+        withdraw()
+      }
+      const drop = Effect.suspend(() => {
+        if (!isHeld) return Effect.void
+        take()
+        return end
+      })
+      return { taskId, isHeld: () => isHeld, take, drop }
     }
   }
 }
