@@ -23,7 +23,8 @@ export const check = (budget: unknown): Checked<void> =>
   Effect.flatMap(
     attempt("RWKVChat", "budget", () =>
       budget === undefined || typeof budget === "function" || isRecord(budget) && isCount(budget["maxTurns"])),
-    (fits) => fits ? Effect.void : refuse("budget", "must be a function, or have maxTurns, an integer from 1 on")
+    (fits) =>
+      fits ? Effect.void : refuse("budget", "must be a function, or have maxTurns, an integer from 1 on")
   )
 
 const isCount = (u: unknown) => typeof u === "number" && Number.isSafeInteger(u) && u >= 1

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { RWKVValidationError, type RWKVError } from "../../RWKVError.js"
+import { type RWKVError, RWKVValidationError } from "../../RWKVError.js"
 import type { Message, ReplyPart } from "../../RWKVMessage.js"
 import { encoder } from "../input/request.js"
 import * as rule from "../input/rules.js"
@@ -253,8 +253,7 @@ export const make = (
             return Effect.as(undone.length > 0 ? drop : Effect.void, undone)
           }).pipe(Effect.ensuring(leave)))
       ),
-      branch: (other) =>
-        Effect.suspend(() => make(server, { ...options, system: text, ...other, history: messages }))
+      branch: (other) => Effect.suspend(() => make(server, { ...options, system: text, ...other, history: messages }))
     }
     return session
   })

@@ -59,7 +59,10 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service) => (about
   const tokens = (finished: boolean) =>
     Effect.flatMap(
       finished && !deletes ? nobody() : Effect.map(Deferred.await(over), (info) => info?.generatedTokens),
-      (tokens) => deletes || tokens !== undefined || !isAlone() ? Effect.succeed(tokens) : counted(http.status(taskId, { operation }))
+      (tokens) =>
+        deletes || tokens !== undefined || !isAlone()
+          ? Effect.succeed(tokens)
+          : counted(http.status(taskId, { operation }))
     )
 
   return {
