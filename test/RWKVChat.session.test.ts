@@ -1,6 +1,6 @@
 /** Sessions: chats with a memory. */
 import { describe, expect, it } from "@effect/vitest"
-import { Chunk, Deferred, Effect, Either, Exit, Fiber, Schema, Scope, Stream } from "effect"
+import { Chunk, Effect, Either, Exit, Fiber, Schema, Scope, Stream } from "effect"
 import { StreamService } from "effect-rwkv"
 import * as RWKVChat from "effect-rwkv/RWKVChat"
 import { Emulator } from "effect-rwkv/testing"
