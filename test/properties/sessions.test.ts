@@ -187,7 +187,7 @@ describe("sessions", () => {
         expect(request.endpoint).toBe("tmp")
         expect(request.text).toBe(prompt)
       }),
-    { fastCheck: { numRuns } }
+    { fastCheck: { numRuns }, timeout: 1_000_000 }
   )
 
   it.effect.prop(
@@ -205,6 +205,6 @@ describe("sessions", () => {
         const gap = request.text.length - request.text.trimStart().length
         expect(gap).toBe(Math.max(0, 2 - (/\n*$/.exec(text)?.[0].length ?? 0)))
       }),
-    { fastCheck: { numRuns } }
+    { fastCheck: { numRuns }, timeout: 1_000_000 }
   )
 })
