@@ -33,8 +33,8 @@ type Step =
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 5, arbitrary: turn.map((turn) => ({ _tag: "Send" as const, turn })) },
   turn.map((turn) => ({ _tag: "Fail" as const, turn })),
-  fc.record({ turn, parts: fc.nat(4) }).map((given) => ({ _tag: "Take" as const, ...given })),
-  fc.record({ turn, other: turn }).map((given) => ({ _tag: "Both" as const, ...given })),
+  fc.record({ _tag: fc.constant("Take" as const), turn, parts: fc.nat(4) }),
+  fc.record({ _tag: fc.constant("Both" as const), turn, other: turn }),
   fc.constantFrom("Undo" as const, "Branch" as const, "Resume" as const, "Lose" as const).map((_tag) => ({ _tag }))
 )
 
@@ -110,21 +110,21 @@ const run = (
         case "Send": {
           const { messages } = yield* send(step.turn)
           yield* checked(step.turn)
-          history = [...history, ...messages]
+          history = history.concat(messages)
           break
         }
         case "Both": {
           const [one, two] = yield* Effect.all([send(step.turn), send(step.other)], { concurrency: 2 })
-          history = [...history, ...one.messages]
+          history = history.concat(one.messages)
           yield* checked(step.other)
-          history = [...history, ...two.messages]
+          history = history.concat(two.messages)
           break
         }
         case "Fail": {
           yield* inject({ on: onCreate, kind: FaultKind.Status({ status: 401 }) })
           const exit = yield* Effect.either(send(step.turn))
           yield* emulator.clearFaults
-          if (exit._tag === "Right") history = [...history, ...exit.right.messages]
+          if (exit._tag === "Right") history = history.concat(exit.right.messages)
           break
         }
         case "Take": {
@@ -133,7 +133,7 @@ const run = (
           const whole = parts.length < step.parts
           if (whole || onInterrupt === "keep" && parts.length > 0) {
             const messages = RWKVChat.replyMessages(RWKVChat.replyFromParts(parts))
-            history = [...history, RWKVChat.user(step.turn.said), ...messages]
+            history = history.concat(RWKVChat.user(step.turn.said), messages)
           }
           break
         }
