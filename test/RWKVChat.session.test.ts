@@ -318,6 +318,14 @@ describe("a session that continues", () => {
       ])
     }).pipe(says(() => ({ tokens: [..." x\n\n\n\n"] }))))
 
+  it.effect("puts a whole gap where a reply was cut within a character, though what is known of it ends in a line break", () =>
+    Effect.gen(function*() {
+      const session = yield* RWKVChat.session(continuing)
+      yield* session.send("a", { generation: { maxTokens: 3 } })
+      yield* session.send("b")
+      expect((yield* sent).at(-1)).toBe("continue \n\nUser: b\n\nAssistant:")
+    }).pipe(says(() => ({ tokens: [" x", "\n", Uint8Array.of(0xe2), Uint8Array.of(0x80, 0xa8)] }))))
+
   const falls = (
     name: string,
     between: (

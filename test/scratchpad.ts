@@ -94,8 +94,9 @@ const chat = Effect.gen(function*() {
     Stream.runForEach((text) => Effect.sync(() => shown += text)),
     Effect.forkScoped
   )
+  yield* until("message 3")
   assert.strictEqual(
-    yield* until("message 3"),
+    shown,
     "\n> \u001b[2mHm.\u001b[22mmessage 1\n> \u001b[2mHm.\u001b[22mmessage 3\n> "
   )
   yield* process.kill("SIGINT")

@@ -191,7 +191,9 @@ export const make = (
       const { begun, result } = ended
       if (result.finishReason !== "stop" && result.finishReason !== "length") return false
       const { generation, run, tools } = begun
-      const { finishReason: end, text } = result
+      const { finishReason: end } = result
+      // What the server cannot decode stands behind the text that is known, and is no line break.
+      const text = result.undecodedTail ? "" : result.text
       live = { held: keeper.hold(run.taskId), stands: messages, text, end, generation, tools }
       return true
     }

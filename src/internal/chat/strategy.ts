@@ -70,7 +70,7 @@ export interface Live {
   readonly held: Held
   /** The history that the server's state stands for: this very array. */
   readonly stands: ReadonlyArray<Message>
-  /** The text of the last run, as the server has it. */
+  /** The text of the last run, as the server has it; empty if it ends within a character. */
   readonly text: string
   readonly end: FinishReason
   readonly generation: Sending["generation"]
