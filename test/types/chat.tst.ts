@@ -38,7 +38,6 @@ describe("RWKVChat", () => {
     >
     expect(RWKVChat.session({ think: "on", generation: RWKVChat.presets.rwkvPip })).type.toBe<Made>()
     expect(RWKVChat.resume({ version: 1, messages: [] })).type.toBe<Made>()
-    expect<[input: RWKVChat.Input, options?: RWKVChat.TurnOptions]>().type.toBe<Parameters<RWKVChat.Session["send"]>>()
     expect<ReturnType<RWKVChat.Session["send"]>>().type.toBe<Effect.Effect<RWKVChat.Turn, RWKVError.RWKVError>>()
     expect<ReturnType<RWKVChat.Session["stream"]>>().type.toBe<
       Stream.Stream<RWKVChat.ReplyPart, RWKVError.RWKVError>
