@@ -57,6 +57,9 @@ const message = (item: unknown): Checked<Message> =>
         : refuse("_tag", `must be one of ${Object.keys(encoders).join(", ")}`)
   )
 
+/** Copies of messages, each checked for itself. */
+export const messagesAt = (path: string, given: unknown): Checked<ReadonlyArray<Message>> => each(path, given, message)
+
 /** The rule that the message at a place breaks. */
 const misplaced = (messages: ReadonlyArray<Message>) => {
   let open = 0
@@ -101,7 +104,7 @@ export const checked = (
     const { tools, ...rest } = yield* options(operation, given)
     const all: PromptOptions = { ...rest, tools: yield* each("tools", tools ?? [], (item) => tool(operation, item)) }
     yield* together(all)
-    const list = yield* each("messages", messages, message)
+    const list = yield* messagesAt("messages", messages)
     yield* inOrder(list)
     return { messages: list, options: all }
   })

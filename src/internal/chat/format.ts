@@ -67,3 +67,6 @@ export const json = (value: unknown): string =>
 
 export const call = ({ name, arguments: given }: Pick<ToolCall, "name" | "arguments">): string =>
   `${fence.open}\n${json({ name, arguments: given })}\n${fence.close}`
+
+/** Where another turn begins, if the server does not end the run there. */
+export const stops: readonly [string, ...Array<string>] = ["\n\nUser:", "\nUser:", "\n\nSystem:", "\n\nAssistant:"]

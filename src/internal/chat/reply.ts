@@ -1,6 +1,8 @@
 /**
  * From a model's text to reasoning, answer and calls: one reader for whole texts and for pieces of any size.
  */
+import * as Chunk from "effect/Chunk"
+import * as Stream from "effect/Stream"
 import type { Message, Reply, ReplyPart } from "../../RWKVMessage.js"
 import * as Call from "./call.js"
 import { reasons, type ReplyOptions } from "./format.js"
@@ -157,6 +159,16 @@ class Reader {
 }
 
 export const make = (options: ReplyOptions): Pick<Reader, "push" | "end"> => new Reader(options)
+
+/** Splits a text while it comes. */
+export const split = <E, R>(text: Stream.Stream<string, E, R>, options: ReplyOptions): Stream.Stream<ReplyPart, E, R> =>
+  Stream.suspend(() => {
+    const reader = make(options)
+    return Stream.concat(
+      Stream.mapChunks(text, (pieces) => Chunk.fromIterable(reader.push(Chunk.join(pieces, "")))),
+      Stream.suspend(() => Stream.fromIterable(reader.end()))
+    )
+  })
 
 export const partsOf = (text: string, options: ReplyOptions): ReadonlyArray<ReplyPart> => {
   const reader = make(options)
