@@ -89,7 +89,7 @@ export const render = (operation: string, given: unknown, options: unknown): Che
     const kept = withoutSilence(all.map(({ message }) => message))
     const end = Format.reply + (toolChoice === "required" ? Format.forced : Format.ends[think])
     return {
-      prompt: [...turnsOf(kept, tools, Format.suffixes[think]), end].join(Format.between),
+      prompt: [...turnsOf(kept, toolChoice === "none" ? [] : tools, Format.suffixes[think]), end].join(Format.between),
       messages: kept,
       changes: all.flatMap(({ changes }, index) => changes.length === 0 ? [] : [{ index, changes }])
     }
