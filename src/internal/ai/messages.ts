@@ -9,70 +9,60 @@ import { malformedInput, type Where } from "./failure.js"
 
 /** Values as JSON has them: a history holds decoded arguments. What JSON cannot hold stays, to be refused. */
 const plain = (value: unknown): unknown =>
-  Option.getOrElse(
-    Option.liftThrowable((): unknown => JSON.parse(JSON.stringify(value) ?? "null"))(),
-    () => value
-  )
+  Option.getOrElse(Option.liftThrowable((): unknown => JSON.parse(JSON.stringify(value) ?? "null"))(), () => value)
 
-type Part = Prompt.UserMessagePart | Prompt.AssistantMessagePart
+const ofType = <Type extends Prompt.Part["type"]>(parts: ReadonlyArray<Prompt.Part>, type: Type) =>
+  parts.filter((part): part is Extract<Prompt.Part, { readonly type: Type }> => part.type === type)
 
-const textOf = (parts: ReadonlyArray<Part>, between: string): string =>
-  parts.flatMap((part) => part.type === "text" ? [part.text] : []).join(between)
+interface Turn {
+  readonly role: "user" | "assistant" | "tool"
+  readonly parts: ReadonlyArray<Prompt.Part>
+  readonly results: Array<Prompt.ToolResultPart>
+}
 
-const ofType = <Type extends Part["type"]>(parts: ReadonlyArray<Part>, type: Type) =>
-  parts.filter((part): part is Extract<Part, { readonly type: Type }> => part.type === type)
-
-/** Results go by their order in this format, and not by ids. Of calls that were answered in part, only those are told. */
-const answered = (calls: ReadonlyArray<Prompt.ToolCallPart>, results: ReadonlyArray<Prompt.ToolResultPart>) => {
-  const resultOf = ({ id }: Prompt.ToolCallPart) => results.find((result) => result.id === id)
-  const told = results.length === 0 ? calls : calls.filter((call) => resultOf(call) !== undefined)
+const messagesOfTurn = ({ parts, results, role }: Turn): ReadonlyArray<object> => {
+  const text = ofType(parts, "text").map((part) => part.text)
+  if (role === "user") return [{ _tag: "User", content: text.join("\n") }]
+  // Results go by their order in this format, and not by ids. Of calls that were answered in part, those are told.
+  const calls = ofType(parts, "tool-call").map((call) => ({ call, result: results.find(({ id }) => id === call.id) }))
+    .filter(({ result }) => results.length === 0 || result !== undefined)
   return [
-    ...told.map(({ name, params }) => ({ _tag: "ToolCall", name, arguments: plain(params) })),
-    ...told.flatMap((call) => resultOf(call) ?? []).map(({ isFailure, result }) => ({
+    { _tag: "Assistant", content: text.join("") },
+    ...calls.map(({ call }) => ({ _tag: "ToolCall", name: call.name, arguments: plain(call.params) })),
+    ...calls.flatMap(({ result }) => result ?? []).map(({ isFailure, result }) => ({
       _tag: "ToolResult",
       result: isFailure ? { error: plain(result) } : plain(result)
     }))
   ]
 }
 
-/** A prompt without the texts of the system, which are one message here. */
+/** The texts of the system are one message here. */
 export const messagesOf = (
   where: Where,
-  prompt: Prompt.Prompt,
+  { content }: Prompt.Prompt,
   instructions: ReadonlyArray<string>
-): Effect.Effect<ReadonlyArray<object>, MalformedInput> =>
-  Effect.gen(function*() {
-    const all = prompt.content
-    const system = all.flatMap((message) => message.role === "system" ? [message.content] : []).concat(instructions)
-      .filter((text) => text.trim() !== "")
-    const messages: Array<object> = system.length === 0 ? [] : [{ _tag: "System", content: system.join("\n") }]
-    const known = new Set<Prompt.ToolResultPart>()
-    for (const [index, message] of all.entries()) {
-      if (message.role === "system") continue
-      if (message.role === "tool") {
-        const orphan = message.content.find((part) => !known.has(part))
-        if (orphan === undefined) continue
-        return yield* malformedInput(where, `a result of ${orphan.name} has no call before it, or another result`)
-      }
-      const file = ofType(message.content, "file")[0]
-      if (file !== undefined) {
-        return yield* malformedInput(where, `message ${index} holds a file (${file.mediaType}): the model reads text`)
-      }
-      if (message.role === "user") {
-        messages.push({ _tag: "User", content: textOf(message.content, "\n") })
-        continue
-      }
-      const calls = ofType(message.content, "tool-call")
-      const next = all.slice(index + 1).findIndex(({ role }) => role !== "tool")
-      const after = all.slice(index + 1, next < 0 ? undefined : index + 1 + next)
-      const results = [message, ...after].flatMap(({ content }) =>
-        typeof content === "string" ? [] : ofType(content, "tool-result")
+): Effect.Effect<ReadonlyArray<object>, MalformedInput> => {
+  const turns: Array<Turn> = []
+  for (const { content: parts, role } of content) {
+    if (role === "system" || typeof parts === "string") continue
+    if (role !== "tool" || turns.length === 0) turns.push({ role, parts, results: [] })
+    turns.at(-1)?.results.push(...ofType(parts, "tool-result"))
+  }
+  const system = content.flatMap((message) => message.role === "system" ? [message.content] : []).concat(instructions)
+    .filter((text) => text.trim() !== "").join("\n")
+  const file = turns.flatMap(({ parts }) => ofType(parts, "file"))[0]
+  if (file !== undefined) {
+    return malformedInput(where, `a file (${file.mediaType}) is no text, and the model reads text`)
+  }
+  const orphan =
+    turns.flatMap(({ parts, results }) =>
+      results.filter(({ id }, index) =>
+        !ofType(parts, "tool-call").some((call) => call.id === id) || results.findIndex((one) => one.id === id) < index
       )
-      for (const call of calls) {
-        const result = results.find(({ id }) => id === call.id)
-        if (result !== undefined) known.add(result)
-      }
-      messages.push({ _tag: "Assistant", content: textOf(message.content, "") }, ...answered(calls, results))
-    }
-    return messages
-  })
+    )[0]
+  if (orphan !== undefined) return malformedInput(where, `a result of ${orphan.name} has no call that it answers`)
+  return Effect.succeed([
+    ...system === "" ? [] : [{ _tag: "System", content: system }],
+    ...turns.flatMap(messagesOfTurn)
+  ])
+}

@@ -1,15 +1,22 @@
 /**
  * Objects: how the model is asked for one, where it is in the answer, and what is wrong with it.
  */
-import type * as Schema from "effect/Schema"
+import type { ProviderOptions } from "@effect/ai/LanguageModel"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type * as Schema from "effect/Schema"
 import { fence, json } from "../chat/format.js"
 import { isRecord, parse } from "../input/json.js"
-import { decode, reasonOf } from "./choice.js"
+import { decode, jsonSchema, reasonOf } from "./choice.js"
+import type { Where } from "./failure.js"
 
-export const instruction = (name: string, schema: unknown): string =>
-  `Answer with one JSON object only, ${json(name)}. Its JSON Schema: ${json(schema)}`
+type JsonFormat = Extract<ProviderOptions["responseFormat"], { readonly type: "json" }>
+
+export const instruction = (where: Where, { objectName, schema }: JsonFormat) =>
+  Effect.map(
+    jsonSchema(where, "the object", schema),
+    (described) => `Answer with one JSON object only, ${json(objectName)}. Its JSON Schema: ${json(described)}`
+  )
 
 /** In a fence or without one, and with words around it or without. */
 const objectIn = (text: string): string | undefined => {
@@ -22,12 +29,10 @@ const objectIn = (text: string): string | undefined => {
 /** The object as the model wrote it, once it fits; otherwise why it does not. */
 export const check = (schema: Schema.Schema.Any, text: string): Effect.Effect<string, string> => {
   const found = objectIn(text)
-  return found === undefined
-    ? Effect.fail("it holds no JSON object")
-    : Effect.flatMap(parse(found), decode(schema)).pipe(
-      Effect.as(found),
-      Effect.mapError((error) => error._tag === "ParseError" ? reasonOf(error) : "it holds no JSON object")
-    )
+  return found === undefined ? Effect.fail("it holds no JSON object") : Effect.gen(function*() {
+    yield* Effect.mapError(decode(schema)(Option.getOrUndefined(parse(found))), reasonOf)
+    return found
+  })
 }
 
 /** What the chat goes on with after an answer that does not fit. */

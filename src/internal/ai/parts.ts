@@ -4,6 +4,7 @@
  */
 import { IdGenerator } from "@effect/ai/IdGenerator"
 import type * as Response from "@effect/ai/Response"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import type { FinishReason } from "../../Finish.js"
 import type { TaskResult } from "../../Protocol.js"
@@ -74,6 +75,9 @@ export const make = (where: Where, { check }: Pick<Choice, "check">) => {
   return { close, tell, finish }
 }
 
+export const metadata = (id: string, modelId: string | undefined, begun: DateTime.Utc) =>
+  ({ type: "response-metadata", id, modelId, timestamp: DateTime.formatIso(begun) }) as const
+
 /** The parts of a stream as those of a whole answer. */
 export const whole = (parts: Iterable<Response.StreamPartEncoded>): Array<Response.PartEncoded> => {
   const all: Array<Response.PartEncoded> = []
@@ -89,3 +93,16 @@ export const whole = (parts: Iterable<Response.StreamPartEncoded>): Array<Respon
   }
   return all
 }
+
+/** With an object for the text, and the cost of all answers. */
+export const withObject = (
+  parts: ReadonlyArray<Response.PartEncoded>,
+  text: string,
+  outputTokens: number | undefined
+) =>
+  parts.flatMap((part): ReadonlyArray<Response.PartEncoded> =>
+    part.type === "text" ? [] : part.type !== "finish" ? [part] : [
+      { type: "text", text },
+      { ...part, usage: { ...part.usage, outputTokens } }
+    ]
+  )

@@ -17,12 +17,12 @@ import type * as StreamService from "../../StreamService.js"
 import * as format from "../chat/format.js"
 import { render } from "../chat/prompt.js"
 import * as replies from "../chat/reply.js"
-import { type Choice, choose, jsonSchema } from "./choice.js"
+import { choose } from "./choice.js"
 import { malformedOutput, operationOf, toAiError, type Where } from "./failure.js"
 import { messagesOf } from "./messages.js"
-import * as Answer from "./object.js"
+import * as object from "./object.js"
 import * as Parts from "./parts.js"
-import { type Settings, settle, type Settled } from "./settings.js"
+import { type Settings, settle } from "./settings.js"
 
 export interface Needs {
   readonly streams: StreamService.Service
@@ -31,112 +31,93 @@ export interface Needs {
   readonly settings: Effect.Effect<Settings>
 }
 
-/** What does not change if the model is asked again. */
-interface Call {
-  readonly where: Where
-  readonly settled: Settled
-  readonly choice: Choice
-  readonly messages: ReadonlyArray<object>
-  readonly options: LanguageModel.ProviderOptions
-}
+const prepare = (needs: Needs, method: Where["method"], options: LanguageModel.ProviderOptions) =>
+  Effect.gen(function*() {
+    const where: Where = { method, baseUrl: needs.baseUrl }
+    const given = yield* needs.settings
+    const settled = yield* Effect.mapError(settle(operationOf(where), given, options), toAiError(where))
+    const choice = yield* choose(where, options)
+    const { prompt, responseFormat, span } = options
+    const isObject = responseFormat.type === "json"
+    const instructions = isObject ? [yield* object.instruction(where, responseFormat)] : []
+    const messages = yield* messagesOf(where, prompt, instructions)
+    return { streams: needs.streams, where, settled, choice, isObject, messages, span }
+  })
+
+type Call = Effect.Effect.Success<ReturnType<typeof prepare>>
 
 type PartStream = Stream.Stream<Response.StreamPartEncoded, AiError, IdGenerator>
 
-const prepare = ({ baseUrl, settings }: Needs, method: Where["method"], options: LanguageModel.ProviderOptions) =>
-  Effect.gen(function*() {
-    const where: Where = { method, baseUrl }
-    const given = yield* settings
-    const settled = yield* Effect.mapError(settle(operationOf(where), given, options), toAiError(where))
-    const choice = yield* choose(where, options)
-    const { responseFormat } = options
-    const instructions = responseFormat.type === "text" ? [] : [
-      Answer.instruction(responseFormat.objectName, yield* jsonSchema(where, "the object", responseFormat.schema))
-    ]
-    const messages = yield* messagesOf(where, options.prompt, instructions)
-    return { where, settled, choice, messages, options }
-  })
-
-const answer = ({ streams }: Needs, { choice, messages, options, settled, where }: Call): PartStream =>
+const answer = ({ choice, isObject, messages, settled, span, streams, where }: Call): PartStream =>
   Stream.unwrapScoped(
     Effect.gen(function*() {
-      const fail = toAiError(where)
       const { generation, model, stop } = settled
-      const think = choice.toolChoice === "required" ? "off" : settled.think
-      const reading = { think, toolChoice: choice.toolChoice }
-      const rendered = yield* render(operationOf(where), messages, { ...reading, tools: choice.tools })
-      const bare = options.responseFormat.type === "json" && choice.toolChoice === "none" && think === "off"
-      const prompt = bare ? rendered.prompt + format.forced : rendered.prompt
-      const opened = yield* streams.open({ ...generation, prompt }, { stop: [...stops, ...stop] })
-      Telemetry.addGenAIAnnotations(options.span, { response: { id: opened.taskId, model } })
-      const metadata: Response.ResponseMetadataPartEncoded = {
-        type: "response-metadata",
-        id: opened.taskId,
-        modelId: model,
-        timestamp: DateTime.formatIso(yield* DateTime.now)
-      }
+      const { toolChoice, tools } = choice
+      const reading = { toolChoice, think: toolChoice === "required" ? "off" : settled.think }
+      const rendered = yield* render(operationOf(where), messages, { ...reading, tools })
+      // Who does not think and has no tools is left no choice but JSON.
+      const end = isObject && toolChoice === "none" && reading.think === "off" ? format.forced : ""
+      const request = { ...generation, prompt: rendered.prompt + end }
+      const opened = yield* streams.open(request, { stop: [...stops, ...stop] })
+      const begun = yield* DateTime.now
+      Telemetry.addGenAIAnnotations(span, { response: { id: opened.taskId, model } })
       const reader = replies.make(reading)
       const teller = Parts.make(where, choice)
-      const told = Stream.concat(
-        Stream.map(Stream.mapError(opened.text, fail), (text) => reader.push(text)),
-        Stream.sync(() => reader.end())
-      ).pipe(Stream.mapConcat(identity), Stream.mapConcatEffect(teller.tell))
-      const end = Effect.map(opened.finished, (result) => {
+      const told = Stream.map(opened.text, (text) => reader.push(text)).pipe(
+        Stream.concat(Stream.sync(() => reader.end())),
+        Stream.mapError(toAiError(where)),
+        Stream.mapConcat(identity),
+        Stream.mapConcatEffect(teller.tell)
+      )
+      const finished = Effect.map(opened.finished, (result) => {
+        const { usage: { outputTokens } } = result
         const finish = teller.finish(result)
-        Telemetry.addGenAIAnnotations(options.span, {
-          response: { finishReasons: [finish.reason] },
-          usage: { outputTokens: result.usage.outputTokens }
-        })
-        return [...teller.close(), finish]
-      }).pipe(Effect.mapError(fail), Effect.map(Stream.fromIterable), Stream.unwrap)
-      return Stream.concat(Stream.make(metadata), Stream.concat(told, end)).pipe(
+        Telemetry.addGenAIAnnotations(span, { response: { finishReasons: [finish.reason] }, usage: { outputTokens } })
+        return Stream.make(...teller.close(), finish)
+      })
+      return Stream.make(Parts.metadata(opened.taskId, model, begun)).pipe(
+        Stream.concat(told),
+        Stream.concat(Stream.unwrap(Effect.mapError(finished, toAiError(where)))),
         Stream.catchAll((error) => Stream.concat(Stream.fromIterable(teller.close()), Stream.fail(error)))
       )
     }).pipe(Effect.mapError(toAiError(where)))
   )
 
-const collect = (needs: Needs, call: Call) => Effect.map(Stream.runCollect(answer(needs, call)), Parts.whole)
+const collect = (call: Call) => Effect.map(Stream.runCollect(answer(call)), Parts.whole)
 
 type Answered = Effect.Effect<Array<Response.PartEncoded>, AiError, IdGenerator>
 
 /** Asks again, with the reason, until the object fits. `spent` is what the answers before this one cost. */
-const collectObject = (
-  needs: Needs,
-  call: Call,
-  schema: Schema.Schema.Any,
-  asked = 0,
-  spent: number | undefined = 0
-): Answered =>
+const collectObject = (call: Call, schema: Schema.Schema.Any, asked = 1, spent: number | undefined = 0): Answered =>
   Effect.gen(function*() {
-    const parts = yield* collect(needs, call)
+    const parts = yield* collect(call)
+    // Who calls a tool answers when it has the result.
     if (parts.some(({ type }) => type === "tool-call")) return parts
     const text = parts.map((part) => part.type === "text" ? part.text : "").join("")
-    const finish = parts.find((part) => part.type === "finish")
-    const tokens = finish?.usage.outputTokens
+    const tokens = parts.find((part) => part.type === "finish")?.usage.outputTokens
     const cost = tokens === undefined || spent === undefined ? undefined : spent + tokens
-    const found = yield* Effect.either(Answer.check(schema, text))
-    if (Either.isLeft(found) && asked < call.settled.objectRepairs) {
-      const messages = [...call.messages, ...Answer.again(text, found.left)]
-      return yield* collectObject(needs, { ...call, messages }, schema, asked + 1, cost)
+    const found = yield* Effect.either(object.check(schema, text))
+    if (Either.isLeft(found) && asked <= call.settled.objectRepairs) {
+      const messages = [...call.messages, ...object.again(text, found.left)]
+      return yield* collectObject({ ...call, messages }, schema, asked + 1, cost)
     }
-    const object = yield* Either.mapLeft(found, (reason) =>
-      malformedOutput(call.where, `no object that fits in ${asked + 1} answers; the last one: ${reason}`))
-    return parts.flatMap((part): ReadonlyArray<Response.PartEncoded> =>
-      part.type === "text" ? [] : part.type !== "finish" ? [part] : [
-        { type: "text", text: object },
-        { ...part, usage: { ...part.usage, outputTokens: cost } }
-      ]
+    const fitting = yield* Either.mapLeft(
+      found,
+      (reason) => malformedOutput(call.where, `no object that fits in ${asked} answers; the last one: ${reason}`)
     )
+    return Parts.withObject(parts, fitting, cost)
   })
 
 export const make = (needs: Needs): Effect.Effect<LanguageModel.Service> =>
   LanguageModel.make({
-    streamText: (options) =>
-      Stream.unwrap(Effect.map(prepare(needs, "streamText", options), (call) => answer(needs, call))),
+    streamText: (options) => Stream.unwrap(Effect.map(prepare(needs, "streamText", options), answer)),
     generateText: (options) => {
       const { responseFormat } = options
       return responseFormat.type === "text"
-        ? Effect.flatMap(prepare(needs, "generateText", options), (call) => collect(needs, call))
-        : Effect.flatMap(prepare(needs, "generateObject", options), (call) =>
-          collectObject(needs, call, responseFormat.schema))
+        ? Effect.flatMap(prepare(needs, "generateText", options), collect)
+        : Effect.flatMap(
+          prepare(needs, "generateObject", options),
+          (call) => collectObject(call, responseFormat.schema)
+        )
     }
   })
