@@ -29,7 +29,8 @@ export const reasonOf = (error: ParseResult.ParseError): string =>
     .join("; ")
 
 /** Decodes by what a Schema says, in the services of whoever runs it: `@effect/ai` asks its callers for them. */
-export const decode = ({ ast }: Pick<Schema.Schema.Any, "ast">) => Schema.decodeUnknown(Schema.make<unknown>(ast))
+export const decode = ({ ast }: Pick<Schema.Schema.Any, "ast">) =>
+  Schema.decodeUnknown(Schema.make<unknown>(ast), { errors: "all" })
 
 /** Some Schemas have no JSON Schema. */
 export const jsonSchema = (where: Where, what: string, { ast }: Pick<Schema.Schema.Any, "ast">) =>

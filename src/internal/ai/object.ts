@@ -37,6 +37,6 @@ export const check = (schema: Schema.Schema.Any, text: string): Effect.Effect<st
 
 /** What the chat goes on with after an answer that does not fit. */
 export const again = (text: string, reason: string): ReadonlyArray<object> => [
-  { _tag: "Assistant", content: text },
+  { _tag: "Assistant", content: text.replace(/```(?:json)?/g, "") },
   { _tag: "User", content: `That does not fit: ${reason}. Answer with the corrected JSON object only.` }
 ]

@@ -44,15 +44,12 @@ export const settle = (operation: string, given: Settings, options: LanguageMode
   Effect.map(
     check(operation, { ...given, ...ofPrompt(options.prompt) }),
     ({ model, objectRepairs = 2, stop = [], think = "off", ...generation }) => {
+      const { penaltyDecay: _, repetitionPenalty: frequencyPenalty, ...known } = generation
+      const stopSequences = stop.length === 0 ? undefined : stop
       Telemetry.addGenAIAnnotations(options.span, {
         system: "rwkv",
         operation: { name: "chat" },
-        request: {
-          ...generation,
-          model,
-          frequencyPenalty: generation.repetitionPenalty,
-          stopSequences: stop.length === 0 ? undefined : stop
-        }
+        request: { ...known, model, frequencyPenalty, stopSequences }
       })
       return { generation, model, objectRepairs, stop, think }
     }
