@@ -24,6 +24,9 @@ const program = Effect.gen(function*() {
   if (shown === undefined || !tests.endsWith(shown)) {
     return yield* Effect.dieMessage("test/readme.test.ts differs from the tests that the README shows")
   }
+  if (!blocks.includes(yield* fs.readFileString("scratchpad/agent.ts"))) {
+    return yield* Effect.dieMessage("docs/language-model.md shows another agent than scratchpad/agent.ts")
+  }
   const folder = yield* fs.makeTempDirectoryScoped({ directory: ".", prefix: ".readme-" })
   yield* Effect.forEach(
     blocks,

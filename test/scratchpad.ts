@@ -10,7 +10,7 @@ import assert from "node:assert"
 import { createServer } from "node:http"
 
 /** Lines that are neither empty nor a comment, at most. */
-const limits = { "batch.ts": 25, "sse-proxy.ts": 15, "tokens-per-second.ts": 10 }
+const limits = { "agent.ts": 40, "batch.ts": 25, "sse-proxy.ts": 15, "tokens-per-second.ts": 10 }
 
 const program = (name: keyof typeof limits, ...args: ReadonlyArray<string>) =>
   Command.make("node_modules/.bin/tsx", `scratchpad/${name}`, ...args)
@@ -72,6 +72,14 @@ const tokensPerSecond = Effect.gen(function*() {
   assert.match(yield* Command.string(command), /^7 tokens, \d+\.\d per second, ended by stop\n$/)
 })
 
+/** It calls its tool and answers: by its own script, and by what a server says. */
+const agent = Effect.gen(function*() {
+  const said = "tool: [{\"rain\":true}]\nYes, it will.\n"
+  assert.strictEqual(yield* Command.string(program("agent.ts")), said)
+  const command = program("agent.ts", "Will it rain?").pipe(Command.env({ RWKV_BASE_URL: yield* baseUrl }))
+  assert.strictEqual(yield* Command.string(command), said)
+})
+
 const frames = (body: string) =>
   Array.from(body.matchAll(/^event: (.*)\ndata: (.*)$/gm), ([, event = "", data = ""]) => ({ event, data }))
 
@@ -101,14 +109,20 @@ const sseProxy = Effect.gen(function*() {
   assert((yield* emulator.requests).some(({ path }) => path.endsWith("/stop")), "the run was not stopped")
 })
 
+const weather = " ```json\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Oslo\"}}\n```"
+
 const live = Emulator.layerServer({
-  reply: ({ text }) => text === "long" ? { tokens: ["x"], end: "loop" } : `<${text}>`,
+  reply: ({ text }) => {
+    if (text === "long") return { tokens: ["x"], end: "loop" }
+    if (text.includes("Function output")) return " Yes, it will."
+    return text.includes("Will it rain?") ? weather : `<${text}>`
+  },
   pulse: "50 millis",
   maxBatchSize: 8,
   defaultMaxTokens: 100_000
 }).pipe(Layer.provideMerge(NodeHttpServer.layer(() => createServer(), { port: 0, host: "127.0.0.1" })))
 
-const checks = { counted, batch, sseProxy, tokensPerSecond }
+const checks = { counted, agent, batch, sseProxy, tokensPerSecond }
 
 const main = Effect.forEach(Object.entries(checks), ([name, check]) =>
   Effect.scoped(check).pipe(

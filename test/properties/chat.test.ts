@@ -115,7 +115,7 @@ const partsOf = (pieces: ReadonlyArray<string>, options: RWKVChat.ReplyOptions) 
   )
 
 const replyOptions = fc.oneof(
-  fc.record({ think: fc.constantFrom(...modes) }),
+  fc.record({ think: fc.constantFrom(...modes), toolChoice: fc.constantFrom("auto" as const, "none" as const) }),
   fc.constant({ toolChoice: "required" as const })
 )
 
