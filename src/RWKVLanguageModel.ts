@@ -61,7 +61,17 @@ declare module "@effect/ai/Response" {
 }
 
 /**
- * The language model over the streams that are provided; it takes requests of any number at once.
+ * The language model over the streams that are provided, as a service.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import * as RWKVLanguageModel from "effect-rwkv/RWKVLanguageModel"
+ *
+ * const text = Effect.map(RWKVLanguageModel.make({ maxTokens: 500 }), (model) => model.streamText({ prompt: "Hi" }))
+ *
+ * const parts = Stream.unwrap(text)
+ * ```
  *
  * @since 0.2.0
  * @category constructors
@@ -69,17 +79,29 @@ declare module "@effect/ai/Response" {
 export const make = (
   config: Config.Service = {}
 ): Effect.Effect<LanguageModel.Service, never, StreamService | RWKVConfig> =>
-  Effect.flatMap(
-    Effect.all([StreamService, RWKVConfig]),
-    ([streams, { baseUrl }]) => provider.make({ streams, baseUrl, settings: merged(config) })
-  )
+  Effect.flatMap(Effect.all([StreamService, RWKVConfig]), ([streams, { baseUrl }]) => {
+    const settings = Effect.map(overridden, (inner) => ({ ...config, ...inner }))
+    return provider.make({ streams, baseUrl, settings })
+  })
 
-/** With what is overridden here. */
-const merged = (config: Config.Service): Effect.Effect<Config.Service> =>
-  Effect.map(Effect.serviceOption(Config), (inner) => ({ ...config, ...Option.getOrUndefined(inner) }))
+/** What is overridden where it is asked for. */
+const overridden = Effect.map(Effect.serviceOption(Config), Option.getOrUndefined)
 
 /**
  * The language model as a layer. It cannot fail: what is wrong in the options fails the calls with `MalformedInput`.
+ *
+ * @example
+ * ```ts
+ * import { FetchHttpClient } from "@effect/platform"
+ * import { Layer } from "effect"
+ * import { RWKV } from "effect-rwkv"
+ * import * as RWKVLanguageModel from "effect-rwkv/RWKVLanguageModel"
+ *
+ * const live = RWKVLanguageModel.layer({ think: "on" }).pipe(
+ *   Layer.provide(RWKV.layerConfig()),
+ *   Layer.provide(FetchHttpClient.layer)
+ * )
+ * ```
  *
  * @since 0.2.0
  * @category layers
@@ -137,7 +159,7 @@ export const withConfigOverride: {
   (overrides: Config.Service): <X extends Stream.Stream<unknown, unknown, unknown>>(self: X) => Configured<X>
   <X extends Stream.Stream<unknown, unknown, unknown>>(self: X, overrides: Config.Service): Configured<X>
 } = dual(2, (self: Stream.Stream<unknown, unknown, unknown>, overrides: Config.Service) => {
-  const inner = Effect.map(Effect.serviceOption(Config), (outer) => ({ ...Option.getOrUndefined(outer), ...overrides }))
+  const inner = Effect.map(overridden, (outer) => ({ ...outer, ...overrides }))
   // Every Effect passes for a Stream.
   return Effect.isEffect(self)
     ? Effect.flatMap(inner, (config) => Effect.provideService(self, Config, config))

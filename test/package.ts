@@ -51,7 +51,7 @@ if (text !== "Hi there") throw new Error("wrong answer")
 `
 
 /** Entries that import an optional peer. */
-const needy = ["effect-rwkv/RWKVLanguageModel"]
+const needy = new Set(["effect-rwkv/RWKVLanguageModel"])
 
 const subpaths = (entries: ReadonlyArray<string>, blocked: ReadonlyArray<string>) => `
 for (const path of ${JSON.stringify(entries)}) {
@@ -128,7 +128,7 @@ const program = Effect.gen(function*() {
   ]
   const names = entries.map((entry) => entry.name)
   const blocked = modules.filter((module) => !open(module)).map((module) => `effect-rwkv/${module}`)
-  const frugal = names.filter((name) => !needy.includes(name))
+  const frugal = names.filter((name) => !needy.has(name))
   yield* fs.writeFileString(path.join(folder, "frugal.mjs"), subpaths(frugal, blocked))
   yield* fs.writeFileString(path.join(folder, "subpaths.mjs"), subpaths(names, blocked))
   yield* fs.writeFileString(path.join(folder, "entries.ts"), imports(names))

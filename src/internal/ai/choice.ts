@@ -1,7 +1,6 @@
 /**
  * Which tools the model is offered, and whether what it calls is one of them.
  */
-import type { AiError } from "@effect/ai/AiError"
 import type * as LanguageModel from "@effect/ai/LanguageModel"
 import * as Tool from "@effect/ai/Tool"
 import * as Effect from "effect/Effect"
@@ -77,13 +76,7 @@ const checkCall = (where: Where, allowed: ReadonlyArray<Tool.Any>) => (call: Too
     return given
   })
 
-export interface Choice {
-  readonly tools: ReadonlyArray<object>
-  readonly toolChoice: ToolChoice
-  readonly check: (call: ToolCall) => Effect.Effect<unknown, AiError>
-}
-
-export const choose = (where: Where, { toolChoice, tools }: Given): Effect.Effect<Choice, AiError> =>
+export const choose = (where: Where, { toolChoice, tools }: Given) =>
   Effect.gen(function*() {
     const names = named(toolChoice)
     const missing = names?.find((name) => !tools.some((tool) => tool.name === name))
@@ -93,9 +86,9 @@ export const choose = (where: Where, { toolChoice, tools }: Given): Effect.Effec
     if (required && allowed.length === 0) {
       return yield* malformedInput(where, "a call is required, and there is no tool")
     }
-    return {
-      tools: yield* Effect.forEach(allowed, (tool) => describe(where, tool)),
-      toolChoice: required ? "required" : allowed.length === 0 ? "none" : "auto",
-      check: checkCall(where, allowed)
-    }
+    const mode: ToolChoice = required ? "required" : allowed.length === 0 ? "none" : "auto"
+    const described = yield* Effect.forEach(allowed, (tool) => describe(where, tool))
+    return { tools: described, toolChoice: mode, check: checkCall(where, allowed) }
   })
+
+export type Choice = Effect.Effect.Success<ReturnType<typeof choose>>

@@ -28,31 +28,29 @@ const requestOf = ({ baseUrl }: Where, taskId: string | undefined) => {
   return { method, url: `${baseUrl}/v1/tasks/${path}`, urlParams: [], hash: Option.none<string>(), headers: {} }
 }
 
-interface Answer {
-  readonly requestId?: string | undefined
-  readonly retryAfter?: Duration.Duration | undefined
+const headersOf = (error: RWKVError): Record<string, string> => {
+  const retryAfter = "retryAfter" in error ? error.retryAfter : undefined
+  return {
+    ...(error.requestId !== undefined && { "x-request-id": error.requestId }),
+    ...(retryAfter !== undefined && { "retry-after": `${Math.ceil(Duration.toSeconds(retryAfter))}` })
+  }
 }
-
-const headersOf = ({ requestId, retryAfter }: Answer): Record<string, string> => ({
-  ...(requestId !== undefined && { "x-request-id": requestId }),
-  ...(retryAfter !== undefined && { "retry-after": `${Math.ceil(Duration.toSeconds(retryAfter))}` })
-})
 
 export const toAiError = (where: Where) => (error: RWKVError): AiError.AiError => {
   const description = bare(error)
   const facts = { module, method: where.method, description, request: requestOf(where, error.taskId) }
-  const answered = (reason: "StatusCode" | "Decode", status: number, answer: Answer) =>
-    new AiError.HttpResponseError({ ...facts, reason, response: { status, headers: headersOf(answer) } })
+  const answered = (reason: "StatusCode" | "Decode", status: number) =>
+    new AiError.HttpResponseError({ ...facts, reason, response: { status, headers: headersOf(error) } })
   switch (error._tag) {
     case "RWKVValidationError":
-      return error.source === "client" ? malformedInput(where, description, error) : answered("StatusCode", 422, error)
+      return error.source === "client" ? malformedInput(where, description, error) : answered("StatusCode", 422)
     case "RWKVServerError":
     case "RWKVStatusError":
-      return answered("StatusCode", error.status, error)
+      return answered("StatusCode", error.status)
     case "TaskNotFoundError":
-      return answered("StatusCode", 404, error)
+      return answered("StatusCode", 404)
     case "RWKVDecodeError":
-      return answered("Decode", 200, error)
+      return answered("Decode", 200)
     case "RWKVConnectionError":
     case "RWKVTimeoutError":
       return new AiError.HttpRequestError({ ...facts, reason: "Transport", cause: error })

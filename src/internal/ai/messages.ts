@@ -1,7 +1,6 @@
 /**
  * From the prompt of `@effect/ai` to messages of a chat. What a message may hold is checked where it is rendered.
  */
-import type { MalformedInput } from "@effect/ai/AiError"
 import type * as Prompt from "@effect/ai/Prompt"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -37,11 +36,7 @@ const messagesOfTurn = ({ parts, results, role }: Turn): ReadonlyArray<object> =
 }
 
 /** The texts of the system are one message here. */
-export const messagesOf = (
-  where: Where,
-  { content }: Prompt.Prompt,
-  instructions: ReadonlyArray<string>
-): Effect.Effect<ReadonlyArray<object>, MalformedInput> => {
+export const messagesOf = (where: Where, { content }: Prompt.Prompt, instructions: ReadonlyArray<string>) => {
   const turns: Array<Turn> = []
   for (const { content: parts, role } of content) {
     if (role === "system" || typeof parts === "string") continue

@@ -29,10 +29,12 @@ const objectIn = (text: string): string | undefined => {
 /** The object as the model wrote it, once it fits; otherwise why it does not. */
 export const check = (schema: Schema.Schema.Any, text: string): Effect.Effect<string, string> => {
   const found = objectIn(text)
-  return found === undefined ? Effect.fail("it holds no JSON object") : Effect.gen(function*() {
-    yield* Effect.mapError(decode(schema)(Option.getOrUndefined(parse(found))), reasonOf)
-    return found
-  })
+  return found === undefined
+    ? Effect.fail("it holds no JSON object")
+    : Effect.mapBoth(decode(schema)(Option.getOrUndefined(parse(found))), {
+      onSuccess: () => found,
+      onFailure: reasonOf
+    })
 }
 
 /** What the chat goes on with after an answer that does not fit. */

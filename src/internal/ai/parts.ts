@@ -20,13 +20,8 @@ const broken = {
   shape: "a tool call without a name and arguments"
 }
 
-const reasons: Record<FinishReason, Response.FinishReason> = {
-  stop: "stop",
-  "stop-sequence": "stop",
-  length: "length",
-  cancelled: "other",
-  unknown: "unknown"
-}
+const reasonOf = (reason: FinishReason): Response.FinishReason =>
+  reason === "stop-sequence" ? "stop" : reason === "cancelled" ? "other" : reason
 
 export const make = (where: Where, { check }: Pick<Choice, "check">) => {
   let open: { readonly kind: "text" | "reasoning"; readonly id: string } | undefined
@@ -67,7 +62,7 @@ export const make = (where: Where, { check }: Pick<Choice, "check">) => {
 
   const finish = ({ finishReason, stopSequence, tokensPerSecond, usage }: TaskResult): Response.FinishPartEncoded => ({
     type: "finish",
-    reason: called && finishReason !== "length" && finishReason !== "cancelled" ? "tool-calls" : reasons[finishReason],
+    reason: called && finishReason !== "length" && finishReason !== "cancelled" ? "tool-calls" : reasonOf(finishReason),
     usage: { inputTokens: undefined, outputTokens: usage.outputTokens, totalTokens: undefined },
     metadata: { rwkv: { finishReason, stopSequence, tokensPerSecond } }
   })

@@ -41,7 +41,7 @@ const prepare = (needs: Needs, method: Where["method"], options: LanguageModel.P
     const isObject = responseFormat.type === "json"
     const instructions = isObject ? [yield* object.instruction(where, responseFormat)] : []
     const messages = yield* messagesOf(where, prompt, instructions)
-    return { streams: needs.streams, where, settled, choice, isObject, messages, span }
+    return { ...needs, where, settled, choice, isObject, messages, span }
   })
 
 type Call = Effect.Effect.Success<ReturnType<typeof prepare>>
@@ -59,7 +59,6 @@ const answer = ({ choice, isObject, messages, settled, span, streams, where }: C
       const end = isObject && toolChoice === "none" && reading.think === "off" ? format.forced : ""
       const request = { ...generation, prompt: rendered.prompt + end }
       const opened = yield* streams.open(request, { stop: [...stops, ...stop] })
-      const begun = yield* DateTime.now
       Telemetry.addGenAIAnnotations(span, { response: { id: opened.taskId, model } })
       const reader = replies.make(reading)
       const teller = Parts.make(where, choice)
@@ -75,7 +74,7 @@ const answer = ({ choice, isObject, messages, settled, span, streams, where }: C
         Telemetry.addGenAIAnnotations(span, { response: { finishReasons: [finish.reason] }, usage: { outputTokens } })
         return Stream.make(...teller.close(), finish)
       })
-      return Stream.make(Parts.metadata(opened.taskId, model, begun)).pipe(
+      return Stream.make(Parts.metadata(opened.taskId, model, yield* DateTime.now)).pipe(
         Stream.concat(told),
         Stream.concat(Stream.unwrap(Effect.mapError(finished, toAiError(where)))),
         Stream.catchAll((error) => Stream.concat(Stream.fromIterable(teller.close()), Stream.fail(error)))
@@ -112,12 +111,9 @@ export const make = (needs: Needs): Effect.Effect<LanguageModel.Service> =>
   LanguageModel.make({
     streamText: (options) => Stream.unwrap(Effect.map(prepare(needs, "streamText", options), answer)),
     generateText: (options) => {
-      const { responseFormat } = options
-      return responseFormat.type === "text"
+      const { responseFormat: format } = options
+      return format.type === "text"
         ? Effect.flatMap(prepare(needs, "generateText", options), collect)
-        : Effect.flatMap(
-          prepare(needs, "generateObject", options),
-          (call) => collectObject(call, responseFormat.schema)
-        )
+        : Effect.flatMap(prepare(needs, "generateObject", options), (call) => collectObject(call, format.schema))
     }
   })
