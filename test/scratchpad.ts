@@ -10,7 +10,7 @@ import assert from "node:assert"
 import { createServer } from "node:http"
 
 /** Lines that are neither empty nor a comment, at most. */
-const limits = { "batch.ts": 25, "chat.ts": 20, "sse-proxy.ts": 15, "tokens-per-second.ts": 10 }
+const limits = { "agent.ts": 40, "batch.ts": 25, "chat.ts": 20, "sse-proxy.ts": 15, "tokens-per-second.ts": 10 }
 
 const program = (name: keyof typeof limits, ...args: ReadonlyArray<string>) =>
   Command.make("node_modules/.bin/tsx", `scratchpad/${name}`, ...args)
@@ -103,6 +103,14 @@ const chat = Effect.gen(function*() {
   assert.strictEqual(yield* emulator.running, 0)
 })
 
+/** It calls its tool and answers: by its own script, and by what a server says. */
+const agent = Effect.gen(function*() {
+  const said = "tool: [{\"rain\":true}]\nYes, it will.\n"
+  assert.strictEqual(yield* Command.string(program("agent.ts")), said)
+  const command = program("agent.ts", "Will it rain?").pipe(Command.env({ RWKV_BASE_URL: yield* baseUrl }))
+  assert.strictEqual(yield* Command.string(command), said)
+})
+
 const frames = (body: string) =>
   Array.from(body.matchAll(/^event: (.*)\ndata: (.*)$/gm), ([, event = "", data = ""]) => ({ event, data }))
 
@@ -151,17 +159,23 @@ const fromPython = Effect.gen(function*() {
       assert.deepStrictEqual([yield* started.exitCode, failed, said === ""], [0, "", false])
     }))
 })
+
 const chats = Emulator.chat(({ messages }) => ({ reasoning: "Hm.", text: `message ${messages.length}` }))
 
+const weather = " ```json\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Oslo\"}}\n```"
+
 const live = Emulator.layerServer({
-  reply: (request) =>
-    chats(request) ?? (request.text === "long" ? { tokens: ["x"], end: "loop" } : `<${request.text}>`),
+  reply: (request) => {
+    if (request.text === "long") return { tokens: ["x"], end: "loop" }
+    if (request.text.includes("Function output")) return " Yes, it will."
+    return request.text.includes("Will it rain?") ? weather : chats(request) ?? `<${request.text}>`
+  },
   pulse: "50 millis",
   maxBatchSize: 8,
   defaultMaxTokens: 100_000
 }).pipe(Layer.provideMerge(NodeHttpServer.layer(() => createServer(), { port: 0, host: "127.0.0.1" })))
 
-const checks = { counted, chat, batch, sseProxy, tokensPerSecond, fromPython }
+const checks = { counted, agent, chat, batch, sseProxy, tokensPerSecond, fromPython }
 
 const main = Effect.forEach(Object.entries(checks), ([name, check]) =>
   Effect.scoped(check).pipe(

@@ -13,7 +13,7 @@ import { attempt, invalid } from "../input/validate.js"
 import { type ReplyOptions, thinkModes } from "./format.js"
 
 export interface PromptOptions extends ReplyOptions {
-  /** What the model may call, each under another name; none by default. */
+  /** What the model may call, each under another name; none by default, and none with `toolChoice: "none"`. */
   readonly tools?: ReadonlyArray<Tool> | undefined
 }
 
@@ -82,7 +82,7 @@ const inOrder = (messages: ReadonlyArray<Message>): Checked<void> => {
 
 const options = encoder(Schema.Struct({
   think: rule.oneOf(...thinkModes),
-  toolChoice: rule.oneOf("auto", "required"),
+  toolChoice: rule.oneOf("auto", "required", "none"),
   tools: rule.anything<ReadonlyArray<Tool>>()
 }))
 

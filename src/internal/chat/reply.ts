@@ -52,6 +52,7 @@ const makeTeller = () => {
 class Reader {
   private readonly tell = makeTeller()
   private readonly bracket: "reasoning" | "answer"
+  private readonly openers: ReadonlyArray<Call.Opener>
   private mode: "bracket" | "reasoning" | "answer"
   private call: Call.Reading | undefined
   /** The beginning of a tag or an opening string, which the next piece decides. */
@@ -63,6 +64,7 @@ class Reader {
   constructor({ think = "off", toolChoice = "auto" }: ReplyOptions) {
     this.mode = think === "off" ? "answer" : "bracket"
     this.bracket = reasons(think) ? "reasoning" : "answer"
+    this.openers = toolChoice === "none" ? [] : Call.openers
     this.call = toolChoice === "required" ? Call.make(Call.forced) : undefined
   }
 
@@ -146,13 +148,13 @@ class Reader {
       this.begin("reasoning")
       return thinking.open
     }
-    const opener = Call.openers.find(({ text }) => rest.startsWith(text))
+    const opener = this.openers.find(({ text }) => rest.startsWith(text))
     if (opener !== undefined) {
       this.call = Call.make(opener)
       return opener.text
     }
     const mayCome = (text: string) => text.startsWith(rest)
-    if (!Call.openers.some(({ text }) => mayCome(text)) && !(this.fresh && mayCome(thinking.open))) return undefined
+    if (!this.openers.some(({ text }) => mayCome(text)) && !(this.fresh && mayCome(thinking.open))) return undefined
     this.waiting = rest
     return rest
   }
