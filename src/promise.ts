@@ -13,19 +13,19 @@ import type { HttpClient } from "@effect/platform/HttpClient"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { identity } from "effect/Function"
+import { identity, isFunction } from "effect/Function"
 import * as Layer from "effect/Layer"
 import { hasProperty } from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import type * as Generation from "./Generation.js"
-import { attempt } from "./internal/input/validate.js"
-import { runner } from "./internal/promise/run.js"
+import { attempt, invalid } from "./internal/input/validate.js"
+import { reasonOf, runner } from "./internal/promise/run.js"
 import { isFim } from "./internal/stream/starts.js"
 import type * as Protocol from "./Protocol.js"
 import * as RWKV from "./RWKV.js"
 import type * as RWKVConfig from "./RWKVConfig.js"
-import type { WaitFailure } from "./RWKVError.js"
+import type { RWKVValidationError, WaitFailure } from "./RWKVError.js"
 import * as StreamService from "./StreamService.js"
 import type * as Task from "./Task.js"
 import * as TaskService from "./TaskService.js"
@@ -167,11 +167,20 @@ export interface Client extends AsyncDisposable {
   readonly close: () => Promise<void>
 }
 
-const layerOf = ({ apiKey, fetch, httpClient, ...config }: ClientOptions) => {
-  const secret = typeof apiKey === "string" ? Redacted.make(apiKey) : apiKey
+const name = "promise.createClient"
+
+const layerOf = (
+  { apiKey, fetch, httpClient, ...config }: ClientOptions
+): Layer.Layer<RWKV.RWKV, RWKVValidationError> => {
+  const wrong = fetch !== undefined && !isFunction(fetch)
+    ? invalid(name, "fetch", "must be a function")
+    : httpClient !== undefined && !Layer.isLayer(httpClient)
+    ? invalid(name, "httpClient", "must be a layer")
+    : undefined
+  if (wrong !== undefined) return Layer.fail(wrong)
   const custom = fetch === undefined ? Layer.empty : Layer.succeed(FetchHttpClient.Fetch, fetch)
   return Layer.provide(
-    RWKV.layer({ ...config, apiKey: secret }),
+    RWKV.layer({ ...config, apiKey: typeof apiKey === "string" ? Redacted.make(apiKey) : apiKey }),
     httpClient ?? Layer.provide(FetchHttpClient.layer, custom)
   )
 }
@@ -199,7 +208,7 @@ const layerOf = ({ apiKey, fetch, httpClient, ...config }: ClientOptions) => {
  */
 export const createClient = (options: ClientOptions = {}): Client => {
   const { call, close, hold, streamed } = runner(
-    Layer.unwrapEffect(attempt("promise.createClient", "", () => layerOf(options)))
+    Layer.unwrapEffect(attempt(name, "", () => layerOf(options)))
   )
 
   const handle = ({ id }: { readonly id: string }): TaskHandle => ({
@@ -219,9 +228,8 @@ export const createClient = (options: ClientOptions = {}): Client => {
   })
 
   const open: Client["open"] = async (request, options) => {
-    const name = "StreamService.open"
-    const [run, leave] = await hold(name, options, (rest) => StreamService.open(request, rest))
-    const until = { signal: options?.signal }
+    const [run, leave] = await hold("StreamService.open", options, (rest) => StreamService.open(request, rest))
+    const signal = options?.signal
     let claimed = false
     // The run ends with the one who reads it, and not with one who is refused.
     const leaving = () => {
@@ -230,7 +238,7 @@ export const createClient = (options: ClientOptions = {}): Client => {
       return mine ? Effect.promise(leave) : Effect.void
     }
     const read = <A>(stream: Stream.Stream<A, unknown>) =>
-      streamed(name, until, () => Stream.ensuring(stream, leaving()))
+      streamed("StreamService.open", { signal }, () => Stream.ensuring(stream, leaving()))
     const [text, events] = [read(run.text), read(run.events)]
     const close = async () => {
       await Promise.all([text[Symbol.asyncDispose](), events[Symbol.asyncDispose](), leave()])
@@ -240,7 +248,12 @@ export const createClient = (options: ClientOptions = {}): Client => {
       prefillTime: run.prefillTime,
       text,
       events,
-      finished: () => call(name, until, () => Effect.ensuring(run.finished, leaving())),
+      finished: () =>
+        call("StreamService.open", undefined, () =>
+          // The signal ends the run, and not an end that was before.
+          Effect.mapError(run.finished, (error): unknown => signal?.aborted === true ? reasonOf(signal) : error).pipe(
+            Effect.ensuring(leaving())
+          )),
       close,
       [Symbol.asyncDispose]: close
     }

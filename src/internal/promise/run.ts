@@ -7,62 +7,41 @@ import * as Fiber from "effect/Fiber"
 import { constVoid, isFunction } from "effect/Function"
 import type * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { RWKVValidationError } from "../../RWKVError.js"
 import { attempt, invalid } from "../input/validate.js"
 import { clientClosed, closedBefore } from "../wire/closed.js"
 import { asyncStream } from "./read.js"
 
 type Options<O> = O & { readonly signal?: AbortSignal | undefined } | undefined
 
-class Aborted {
-  readonly reason: unknown
-  constructor({ reason }: AbortSignal) {
-    this.reason = reason === undefined ? new DOMException("The operation was aborted", "AbortError") : reason
-  }
-}
+/** What is rejected with after an abort: signals of old runtimes have no reason. */
+export const reasonOf = ({ reason }: AbortSignal): unknown =>
+  reason === undefined ? new DOMException("The operation was aborted", "AbortError") : reason
 
 /** Not every signal is of this realm's class. */
 const isSignal = (value: unknown): value is AbortSignal =>
   hasProperty(value, "aborted") && hasProperty(value, "addEventListener") && isFunction(value.addEventListener) &&
   hasProperty(value, "removeEventListener") && isFunction(value.removeEventListener)
 
-const until = <A, E, R>(signal: AbortSignal, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | Aborted, R> => {
-  const aborted = Effect.suspend(() => Effect.fail(new Aborted(signal)))
-  const abort = Effect.async<never, Aborted>((resume) => {
-    const onAbort = () => resume(aborted)
+/** In the fiber that asks, so that what it does first is done at once. */
+const until = <A, E, R>(signal: AbortSignal, effect: Effect.Effect<A, E, R>) =>
+  Effect.withFiberRuntime<A, E, R>((fiber) => {
+    if (signal.aborted) return Effect.interrupt
+    const onAbort = () => fiber.unsafeInterruptAsFork(fiber.id())
     signal.addEventListener("abort", onAbort, { once: true })
-    if (signal.aborted) onAbort()
-    return Effect.sync(() => signal.removeEventListener("abort", onAbort))
-  })
-  return Effect.suspend(() => signal.aborted ? aborted : Effect.raceFirst(effect, abort))
-}
-
-/** Takes the signal out of the options of a verb, which does not know it, and runs the verb until that aborts. */
-const perform = <O extends object, A, E, R>(
-  operation: string,
-  options: Options<O>,
-  use: (options: O | undefined) => Effect.Effect<A, E, R>
-): Effect.Effect<A, E | Aborted | RWKVValidationError, R> =>
-  Effect.gen(function*() {
-    const signal = yield* attempt(operation, "signal", () => options?.signal)
-    if (signal !== undefined && !isSignal(signal)) {
-      return yield* Effect.fail(invalid(operation, "signal", "must be an AbortSignal"))
-    }
-    // An option that is undefined is not given.
-    const rest = options === undefined || signal === undefined ? options : { ...options, signal: undefined }
-    const effect = Effect.flatten(attempt(operation, "", () => use(rest)))
-    return yield* signal === undefined ? effect : until(signal, effect)
+    return Effect.ensuring(effect, Effect.sync(() => signal.removeEventListener("abort", onAbort)))
   })
 
-/** An error that passed a span is a Proxy of itself. What nobody failed with was interrupted by the client's end. */
-const thrown = (operation: string, cause: Cause.Cause<unknown>): unknown => {
-  if (Cause.isInterruptedOnly(cause)) return clientClosed(operation)
-  const error = Cause.originalError(Cause.squash(cause))
-  return error instanceof Aborted ? error.reason : error
-}
+/** As `Stream.runForEach`, in the same fiber: who reads first has begun first. */
+const forEach = <A, E, R>(stream: Stream.Stream<A, E, R>, each: (value: A) => Effect.Effect<void>) =>
+  Stream.toPull(stream).pipe(
+    Effect.flatMap((pull) => Effect.forever(Effect.flatMap(pull, Effect.forEach(each, { discard: true })))),
+    Effect.catchAll(Option.match({ onNone: () => Effect.void, onSome: (error) => Effect.fail(error) })),
+    Effect.scoped
+  )
 
 /** Runs all that a client is asked for, until it is closed. */
 export const runner = <R, E>(layer: Layer.Layer<R, E>) => {
@@ -70,13 +49,26 @@ export const runner = <R, E>(layer: Layer.Layer<R, E>) => {
   const fibers = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
   let closing: Promise<void> | undefined
 
-  /** What it returns interrupts, and waits for what that takes. */
-  const start = <A, E>(
+  /** Runs a verb, without the signal that it does not know. What it returns interrupts, and waits for what that takes. */
+  const start = <O extends object, A, E>(
     operation: string,
-    effect: Effect.Effect<A, E, R>,
+    options: Options<O>,
+    use: (options: O | undefined) => Effect.Effect<A, E, R>,
     resolve: (value: A) => void,
     reject: (reason: unknown) => void
   ) => {
+    let signal: AbortSignal | undefined
+    const effect = Effect.gen(function*() {
+      const given = yield* attempt(operation, "signal", () => options?.signal)
+      if (given !== undefined && !isSignal(given)) {
+        return yield* Effect.fail(invalid(operation, "signal", "must be an AbortSignal"))
+      }
+      signal = given
+      // An option that is undefined is not given.
+      const rest = options === undefined || signal === undefined ? options : { ...options, signal: undefined }
+      const verb = Effect.flatten(attempt(operation, "", () => use(rest)))
+      return yield* signal === undefined ? verb : until(signal, verb)
+    })
     const fiber: Fiber.RuntimeFiber<A, unknown> = closing === undefined
       ? runtime.runFork(effect)
       : Effect.runFork(Effect.fail(closedBefore(operation)))
@@ -84,7 +76,9 @@ export const runner = <R, E>(layer: Layer.Layer<R, E>) => {
     fiber.addObserver((exit) => {
       fibers.delete(fiber)
       if (exit._tag === "Success") resolve(exit.value)
-      else reject(thrown(operation, exit.cause))
+      // An error that passed a span is a Proxy of itself.
+      else if (!Cause.isInterruptedOnly(exit.cause)) reject(Cause.originalError(Cause.squash(exit.cause)))
+      else reject(signal?.aborted === true ? reasonOf(signal) : clientClosed(operation))
     })
     return () => Effect.runPromise(Effect.asVoid(Fiber.interrupt(fiber)))
   }
@@ -94,7 +88,7 @@ export const runner = <R, E>(layer: Layer.Layer<R, E>) => {
       operation: string,
       options: Options<O>,
       use: (options: O | undefined) => Effect.Effect<A, E, R>
-    ) => new Promise<A>((resolve, reject) => void start(operation, perform(operation, options, use), resolve, reject)),
+    ) => new Promise<A>((resolve, reject) => void start(operation, options, use, resolve, reject)),
 
     streamed: <O extends object, A, E>(
       operation: string,
@@ -104,7 +98,8 @@ export const runner = <R, E>(layer: Layer.Layer<R, E>) => {
       asyncStream<A>(operation, (each, ended) =>
         start(
           operation,
-          perform(operation, options, (rest) => Stream.runForEach(use(rest), each)),
+          options,
+          (rest) => forEach(use(rest), each),
           () => ended(),
           (reason) => ended({ reason })
         )),
@@ -118,12 +113,13 @@ export const runner = <R, E>(layer: Layer.Layer<R, E>) => {
       new Promise<readonly [A, () => Promise<void>]>((resolve, reject) => {
         const leave = start(
           operation,
-          perform(operation, options, (rest) =>
+          options,
+          (rest) =>
             Effect.scoped(Effect.flatMap(use(rest), (held) => {
               resolve([held, () => leave()])
               // Effect.never would keep the process alive.
               return Effect.async<never>(constVoid)
-            }))),
+            })),
           constVoid,
           reject
         )
