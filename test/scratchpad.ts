@@ -10,7 +10,7 @@ import assert from "node:assert"
 import { createServer } from "node:http"
 
 /** Lines that are neither empty nor a comment, at most. */
-const limits = { "batch.ts": 25, "sse-proxy.ts": 15, "tokens-per-second.ts": 10 }
+const limits = { "batch.ts": 25, "promise.ts": 13, "sse-proxy.ts": 15, "tokens-per-second.ts": 10 }
 
 const program = (name: keyof typeof limits, ...args: ReadonlyArray<string>) =>
   Command.make("node_modules/.bin/tsx", `scratchpad/${name}`, ...args)
@@ -72,6 +72,24 @@ const tokensPerSecond = Effect.gen(function*() {
   assert.match(yield* Command.string(command), /^7 tokens, \d+\.\d per second, ended by stop\n$/)
 })
 
+/** A text to its end; a run that is left by Ctrl-C is stopped; a server that is not there is named. */
+const promise = Effect.gen(function*() {
+  const emulator = yield* Emulator.Emulator
+  const url = yield* baseUrl
+  const at = (RWKV_BASE_URL: string, prompt: string) =>
+    Command.start(Command.env(program("promise.ts", prompt), { RWKV_BASE_URL }))
+  const whole = yield* at(url, "Hi")
+  assert.strictEqual(yield* text(whole.stdout), "<Hi>")
+  const long = yield* at(url, "long")
+  yield* Effect.repeat(emulator.running, { until: (running) => running > 0, schedule: Schedule.spaced("10 millis") })
+  yield* Effect.ignore(Effect.timeout(Stream.runHead(long.stdout), "10 seconds"))
+  yield* long.kill("SIGINT")
+  assert.match(yield* text(long.stderr), /stopped/)
+  assert.strictEqual(yield* emulator.running, 0)
+  const nowhere = yield* at("http://127.0.0.1:1", "Hi")
+  assert.match(yield* text(nowhere.stderr), /Is the server up\? StreamService.create: .*\n$/)
+})
+
 const frames = (body: string) =>
   Array.from(body.matchAll(/^event: (.*)\ndata: (.*)$/gm), ([, event = "", data = ""]) => ({ event, data }))
 
@@ -108,7 +126,7 @@ const live = Emulator.layerServer({
   defaultMaxTokens: 100_000
 }).pipe(Layer.provideMerge(NodeHttpServer.layer(() => createServer(), { port: 0, host: "127.0.0.1" })))
 
-const checks = { counted, batch, sseProxy, tokensPerSecond }
+const checks = { counted, batch, promise, sseProxy, tokensPerSecond }
 
 const main = Effect.forEach(Object.entries(checks), ([name, check]) =>
   Effect.scoped(check).pipe(

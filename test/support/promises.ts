@@ -29,7 +29,7 @@ export interface Env {
 }
 
 export const eventually = async (condition: () => Promise<boolean> | boolean) => {
-  for (let looks = 0; looks < 400; looks++) {
+  for (let looks = 0; looks < 2000; looks++) {
     if (await condition()) return
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
