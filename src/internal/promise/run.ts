@@ -126,10 +126,11 @@ export const runner = <R, E>(layer: Layer.Layer<R, E>) => {
       }),
 
     /** The services end first, so that what is open fails by their word; what still waits then is let go. */
-    close: () =>
-      closing ??= Effect.runPromise(Effect.ensuring(
-        runtime.disposeEffect,
-        Effect.suspend(() => Fiber.interruptAll(Array.from(fibers)))
-      ))
+    close: () => {
+      const end = Effect.suspend(() => Fiber.interruptAll(Array.from(fibers)))
+      // Later, for what is closed may call the client from within.
+      closing ??= Promise.resolve().then(() => Effect.runPromise(Effect.ensuring(runtime.disposeEffect, end)))
+      return closing
+    }
   }
 }
