@@ -3,7 +3,7 @@ import { createClient, RWKVConnectionError } from "effect-rwkv/promise"
 
 const client = createClient({ baseUrl: process.env["RWKV_BASE_URL"] })
 const abort = new AbortController()
-process.once("SIGINT", () => abort.abort("stopped"))
+process.on("SIGINT", () => abort.abort("stopped"))
 try {
   const stream = client.stream({ prompt: process.argv[2] ?? "Tell me a story" }, { signal: abort.signal })
   for await (const text of stream) process.stdout.write(text)

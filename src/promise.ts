@@ -191,8 +191,10 @@ const layerOf = (
  * @example
  * ```ts
  * import { createClient, RWKVConnectionError } from "effect-rwkv/promise"
+ * import { Emulator } from "effect-rwkv/testing"
  *
- * const client = createClient({ baseUrl: "http://localhost:8000" })
+ * // for a server: createClient({ baseUrl: "http://localhost:8000" })
+ * const client = createClient({ httpClient: Emulator.layer({ reply: () => "Once upon a time" }) })
  * try {
  *   const signal = AbortSignal.timeout(10_000)
  *   for await (const text of client.stream({ prompt: "Tell me a story" }, { signal })) console.log(text)
