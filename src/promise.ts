@@ -30,6 +30,11 @@ import * as StreamService from "./StreamService.js"
 import type * as Task from "./Task.js"
 import * as TaskService from "./TaskService.js"
 
+/**
+ * Every way a verb can fail.
+ *
+ * @since 0.2.0
+ */
 export * from "./RWKVError.js"
 
 /**
