@@ -15,7 +15,8 @@ const budget = {
   streamsAlone: 34.5 * KiB,
   chat: 42 * KiB,
   promptsAlone: 9.5 * KiB,
-  languageModel: 44 * KiB
+  languageModel: 44 * KiB,
+  promise: 3 * KiB
 }
 
 const root = fileURLToPath(new URL("../", import.meta.url))
@@ -42,6 +43,21 @@ const live = StreamService.layer.pipe(
 )
 const texts = StreamService.create({ prompt: "Hello" })
 Effect.runFork(Effect.provide(Stream.runForEach(texts, (text) => Effect.log(text)), live))`
+
+/** Every verb that a promise client has, without it. */
+const services = `
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import * as Layer from "effect/Layer"
+import * as RWKV from "./src/RWKV.ts"
+import * as StreamService from "./src/StreamService.ts"
+import * as TaskService from "./src/TaskService.ts"
+export const live = Layer.provide(RWKV.layer({}), FetchHttpClient.layer)
+const { create, fim, open, subscribe } = StreamService
+export const streams = { create, fim, open, subscribe }
+const { asTemplate, continue: more, models, result, run, runAll, status, stop, wait } = TaskService
+const tasks = { create: TaskService.create, fim: TaskService.fim, fork: TaskService.fork, delete: TaskService.delete }
+export { asTemplate, models, more, result, run, runAll, status, stop, tasks, wait }
+export * from "./src/RWKVError.ts"`
 
 const bundle = (code: string) =>
   Effect.promise(() =>
@@ -102,7 +118,7 @@ describe("the bundle", () => {
   it.effect("has nothing of the modules with an entry of their own, even if all of the main entry is kept", () =>
     Effect.gen(function*() {
       const { metafile } = yield* bundle("export * from \"effect-rwkv\"")
-      const own = /EventResponse|RWKVChat|RWKVMessage|RWKVSession|RWKVLanguageModel|internal\/(chat|ai)/
+      const own = /EventResponse|RWKVChat|RWKVMessage|RWKVSession|RWKVLanguageModel|promise|internal\/(chat|ai)/
       expect(inputs(metafile).filter((path) => own.test(path))).toEqual([])
       const chat = yield* bundle("export * from \"./src/RWKVChat.ts\"")
       expect(inputs(chat.metafile)).toContain("src/internal/chat/reply.ts")
@@ -134,6 +150,15 @@ describe("the bundle", () => {
       expect(all.filter((path) => ["effect", "@effect/ai", "@effect/platform"].includes(path))).toEqual([])
       expect(all.filter((path) => /internal\/task|TaskService/.test(path))).toEqual([])
       expect(model.gzip).toBeLessThanOrEqual(budget.languageModel)
+    }))
+
+  it.effect("of a program without Effect has little more than the services that it uses", () =>
+    Effect.gen(function*() {
+      const without = yield* bundle(services)
+      const { gzip, metafile } = yield* bundle("export * from \"./src/promise.ts\"")
+      expect(gzip - without.gzip).toBeGreaterThan(KiB)
+      expect(gzip - without.gzip).toBeLessThanOrEqual(budget.promise)
+      expect(imports(metafile).filter(({ path }) => path === "effect" || path === "@effect/platform")).toEqual([])
     }))
 
   it.effect("of streams alone has nothing of tasks", () =>

@@ -3,14 +3,21 @@
  */
 import { Command, FileSystem, HttpServer } from "@effect/platform"
 import { NodeContext, NodeHttpServer, NodeRuntime } from "@effect/platform-node"
-import { Console, Effect, Layer, Schedule, Schema, Stream } from "effect"
+import { Console, Effect, Fiber, Layer, Schedule, Schema, Stream } from "effect"
 import { Protocol } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
 import assert from "node:assert"
 import { createServer } from "node:http"
 
 /** Lines that are neither empty nor a comment, at most. */
-const limits = { "agent.ts": 40, "batch.ts": 25, "chat.ts": 20, "sse-proxy.ts": 15, "tokens-per-second.ts": 10 }
+const limits = {
+  "agent.ts": 40,
+  "batch.ts": 25,
+  "chat.ts": 20,
+  "promise.ts": 13,
+  "sse-proxy.ts": 15,
+  "tokens-per-second.ts": 10
+}
 
 const program = (name: keyof typeof limits, ...args: ReadonlyArray<string>) =>
   Command.make("node_modules/.bin/tsx", `scratchpad/${name}`, ...args)
@@ -111,6 +118,25 @@ const agent = Effect.gen(function*() {
   assert.strictEqual(yield* Command.string(command), said)
 })
 
+/** A text to its end; a run that is left by Ctrl-C is stopped; a server that is not there is named. */
+const promise = Effect.gen(function*() {
+  const emulator = yield* Emulator.Emulator
+  const url = yield* baseUrl
+  const at = (RWKV_BASE_URL: string, prompt: string) =>
+    Command.start(Command.env(program("promise.ts", prompt), { RWKV_BASE_URL }))
+  const whole = yield* at(url, "Hi")
+  assert.strictEqual(yield* text(whole.stdout), "<Hi>")
+  const long = yield* at(url, "long")
+  yield* Effect.repeat(emulator.running, { until: (running) => running > 0, schedule: Schedule.spaced("10 millis") })
+  const said = yield* Effect.fork(text(long.stderr))
+  yield* Effect.fork(Stream.runDrain(long.stdout))
+  yield* long.kill("SIGINT")
+  assert.strictEqual(yield* Fiber.join(said), "stopped\n")
+  yield* Effect.repeat(emulator.running, { until: (running) => running === 0, schedule: Schedule.spaced("10 millis") })
+  const nowhere = yield* at("http://127.0.0.1:1", "Hi")
+  assert.match(yield* text(nowhere.stderr), /Is the server up\? StreamService.create: .*\n$/)
+})
+
 const frames = (body: string) =>
   Array.from(body.matchAll(/^event: (.*)\ndata: (.*)$/gm), ([, event = "", data = ""]) => ({ event, data }))
 
@@ -175,7 +201,7 @@ const live = Emulator.layerServer({
   defaultMaxTokens: 100_000
 }).pipe(Layer.provideMerge(NodeHttpServer.layer(() => createServer(), { port: 0, host: "127.0.0.1" })))
 
-const checks = { counted, agent, chat, batch, sseProxy, tokensPerSecond, fromPython }
+const checks = { counted, agent, chat, promise, batch, sseProxy, tokensPerSecond, fromPython }
 
 const main = Effect.forEach(Object.entries(checks), ([name, check]) =>
   Effect.scoped(check).pipe(
