@@ -159,7 +159,7 @@ export const clean = (text: string, role: "System" | "User" | "Assistant" = "Use
 export type Parsed = parsing.Parsed
 
 /**
- * Reads a prompt back: the messages and options that {@link prompt} made it of. None if it does not end as such a
+ * Reads a prompt back: the messages and options that `prompt` made it of. None if it does not end as such a
  * prompt does, or holds another role. Made for tests and for servers that stand in for the model.
  *
  * @example
