@@ -36,7 +36,11 @@ const entries = Object.entries<null | string | { readonly default: string }>(exp
     .filter((file) => file.endsWith(".ts") && exports[`./${file.replace(/\.ts$/, "")}`] !== null)
     .map((file) => `src/${file}`)
 })
-const modules = [...new Set(entries)].sort()
+/** Files whose exports another public file has as its own: they are shown there. */
+const within = entries.flatMap((path) =>
+  Array.from(read(path).matchAll(/^export \* from "\.\/(\w+)\.js"$/gm), ([, name]) => path.replace(/\w+\.ts$/, `${name}.ts`))
+)
+const modules = [...new Set(entries)].filter((path) => !within.includes(path)).sort()
 
 /** The guides in the order in which they are read; what is not named here comes after. */
 const order = ["tasks", "streaming", "chat", "errors", "generation", "configuration", "testing", "reliability"]
@@ -69,6 +73,7 @@ const options = {
   categorizeByGroup: false,
   defaultCategory: "models",
   navigation: { includeCategories: true, includeGroups: true, compactFolders: false },
+  groupOrder: ["Guides", "Modules", "Project"],
   sort: ["documents-first", "kind", "alphabetical-ignoring-documents"],
   searchInComments: true,
   searchInDocuments: true,

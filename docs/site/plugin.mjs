@@ -15,7 +15,7 @@ const showWholeTypes = () => {
     const hidden = this.resolveAliasedSymbol(symbol).declarations?.every((declaration) => {
       const { fileName } = declaration.getSourceFile()
       const isType = ts.isInterfaceDeclaration(declaration) || ts.isTypeAliasDeclaration(declaration)
-      return isType && /\/src\/(internal|testing\/.+)\//.test(fileName)
+      return isType && fileName.includes("/src/internal/")
     })
     return hidden === true || inlined.call(this, symbol, name)
   }
