@@ -8,6 +8,7 @@ import { tmpdir } from "node:os"
 import { fileURLToPath } from "node:url"
 import { brokenLinks } from "./links.js"
 import { index, whole } from "./llms.js"
+import { publicModules as modules } from "./modules.js"
 
 const here = fileURLToPath(new URL("./", import.meta.url))
 const root = fileURLToPath(new URL("../../", import.meta.url))
@@ -18,29 +19,6 @@ const say = (text: string) => process.stdout.write(`${text}\n`)
 const read = (path: string) => readFileSync(`${root}${path}`, "utf8")
 const run = (command: string, ...args: ReadonlyArray<string>) =>
   execFileSync(command, args, { cwd: root, stdio: ["ignore", "inherit", "inherit"] })
-
-const { exports } = JSON.parse(read("package.json"))
-
-/** The public files, as package.json names them. A file that only names others stands for these. */
-const filesOf = (path: string): ReadonlyArray<string> => {
-  const named = Array.from(read(path).matchAll(/^export \* as \w+ from "\.\/(\w+)\.js"$/gm), ([, name]) => name)
-  return named.length === 0 ? [path] : named.map((name) => path.replace(/\w+\.ts$/, `${name}.ts`))
-}
-
-const sourceOf = (target: { readonly default: string }) => target.default.replace("./dist/", "src/").replace(/js$/, "ts")
-
-const entries = Object.entries<null | string | { readonly default: string }>(exports).flatMap(([name, target]) => {
-  if (target === null || typeof target === "string") return []
-  if (name !== "./*") return filesOf(sourceOf(target))
-  return readdirSync(`${root}src`)
-    .filter((file) => file.endsWith(".ts") && exports[`./${file.replace(/\.ts$/, "")}`] !== null)
-    .map((file) => `src/${file}`)
-})
-/** Files whose exports another public file has as its own: they are shown there. */
-const within = entries.flatMap((path) =>
-  Array.from(read(path).matchAll(/^export \* from "\.\/(\w+)\.js"$/gm), ([, name]) => path.replace(/\w+\.ts$/, `${name}.ts`))
-)
-const modules = [...new Set(entries)].filter((path) => !within.includes(path)).sort()
 
 /** The guides in the order in which they are read; what is not named here comes after. */
 const order = ["tasks", "streaming", "chat", "errors", "generation", "configuration", "testing", "reliability"]
