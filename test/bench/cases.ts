@@ -13,6 +13,10 @@ export const clients: ReadonlyArray<Client> = [
   { name: "fetchChunk", title: "effect-rwkv, fetch, by chunk", home: "own" },
   { name: "fetchElement", title: "effect-rwkv, fetch, by element", home: "own" },
   { name: "fetchRun", title: "effect-rwkv, fetch, to the end", home: "own" },
+  { name: "undiciMade", title: "effect-rwkv, undici, created", home: "own" },
+  { name: "undiciStops", title: "effect-rwkv, undici, with three stop sequences", home: "own" },
+  { name: "fetchMade", title: "effect-rwkv, fetch, created", home: "own" },
+  { name: "fetchStops", title: "effect-rwkv, fetch, with three stop sequences", home: "own" },
   { name: "openai", title: "openai", home: "peers" },
   { name: "vercel", title: "ai + @ai-sdk/openai-compatible", home: "peers" },
   { name: "effectAi", title: "@effect/ai-openai streamRequest", home: "peers" },
@@ -26,6 +30,8 @@ export interface Case {
   readonly unit: "frame" | "request" | "task" | "stream" | "run"
   readonly job: Job
   readonly clients: ReadonlyArray<string>
+  /** The client that ratios are to; `raw` by default. */
+  readonly yardstick?: string
   /** Runs that do not count. */
   readonly warmUp: number
   readonly rounds: number
@@ -56,6 +62,14 @@ const stream = (
   warmUp,
   rounds
 })
+
+/** Text without a stop sequence against the same text in which three are looked for. */
+const stops = (layer: "undici" | "fetch", rounds: number, warmUp: number): Case => {
+  const title = `1 stream with three stop sequences, over ${layer}`
+  const clients = [`${layer}Made`, `${layer}Stops`]
+  const made = stream("stream", title, { frames: 10_000 }, 1, clients, rounds, warmUp)
+  return { ...made, yardstick: `${layer}Made` }
+}
 
 /** `wait` reports the delays of tasks by their length instead of CPU. */
 const waits = (title: string, durations: ReadonlyArray<number>, rounds: number): Case => ({
@@ -117,6 +131,8 @@ export const cases = (quick: boolean): ReadonlyArray<Case> => {
       rounds,
       warm
     ),
+    stops("undici", quick ? rounds : 15, warm),
+    stops("fetch", quick ? rounds : 15, warm),
     stream("stream", "1 frame of 4 MB", { frames: 1, size: 4 << 20 }, 1, [...own, ...runs, ...peers], rounds, 3),
     stream(
       "stream",

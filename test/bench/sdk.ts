@@ -12,17 +12,23 @@ import * as Stream from "effect/Stream"
 import { makeDecoder } from "../../src/internal/wire/sse.js"
 import type { Make } from "./consumer.js"
 
-type How = "chunk" | "element" | "run"
+type How = "chunk" | "element" | "run" | "made" | "stops"
+
+/** None ends the text of a scenario, in which two or three letters of one come again and again. */
+const stop = ["\n\nUser:", "\n\nSystem:", "the end"]
 
 const make = (platform: Layer.Layer<HttpClient>, how: How): Make => async (baseUrl) => {
   const runtime = ManagedRuntime.make(Layer.provide(RWKV.layer({ baseUrl }), platform))
   await runtime.runtime()
-  const texts = (id: string) => StreamService.subscribe(id)
+  const texts = (id: string) =>
+    how === "made" || how === "stops"
+      ? StreamService.create({ prompt: id }, how === "stops" ? { stop } : {})
+      : StreamService.subscribe(id)
   const waiting = (prompt: string) => TaskService.run({ prompt }, how === "run" ? {} : { by: "polling" })
   return {
     stream: (id, onText) =>
       runtime.runPromise(
-        how === "chunk"
+        how === "chunk" || how === "made" || how === "stops"
           ? Stream.runForEachChunk(texts(id), (chunk) =>
             Effect.sync(() => {
               for (const text of chunk) onText(text)
@@ -43,6 +49,10 @@ const make = (platform: Layer.Layer<HttpClient>, how: How): Make => async (baseU
 export const fetchChunk = make(FetchHttpClient.layer, "chunk")
 export const fetchElement = make(FetchHttpClient.layer, "element")
 export const fetchRun = make(FetchHttpClient.layer, "run")
+export const fetchMade = make(FetchHttpClient.layer, "made")
+export const fetchStops = make(FetchHttpClient.layer, "stops")
 export const undiciChunk = make(NodeHttpClient.layerUndici, "chunk")
 export const undiciElement = make(NodeHttpClient.layerUndici, "element")
 export const undiciRun = make(NodeHttpClient.layerUndici, "run")
+export const undiciMade = make(NodeHttpClient.layerUndici, "made")
+export const undiciStops = make(NodeHttpClient.layerUndici, "stops")

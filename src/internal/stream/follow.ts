@@ -141,7 +141,10 @@ const makeQuestions = (http: HttpClient.Service, subject: Subject, policy: Polic
   return (question: Question, isUnread: () => boolean): Effect.Effect<Signal> => {
     switch (question._tag) {
       case "ReadResult":
-        return answer(settled(reads(http.result(taskId, { operation }))), (result) => ({ _tag: "Result", result }))
+        return answer(
+          settled(reads(http.result(taskId, { operation })), subject.maxTokens),
+          (result) => ({ _tag: "Result", result })
+        )
       case "ReadTail":
         return answer(
           textFrom(http, subject, policy, question.whole, fromToken),

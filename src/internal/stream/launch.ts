@@ -49,7 +49,9 @@ export interface Launch<E = BranchFailure> {
   readonly detached?: () => boolean
 }
 
-type Begun = Pick<Subject, "taskId" | "opened"> & Pick<TaskResult, "prefillTime">
+type Begun = Pick<Subject, "taskId" | "opened"> & Pick<TaskResult, "prefillTime"> & {
+  readonly requestId: string | undefined
+}
 
 const enter = (group: Ledger.Group) => Effect.acquireRelease(Effect.sync(group.enter), (run) => Effect.sync(run.leave))
 
@@ -80,6 +82,7 @@ const headOf = (
   return Effect.succeed({
     taskId: head.taskId,
     prefillTime: Duration.seconds(head.prefillTime),
+    requestId: head.requestId,
     opened: { connection, signals: [{ _tag: "Frames", frames: [head, ...frames] }, ...signals] }
   })
 }
@@ -132,7 +135,12 @@ export const make = (
       const isDirect = options.transport === "direct"
       const begin: Effect.Effect<Begun, E | FollowFailure> = isDirect
         ? Effect.flatMap(run.stream, (frames) => openDirect(operation, frames))
-        : Effect.map(run.create, ({ prefillTime, taskId }) => ({ taskId, prefillTime, opened: undefined }))
+        : Effect.map(run.create, ({ prefillTime, requestId, taskId }) => ({
+          taskId,
+          prefillTime,
+          requestId,
+          opened: undefined
+        }))
       // Each attempt is acquired by itself: a caller that leaves between two of them has nothing to stop.
       return yield* acquirePrefill(isDirect)(
         operation,
@@ -141,7 +149,7 @@ export const make = (
           const { taskId } = begun
           const maxTokens = run.maxTokens()
           const deletes = options.cleanup === "delete" && taskId.startsWith("TMP_")
-          ledger.begins(taskId, maxTokens)
+          ledger.begins(taskId, maxTokens, begun.requestId)
           const about = { operation, taskId, maxTokens, run: entered }
           const parting = part({ ...about, ...chosen, stays, deletes, counts: telling.counts, retry: config })
           return follow(http, lifetime, { ...about, ...begun, fromToken: 0 }, { ...chosen, stops, parting }, telling)

@@ -14,6 +14,8 @@ export interface Known {
   readonly stopped: boolean
   /** The stop sequence that ended the text. */
   readonly sequence: string | undefined
+  /** What a proxy named the request that started the run, if this program sent it. */
+  readonly requestId: string | undefined
 }
 
 const reasonOf = ({ maxTokens = Infinity, sequence, stopped, tokens = NaN }: Known): FinishReason => {
@@ -29,13 +31,14 @@ const isCount = (tokens: number, maxTokens = Infinity) => Number.isInteger(token
 
 export const outcome = (result: TaskResult, known: Known): TaskResult => {
   const tokens = known.tokens !== undefined && isCount(known.tokens, known.maxTokens) ? known.tokens : undefined
-  const { sequence } = known
+  const { requestId, sequence } = known
   const seconds = Duration.toSeconds(result.generationTime)
   return {
     ...result,
     usage: { outputTokens: tokens },
     finishReason: reasonOf({ ...known, tokens }),
     ...(sequence === undefined ? {} : { stopSequence: sequence }),
+    ...(requestId === undefined ? {} : { requestId }),
     tokensPerSecond: tokens === undefined || seconds <= 0 ? undefined : tokens / seconds
   }
 }

@@ -109,8 +109,8 @@ export const make = (
     creates(acquire(
       operation,
       create,
-      ({ maxTokens, prefillTime, taskId }) => {
-        ledger.begins(taskId, maxTokens)
+      ({ maxTokens, prefillTime, requestId, taskId }) => {
+        ledger.begins(taskId, maxTokens, requestId)
         return Effect.succeed(handle(taskId, prefillTime))
       },
       abandoned
@@ -124,9 +124,9 @@ export const make = (
 
   /** A run that is polled is owned while it is. */
   const polled = (operation: string, create: Effect.Effect<Created, CallFailure>, options: Options.Waiting) => {
-    const own = ({ maxTokens, taskId }: Created) => {
+    const own = ({ maxTokens, requestId, taskId }: Created) => {
       let finished = false
-      ledger.begins(taskId, maxTokens)
+      ledger.begins(taskId, maxTokens, requestId)
       const fate = ledger.fate(taskId)
       const farewell = Effect.suspend(() =>
         release({ operation, taskId, stop: !finished, delete: taskId.startsWith("TMP_"), maxTokens, fate })

@@ -80,8 +80,8 @@ export const make = (
     Effect.gen(function*() {
       const recording = ledger.recordings.get(taskId)
       if (recording !== undefined) return yield* Deferred.await(recording.result)
-      const result = yield* settled(polls(http.result(taskId, { operation })))
       const maxTokens = ledger.limits.get(taskId)
+      const result = yield* settled(polls(http.result(taskId, { operation })), maxTokens)
       const tokens = ledger.sharing.has(taskId)
         ? undefined
         : generatedTokens === maxTokens
@@ -91,7 +91,13 @@ export const make = (
             within(counted(http.status(taskId, { operation })), "2 seconds", () => Effect.succeed(undefined))
           )
         )
-      return outcome(result, { tokens, maxTokens, stopped: ledger.stopped.has(taskId), sequence: undefined })
+      return outcome(result, {
+        tokens,
+        maxTokens,
+        stopped: ledger.stopped.has(taskId),
+        sequence: undefined,
+        requestId: ledger.requestIds.get(taskId)
+      })
     })
 
   const poll = (

@@ -9,6 +9,7 @@ const known = (more: Partial<Known>): Known => ({
   maxTokens: undefined,
   stopped: false,
   sequence: undefined,
+  requestId: undefined,
   ...more
 })
 
