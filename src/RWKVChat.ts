@@ -96,7 +96,8 @@ export const prompt = (
   Effect.map(rendering.render("RWKVChat.prompt", messages, options), ({ prompt }) => prompt)
 
 /**
- * {@link prompt} with the messages as the prompt holds them, and what cleaning changed in which of them.
+ * {@link prompt} with the messages as the prompt holds them, and what cleaning changed in which of them. Fails with
+ * `RWKVValidationError`, as that does.
  *
  * @example
  * ```ts
@@ -181,6 +182,18 @@ export const parse = (prompt: string): Option.Option<Parsed> => parsing.parse(pr
  * Where a chat's text ends if the server does not end it: at the beginning of another turn. The server ends a run by
  * itself at the token `User` after one of its two line break tokens.
  *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { StreamService } from "effect-rwkv"
+ * import * as RWKVChat from "effect-rwkv/RWKVChat"
+ *
+ * const text = Stream.unwrap(Effect.map(
+ *   RWKVChat.prompt([RWKVChat.user("Hi")]),
+ *   (prompt) => StreamService.create({ prompt, maxTokens: 500 }, { stop: RWKVChat.stops })
+ * ))
+ * ```
+ *
  * @since 0.2.0
  * @category replies
  */
@@ -212,6 +225,15 @@ export const reply = (text: string, options: ReplyOptions = {}): Reply =>
 
 /**
  * {@link reply} of parts: those of {@link replyStream}, together, are the reply of the whole text.
+ *
+ * @example
+ * ```ts
+ * import * as RWKVChat from "effect-rwkv/RWKVChat"
+ *
+ * const reply = RWKVChat.replyFromParts([{ _tag: "Reasoning", text: "Easy." }, { _tag: "Text", text: "Blue." }])
+ *
+ * console.log(reply.reasoning, reply.text) // Easy. Blue.
+ * ```
  *
  * @since 0.2.0
  * @category replies

@@ -14,7 +14,7 @@ const program = ts.createProgram(publicModules.map((path) => `${root}${path}`), 
 const checker = program.getTypeChecker()
 
 /** What can fail: the second of three type arguments says with what. */
-const failing = ["Effect", "Stream", "Layer"]
+const failing = new Set(["Effect", "Stream", "Layer"])
 
 const namesOf = (type: ts.Type): ReadonlyArray<string> => {
   const members = type.isUnion() ? type.types : [type]
@@ -28,40 +28,54 @@ const namesOf = (type: ts.Type): ReadonlyArray<string> => {
 
 /** The errors of an Effect, Stream or Layer, or of what a function gives. */
 const errorsOf = (type: ts.Type, depth = 0): ReadonlyArray<string> => {
-  if (failing.includes(type.getSymbol()?.name ?? "")) {
+  if (failing.has(type.getSymbol()?.name ?? "")) {
     const error = checker.getTypeArguments(type as ts.TypeReference)[1]
     return error === undefined ? [] : namesOf(error)
   }
   return depth > 1 ? [] : type.getCallSignatures().flatMap((call) => errorsOf(call.getReturnType(), depth + 1))
 }
 
+const exportsOf = (file: ts.SourceFile) => {
+  const module = checker.getSymbolAtLocation(file)
+  return module === undefined ? [] : checker.getExportsOfModule(module)
+}
+
 const errors = program.getSourceFile(`${root}src/RWKVError.ts`)
-const errorExports = errors === undefined ? [] : checker.getExportsOfModule(checker.getSymbolAtLocation(errors)!)
+const errorExports = errors === undefined ? [] : exportsOf(errors)
 
 /** Which errors a name stands for: an error for itself, a union for its members. */
-const meanings = new Map(errorExports.flatMap((symbol) =>
-  symbol.flags & (ts.SymbolFlags.TypeAlias | ts.SymbolFlags.Class)
-    ? [[symbol.name, namesOf(checker.getDeclaredTypeOfSymbol(symbol))] as const]
-    : []
-))
+const meanings = new Map(
+  errorExports.flatMap((symbol) =>
+    symbol.flags & (ts.SymbolFlags.TypeAlias | ts.SymbolFlags.Class)
+      ? [[symbol.name, namesOf(checker.getDeclaredTypeOfSymbol(symbol))] as const]
+      : []
+  )
+)
 
 const said = (text: string) =>
   new Set(Array.from(text.matchAll(/\w+/g), ([word]) => word).flatMap((word) => meanings.get(word) ?? [word]))
 
-/** The docstring of an export: at its declaration, or where it is exported under another name. */
-const docOf = (symbol: ts.Symbol, target: ts.Symbol) =>
-  [...new Set([...symbol.declarations ?? [], ...target.declarations ?? []])].map((declaration) => {
+/** Files whose examples nobody compiles: docgen.json leaves them out. */
+const isHidden = (declaration: ts.Declaration) =>
+  /\/src\/(internal|testing\/[^/]+)\//.test(declaration.getSourceFile().fileName)
+
+/** The docstring of an export: at its declaration, and where it is exported under another name. */
+const docOf = (symbol: ts.Symbol, target: ts.Symbol, hidden: "with what is hidden" | "compiled") =>
+  [...new Set([...symbol.declarations ?? [], ...target.declarations ?? []])].filter((declaration) =>
+    hidden === "with what is hidden" || !isHidden(declaration)
+  ).map((declaration) => {
     const node = ts.isVariableDeclaration(declaration) ? declaration.parent.parent : declaration
     const text = node.getSourceFile().getFullText()
     const ranges = ts.getLeadingCommentRanges(text, node.getFullStart()) ?? []
     return ranges.slice(-1).map(({ end, pos }) => text.slice(pos, end)).filter((doc) => doc.startsWith("/**")).join("")
   }).join("\n")
 
+/** One docstring is enough where others link to it. */
+const isLink = (doc: string) => /^\/\*\* \{@link \w+\} \*\/$/.test(doc)
+
 const complaints: Array<string> = []
 
 const checkErrors = (name: string, type: ts.Type, doc: string) => {
-  // One docstring is enough where others link to it.
-  if (/^\/\*\* \{@link \w+\} \*\/$/.test(doc.trim())) return
   const known = said(doc)
   const missing = [...new Set(errorsOf(type))].filter((error) => !known.has(error))
   if (missing.length > 0) complaints.push(`${name} does not say that it may fail with ${missing.join(", ")}`)
@@ -70,21 +84,26 @@ const checkErrors = (name: string, type: ts.Type, doc: string) => {
 let count = 0
 for (const path of publicModules) {
   const file = program.getSourceFile(`${root}${path}`)
-  const module = file === undefined ? undefined : checker.getSymbolAtLocation(file)
-  if (file === undefined || module === undefined) throw new Error(`${path} is no module`)
-  for (const symbol of checker.getExportsOfModule(module)) {
+  if (file === undefined) throw new Error(`${path} is no module`)
+  for (const symbol of exportsOf(file)) {
     const target = symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol
     const name = `${path} ${symbol.name}`
-    const doc = docOf(symbol, target)
+    const doc = docOf(symbol, target, "with what is hidden")
     count++
     if (target.flags & ts.SymbolFlags.Value) {
-      if (!doc.includes("@example")) complaints.push(`${name} has no example`)
+      if (!docOf(symbol, target, "compiled").includes("@example")) complaints.push(`${name} has no example`)
       checkErrors(name, checker.getTypeOfSymbolAtLocation(target, file), doc)
     }
     if (target.flags & ts.SymbolFlags.Interface) {
       for (const member of checker.getDeclaredTypeOfSymbol(target).getProperties()) {
-        if (member.declarations?.some((node) => node.getSourceFile().fileName.startsWith(`${root}src/`)) !== true) continue
-        checkErrors(`${name}.${member.name}`, checker.getTypeOfSymbolAtLocation(member, file), docOf(member, member))
+        if (member.declarations?.some((node) => node.getSourceFile().fileName.startsWith(`${root}src/`)) !== true) {
+          continue
+        }
+        const own = docOf(member, member, "with what is hidden")
+        // An interface may say it for all of its members.
+        if (!isLink(own)) {
+          checkErrors(`${name}.${member.name}`, checker.getTypeOfSymbolAtLocation(member, file), own + doc)
+        }
       }
     }
   }
