@@ -2,7 +2,7 @@
  * What the site asks of typedoc beyond its options. All of it would still build without, and read less well.
  */
 import { writeFileSync } from "node:fs"
-import { Context, Converter, ReflectionKind, RendererEvent } from "typedoc"
+import { Context, Converter, PageEvent, ReflectionKind, RendererEvent } from "typedoc"
 import ts from "typescript"
 
 /** Where a file of docs/ stands in the navigation; other files are about the project. */
@@ -41,8 +41,13 @@ export const load = (app) => {
     const [, title, rest] = /^# (.+)\n+([\s\S]*)$/.exec(first?.text ?? "") ?? []
     page.frontmatter.group = groupOf(app.files.getReflectionPath(page) ?? "")
     if (title === undefined) return
-    page.name = title
+    page.name = title === app.options.getValue("name") ? "简体中文" : title
     first.text = rest
+  })
+
+  // No server is there to find the index of a folder.
+  app.renderer.on(PageEvent.END, (page) => {
+    page.contents = page.contents?.replaceAll(/href="((?:\.\.\/)+|\.\/)(#[^"]*)?"/g, "href=\"$1index.html$2\"")
   })
 
   // Where each page was written to, for whoever writes an index of them.
