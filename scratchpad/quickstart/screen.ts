@@ -25,7 +25,7 @@ const segments = new Intl.Segmenter()
 
 /** The beginning of a text that fits into a number of columns, cut between characters. */
 export const fit = (text: string, columns: number): string => {
-  const line = text.trim().replaceAll(/\p{Cc}+|\s+/gu, " ")
+  const line = text.trim().replaceAll(/[\p{Cc}\s]+/gu, " ")
   let taken = ""
   let used = 0
   for (const { segment } of segments.segment(line)) {
