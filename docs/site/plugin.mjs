@@ -2,7 +2,7 @@
  * What the site asks of typedoc beyond its options. All of it would still build without, and read less well.
  */
 import { writeFileSync } from "node:fs"
-import { Context, Converter, PageEvent, ReflectionKind, RendererEvent } from "typedoc"
+import { Context, Converter, IndexEvent, PageEvent, ReflectionKind, RendererEvent } from "typedoc"
 import ts from "typescript"
 
 /** Where a file of docs/ stands in the navigation; other files are about the project. */
@@ -48,6 +48,17 @@ export const load = (app) => {
   // No server is there to find the index of a folder.
   app.renderer.on(PageEvent.END, (page) => {
     page.contents = page.contents?.replaceAll(/href="((?:\.\.\/)+|\.\/)(#[^"]*)?"/g, "href=\"$1index.html$2\"")
+  })
+
+  // Who asks in words finds the guide that has them in a heading.
+  app.renderer.on(IndexEvent.PREPARE_INDEX, (event) => {
+    event.searchFieldWeights.headings = 20
+    event.searchResults.forEach((page, index) => {
+      if (page.kind !== ReflectionKind.Document || page.frontmatter.group !== "Guides") return
+      const text = page.content.map((part) => part.text).join("")
+      const headings = Array.from(text.matchAll(/^##+ (.+)$/gm), ([, heading]) => heading)
+      event.searchFields[index].headings = [page.name, ...headings].join("\n")
+    })
   })
 
   // Where each page was written to, for whoever writes an index of them.
