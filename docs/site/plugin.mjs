@@ -55,6 +55,7 @@ export const load = (app) => {
     event.searchFieldWeights.headings = 20
     event.searchResults.forEach((page, index) => {
       if (page.kind !== ReflectionKind.Document || page.frontmatter.group !== "Guides") return
+      page.relevanceBoost = 4
       const text = page.content.map((part) => part.text).join("")
       const headings = Array.from(text.matchAll(/^##+ (.+)$/gm), ([, heading]) => heading)
       event.searchFields[index].headings = [page.name, ...headings].join("\n")
