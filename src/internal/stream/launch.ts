@@ -22,7 +22,9 @@ import type { FollowOptions, StreamOptions } from "../../Task.js"
 import { effective } from "../input/override.js"
 import * as validate from "../input/validate.js"
 import type * as Ledger from "../owner/ledger.js"
+import { names } from "../../Telemetry.js"
 import { limited } from "../wire/limit.js"
+import { note } from "../wire/telemetry.js"
 import * as retry from "../wire/retry.js"
 import type { Frame } from "../wire/sse.js"
 import { connect, type Connection } from "./connection.js"
@@ -128,6 +130,7 @@ export const make = (
     return Effect.gen(function*() {
       const options = yield* run.options
       const chosen = yield* settings(operation, options)
+      yield* note(({ annotate }) => annotate({ [names.stopSequences]: options.stop }))
       const stays = () => options.onInterrupt === "detach" || run.detached?.() === true
       const stops = options.stop === undefined ? undefined : Stops.make(options.stop)
       const group = yield* run.before

@@ -29,6 +29,7 @@ import { settled } from "../stream/settle.js"
 import type { FollowFailure } from "../stream/signals.js"
 import { limited, within } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
+import { note } from "../wire/telemetry.js"
 
 /** Whoever waits for the end wants to know what prevented it, and not that a stream was cut by it. */
 export const unwrap = (error: FollowFailure): WaitFailure => {
@@ -91,13 +92,15 @@ export const make = (
             within(counted(http.status(taskId, { operation })), "2 seconds", () => Effect.succeed(undefined))
           )
         )
-      return outcome(result, {
+      const ended = outcome(result, {
         tokens,
         maxTokens,
         stopped: ledger.stopped.has(taskId),
         sequence: undefined,
         requestId: ledger.requestIds.get(taskId)
       })
+      yield* note(({ finished }) => finished(ended))
+      return ended
     })
 
   const poll = (

@@ -18,6 +18,7 @@ import { invalid } from "../input/validate.js"
 import * as Body from "./body.js"
 import { echoesOf, excerptWithout } from "./redaction.js"
 import { fromStatus } from "./status.js"
+import * as telemetry from "./telemetry.js"
 import { fromTransport, type Subject } from "./transport.js"
 
 /** `refuse` turns an answer into a failure that only this call knows. */
@@ -137,9 +138,14 @@ export const make = (config: RWKVConfig.Service) => {
 
   const send = <E, R>(call: Call<E>, client: Client<R>, accept: string): Effect.Effect<Answer, CallFailure | E, R> => {
     const request = HttpClientRequest.make(call.method)(config.baseUrl + call.path, { headers: { accept, ...headers } })
-    return call.body === undefined ? execute(call, client, request) : Effect.matchEffect(HttpBody.json(call.body), {
+    const { body } = call
+    return body === undefined ? execute(call, client, request) : Effect.matchEffect(HttpBody.json(body), {
       onFailure: () => Effect.fail(invalid(call.operation, "", "is too large to be sent")),
-      onSuccess: (body) => execute(call, client, HttpClientRequest.setBody(request, body))
+      onSuccess: (json) =>
+        Effect.zipRight(
+          telemetry.note(({ sent }) => sent(body)),
+          execute(call, client, HttpClientRequest.setBody(request, json))
+        )
     })
   }
 
