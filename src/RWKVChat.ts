@@ -1,12 +1,12 @@
 /**
  * Chats with RWKV-7 G1: from messages to the prompt that the model was trained on, and from its text back to messages.
- * Nothing here speaks to a server: give the prompt to `StreamService` or `TaskService`.
+ * `prompt` and `reply` speak to no server: give the prompt to `StreamService` or `TaskService`. A `session` does, and
+ * keeps the history.
  *
  * An entry of its own, `effect-rwkv/RWKVChat`: `effect-rwkv` alone loads nothing of it. See docs/chat.md.
  *
  * @since 0.2.0
  */
-import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type * as Option from "effect/Option"
@@ -14,7 +14,7 @@ import * as Stream from "effect/Stream"
 import type * as Generation from "./Generation.js"
 import type * as check from "./internal/chat/check.js"
 import * as cleaning from "./internal/chat/clean.js"
-import type * as format from "./internal/chat/format.js"
+import * as format from "./internal/chat/format.js"
 import * as parsing from "./internal/chat/parse.js"
 import * as rendering from "./internal/chat/prompt.js"
 import * as replies from "./internal/chat/reply.js"
@@ -27,6 +27,13 @@ import type { Message, Reply, ReplyPart } from "./RWKVMessage.js"
  * @since 0.2.0
  */
 export * from "./RWKVMessage.js"
+
+/**
+ * Sessions: chats with a memory.
+ *
+ * @since 0.2.0
+ */
+export * from "./RWKVSession.js"
 
 /**
  * How the prompt lets the model think.
@@ -197,7 +204,7 @@ export const parse = (prompt: string): Option.Option<Parsed> => parsing.parse(pr
  * @since 0.2.0
  * @category replies
  */
-export const stops: readonly [string, ...Array<string>] = ["\n\nUser:", "\nUser:", "\n\nSystem:", "\n\nAssistant:"]
+export const stops: readonly [string, ...Array<string>] = format.stops
 
 /**
  * Splits a model's whole text. The options are those of its prompt.
@@ -281,13 +288,7 @@ export const replyStream: {
 } = dual(
   (args) => Stream.StreamTypeId in Object(args[0]),
   <E, R>(text: Stream.Stream<string, E, R>, options: ReplyOptions = {}): Stream.Stream<ReplyPart, E, R> =>
-    Stream.suspend(() => {
-      const reader = replies.make(options)
-      return Stream.concat(
-        Stream.mapChunks(text, (pieces) => Chunk.fromIterable(reader.push(Chunk.join(pieces, "")))),
-        Stream.suspend(() => Stream.fromIterable(reader.end()))
-      )
-    })
+    replies.split(text, options)
 )
 
 /**

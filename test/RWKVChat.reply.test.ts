@@ -15,6 +15,8 @@ const malformed = (reason: RWKVChat.MalformedToolCall["reason"], text: string): 
 
 const json = (name: string) => `{"name": "${name}", "arguments": {"a": "\`\`\`</tool_call>\\"}"}}`
 
+const fenceOf = (name: string) => `\`\`\`json\n${json(name)}\n\`\`\``
+
 const found = (name: string) => toolCall(name, { a: "```</tool_call>\"}" })
 
 const replies: ReadonlyArray<Case> = [
@@ -51,6 +53,7 @@ const replies: ReadonlyArray<Case> = [
   ["JSON with a name as text", {}, "```json\n{\"name\": \"Bob\"}\n```", { text: "```json\n{\"name\": \"Bob\"}\n```" }],
   ["a fence in a line as text", {}, "Write ```json {\"name\"", { text: "Write ```json {\"name\"" }],
   ["a fence of another language as text", {}, "```json5\n{\"name\"", { text: "```json5\n{\"name\"" }],
+  ["what looks like a call where none may be", { toolChoice: "none" }, ` ${fenceOf("f")}\n`, { text: fenceOf("f") }],
   ["a required call that is none", { toolChoice: "required" }, "\nI cannot.\n```", {
     malformedToolCalls: [malformed("json", "```json\nI cannot.\n```")]
   }],

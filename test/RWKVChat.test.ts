@@ -159,6 +159,12 @@ describe("RWKVChat.prompt", () => {
       expect(prompt.endsWith("\n\nUser: Rain?\n\nAssistant: ```json")).toBe(true)
     }))
 
+  it.effect("lists no tool where none may be called", () =>
+    Effect.gen(function*() {
+      const prompt = yield* RWKVChat.prompt([user("Rain?")], { tools: [weather], toolChoice: "none", think: "on" })
+      expect(prompt).toBe("User: Rain?\n\nAssistant: <think")
+    }))
+
   it.effect("leaves no space after the colon of an answer without text, and no line for it before a call", () =>
     Effect.gen(function*() {
       expect(yield* RWKVChat.prompt([assistant("\n"), user("Hi")])).toBe("Assistant:\n\nUser: Hi\n\nAssistant:")

@@ -33,6 +33,26 @@ if (result.text !== "Hi there" || text !== "Hi there" || models.length !== 1) th
 if (prompt !== "User: Hello\\n\\nAssistant: <think") throw new Error("wrong prompt")
 `
 
+/** The same for whoever has the optional peers, too. */
+const optional = `
+import * as LanguageModel from "@effect/ai/LanguageModel"
+import { Effect, Layer } from "effect"
+import { RWKV } from "effect-rwkv"
+import * as RWKVLanguageModel from "effect-rwkv/RWKVLanguageModel"
+import { Emulator } from "effect-rwkv/testing"
+
+const model = RWKVLanguageModel.model({ maxTokens: 50 }).pipe(
+  Layer.provide(RWKV.layer()),
+  Layer.provide(Emulator.layer({ reply: () => " Hi there" }))
+)
+const prompt = [{ role: "user" as const, content: "Hello", options: { rwkv: { think: "off" as const } } }]
+const { text } = await Effect.runPromise(Effect.provide(LanguageModel.generateText({ prompt }), model))
+if (text !== "Hi there") throw new Error("wrong answer")
+`
+
+/** Entries that import an optional peer. */
+const needy = new Set(["effect-rwkv/RWKVLanguageModel"])
+
 const subpaths = (entries: ReadonlyArray<string>, blocked: ReadonlyArray<string>) => `
 for (const path of ${JSON.stringify(entries)}) {
   const module = await import(path)
@@ -108,12 +128,27 @@ const program = Effect.gen(function*() {
   ]
   const names = entries.map((entry) => entry.name)
   const blocked = modules.filter((module) => !open(module)).map((module) => `effect-rwkv/${module}`)
+  const frugal = names.filter((name) => !needy.has(name))
+  yield* fs.writeFileString(path.join(folder, "frugal.mjs"), subpaths(frugal, blocked))
   yield* fs.writeFileString(path.join(folder, "subpaths.mjs"), subpaths(names, blocked))
   yield* fs.writeFileString(path.join(folder, "entries.ts"), imports(names))
   yield* fs.writeFileString(path.join(folder, "consumer.ts"), consumer)
+  yield* fs.writeFileString(path.join(folder, "optional.ts"), optional)
+
+  if (yield* fs.exists(path.join(folder, "node_modules", "@effect", "ai"))) {
+    return yield* Effect.fail("an optional peer was installed that nobody asked for")
+  }
+  yield* run(folder, "node", "frugal.mjs")
+  const peer = `@effect/ai@${version("@effect/ai")}`
+  yield* run(folder, "npm", "install", "--silent", "--no-audit", "--no-fund", "--prefer-offline", peer)
 
   const declarations = files.filter((file) => file.endsWith(".d.ts")).map((file) => path.join(dist, file))
-  const roots = [path.join(folder, "consumer.ts"), path.join(folder, "entries.ts"), ...declarations]
+  const roots = [
+    path.join(folder, "consumer.ts"),
+    path.join(folder, "optional.ts"),
+    path.join(folder, "entries.ts"),
+    ...declarations
+  ]
   const complaints = resolutions.flatMap((resolution) => {
     const { errors, options } = ts.convertCompilerOptionsFromJson({ ...strict, ...resolution }, folder)
     const compiled = ts.createProgram(roots, options)
@@ -125,6 +160,7 @@ const program = Effect.gen(function*() {
   })
   if (complaints.length > 0) return yield* Effect.fail(complaints.join("\n"))
   yield* run(folder, "node", "consumer.js")
+  yield* run(folder, "node", "optional.js")
   yield* run(folder, "node", "subpaths.mjs")
   yield* Console.log(
     `the packed package works in an empty project: ${entries.length} entry points, ${blocked.length} closed modules, ` +

@@ -30,6 +30,9 @@ const program = Effect.gen(function*() {
       return yield* Effect.dieMessage(`${file} differs from the tests that ${page} shows`)
     }
   }
+  if (!blocks.includes(yield* fs.readFileString("scratchpad/agent.ts"))) {
+    return yield* Effect.dieMessage("docs/language-model.md shows another agent than scratchpad/agent.ts")
+  }
   const folder = yield* fs.makeTempDirectoryScoped({ directory: ".", prefix: ".readme-" })
   yield* Effect.forEach(
     blocks,

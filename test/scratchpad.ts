@@ -10,7 +10,7 @@ import assert from "node:assert"
 import { createServer } from "node:http"
 
 /** Lines that are neither empty nor a comment, at most. */
-const limits = { "batch.ts": 25, "sse-proxy.ts": 15, "tokens-per-second.ts": 10 }
+const limits = { "agent.ts": 40, "batch.ts": 25, "chat.ts": 20, "sse-proxy.ts": 15, "tokens-per-second.ts": 10 }
 
 const program = (name: keyof typeof limits, ...args: ReadonlyArray<string>) =>
   Command.make("node_modules/.bin/tsx", `scratchpad/${name}`, ...args)
@@ -29,6 +29,8 @@ const counted = Effect.gen(function*() {
     assert(lines.length <= limit, `${name} has ${lines.length} lines, and may have ${limit}`)
     assert(code.every((line) => line.length <= 120), `${name} has lines of more than 120 columns`)
   }
+  const chat = (yield* fs.readFileString("scratchpad/chat.ts")).split("\n\n").slice(1, 3).join("\n")
+  assert(chat.includes("session.stream") && chat.split("\n").length <= 12, "a chat in the terminal takes 12 lines")
 })
 
 /** Killed in the middle, started again: every prompt has one result. */
@@ -70,6 +72,43 @@ const batch = Effect.gen(function*() {
 const tokensPerSecond = Effect.gen(function*() {
   const command = program("tokens-per-second.ts", "Hello").pipe(Command.env({ RWKV_BASE_URL: yield* baseUrl }))
   assert.match(yield* Command.string(command), /^7 tokens, \d+\.\d per second, ended by stop\n$/)
+})
+
+/** Two turns, the second after the first was answered: thoughts are dimmed, and the chat remembers. */
+const chat = Effect.gen(function*() {
+  const emulator = yield* Emulator.Emulator
+  let shown = ""
+  const until = (answer: string) =>
+    Effect.repeat(Effect.sync(() => shown), {
+      until: (text) => text.includes(answer) && text.endsWith("> "),
+      schedule: Schedule.spaced("20 millis")
+    })
+  const typed = Stream.make("Hi\n").pipe(
+    Stream.concat(Stream.as(Stream.fromEffect(until("message 1")), "And?\n")),
+    Stream.concat(Stream.never),
+    Stream.encodeText
+  )
+  const command = program("chat.ts").pipe(Command.env({ RWKV_BASE_URL: yield* baseUrl }), Command.stdin(typed))
+  const process = yield* Command.start(command)
+  yield* Stream.decodeText(process.stdout).pipe(
+    Stream.runForEach((text) => Effect.sync(() => shown += text)),
+    Effect.forkScoped
+  )
+  yield* until("message 3")
+  assert.strictEqual(
+    shown,
+    "\n> \u001b[2mHm.\u001b[22mmessage 1\n> \u001b[2mHm.\u001b[22mmessage 3\n> "
+  )
+  yield* process.kill("SIGINT")
+  assert.strictEqual(yield* emulator.running, 0)
+})
+
+/** It calls its tool and answers: by its own script, and by what a server says. */
+const agent = Effect.gen(function*() {
+  const said = "tool: [{\"rain\":true}]\nYes, it will.\n"
+  assert.strictEqual(yield* Command.string(program("agent.ts")), said)
+  const command = program("agent.ts", "Will it rain?").pipe(Command.env({ RWKV_BASE_URL: yield* baseUrl }))
+  assert.strictEqual(yield* Command.string(command), said)
 })
 
 const frames = (body: string) =>
@@ -173,14 +212,22 @@ const fromPython = Effect.gen(function*() {
     }))
 })
 
+const chats = Emulator.chat(({ messages }) => ({ reasoning: "Hm.", text: `message ${messages.length}` }))
+
+const weather = " ```json\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Oslo\"}}\n```"
+
 const live = Emulator.layerServer({
-  reply: ({ text }) => text === "long" ? { tokens: ["x"], end: "loop" } : `<${text}>`,
+  reply: (request) => {
+    if (request.text === "long") return { tokens: ["x"], end: "loop" }
+    if (request.text.includes("Function output")) return " Yes, it will."
+    return request.text.includes("Will it rain?") ? weather : chats(request) ?? `<${request.text}>`
+  },
   pulse: "50 millis",
   maxBatchSize: 8,
   defaultMaxTokens: 100_000
 }).pipe(Layer.provideMerge(NodeHttpServer.layer(() => createServer(), { port: 0, host: "127.0.0.1" })))
 
-const checks = { counted, batch, sseProxy, tokensPerSecond, fromPython, quickstarts }
+const checks = { counted, agent, chat, batch, sseProxy, tokensPerSecond, fromPython, quickstarts }
 
 const main = Effect.forEach(Object.entries(checks), ([name, check]) =>
   Effect.scoped(check).pipe(

@@ -8,6 +8,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, FastCheck as fc, Fiber, Layer, Scope, Stream } from "effect"
 import { RWKV, StreamService, type Task, TaskService } from "effect-rwkv"
+import * as RWKVChat from "effect-rwkv/RWKVChat"
 import { Emulator } from "effect-rwkv/testing"
 import * as Clock from "../support/clock.js"
 import * as Probe from "../support/probe.js"
@@ -50,7 +51,24 @@ const uses: ReadonlyArray<(task: Task.Task) => Program> = [
     )
 ]
 
+/** A chat whose turns are each left after a while, or not at all. */
+const session = fc.record({
+  strategy: fc.constantFrom("replay" as const, "continue" as const),
+  onInterrupt: fc.constantFrom("drop" as const, "keep" as const),
+  turns: fc.array(fc.option(fc.nat(400)), { minLength: 1, maxLength: 4 }),
+  maxTokens: fc.constantFrom(10, 300)
+}).map(({ maxTokens, onInterrupt, strategy, turns }): Program =>
+  Effect.scoped(Effect.gen(function*() {
+    const session = yield* RWKVChat.session({ strategy, onInterrupt, generation: { maxTokens } })
+    for (const millis of turns) {
+      const send = session.send("own")
+      yield* millis === null ? send : Effect.timeoutOption(send, millis)
+    }
+  }))
+)
+
 const program: fc.Arbitrary<Program> = fc.oneof(
+  { weight: 3, arbitrary: session },
   fc.constant(TaskService.run(own)),
   fc.constant(TaskService.run({ prefix: "own", maxTokens: 300 })),
   fc.constant(TaskService.run(own, { timeout: "300 millis" })),
@@ -94,7 +112,8 @@ const followed = new Set<string>()
 
 const reply = ({ endpoint, taskId, text }: Emulator.PromptRequest): Emulator.Script => {
   if (text === "followed") followed.add(taskId)
-  if (!made.has(taskId)) made.set(taskId, endpoint === "fim" ? "own" : text === "followed" ? "mine" : text)
+  const own = endpoint === "fim" || text.includes("User: own")
+  if (!made.has(taskId)) made.set(taskId, own ? "own" : text === "followed" ? "mine" : text)
   return { tokens: ["a", "漢", "b"], end: "loop" }
 }
 

@@ -107,6 +107,6 @@ export const partsOf = (pieces: ReadonlyArray<string>, options: RWKVChat.ReplyOp
   )
 
 export const replyOptions = fc.oneof(
-  fc.record({ think: fc.constantFrom(...modes) }),
+  fc.record({ think: fc.constantFrom(...modes), toolChoice: fc.constantFrom("auto" as const, "none" as const) }),
   fc.constant({ toolChoice: "required" as const })
 )

@@ -13,7 +13,7 @@ import { attempt, invalid } from "../input/validate.js"
 import { type ReplyOptions, thinkModes } from "./format.js"
 
 export interface PromptOptions extends ReplyOptions {
-  /** What the model may call, each under another name; none by default. */
+  /** What the model may call, each under another name; none by default, and none with `toolChoice: "none"`. */
   readonly tools?: ReadonlyArray<Tool> | undefined
 }
 
@@ -57,6 +57,9 @@ const message = (item: unknown): Checked<Message> =>
         : refuse("_tag", `must be one of ${Object.keys(encoders).join(", ")}`)
   )
 
+/** Copies of messages, each checked for itself. */
+export const messagesAt = (path: string, given: unknown): Checked<ReadonlyArray<Message>> => each(path, given, message)
+
 /** The rule that the message at a place breaks. */
 const misplaced = (messages: ReadonlyArray<Message>) => {
   let open = 0
@@ -79,7 +82,7 @@ const inOrder = (messages: ReadonlyArray<Message>): Checked<void> => {
 
 const options = encoder(Schema.Struct({
   think: rule.oneOf(...thinkModes),
-  toolChoice: rule.oneOf("auto", "required"),
+  toolChoice: rule.oneOf("auto", "required", "none"),
   tools: rule.anything<ReadonlyArray<Tool>>()
 }))
 
@@ -101,7 +104,7 @@ export const checked = (
     const { tools, ...rest } = yield* options(operation, given)
     const all: PromptOptions = { ...rest, tools: yield* each("tools", tools ?? [], (item) => tool(operation, item)) }
     yield* together(all)
-    const list = yield* each("messages", messages, message)
+    const list = yield* messagesAt("messages", messages)
     yield* inOrder(list)
     return { messages: list, options: all }
   })

@@ -7,12 +7,15 @@ export const thinkModes = ["off", "fake", "fake-compact", "on", "short", "medium
 
 export type Think = (typeof thinkModes)[number]
 
-export type ToolChoice = "auto" | "required"
+export type ToolChoice = "auto" | "required" | "none"
 
 export interface ReplyOptions {
   /** How the prompt let the model think; `"off"` by default. */
   readonly think?: Think | undefined
-  /** `"required"` if the prompt left no choice but a call; `"auto"` by default. */
+  /**
+   * `"required"` if the prompt leaves no choice but a call, `"none"` if it offers no tools, so that what looks like a call
+   * is text; `"auto"` by default.
+   */
   readonly toolChoice?: ToolChoice | undefined
 }
 
@@ -67,3 +70,6 @@ export const json = (value: unknown): string =>
 
 export const call = ({ name, arguments: given }: Pick<ToolCall, "name" | "arguments">): string =>
   `${fence.open}\n${json({ name, arguments: given })}\n${fence.close}`
+
+/** Where another turn begins, if the server does not end the run there. */
+export const stops: readonly [string, ...Array<string>] = ["\n\nUser:", "\nUser:", "\n\nSystem:", "\n\nAssistant:"]

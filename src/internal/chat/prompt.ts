@@ -90,7 +90,10 @@ const renderFrom = (operation: string, given: unknown, known: number, options: u
     const kept = withoutSilence(all.map(({ message }) => message))
     const end = Format.reply + (toolChoice === "required" ? Format.forced : Format.ends[think])
     return {
-      prompt: [...turnsOf(kept, known === 0 ? tools : [], Format.suffixes[think]), end].join(Format.between),
+      prompt: [
+        ...turnsOf(kept, known === 0 && toolChoice !== "none" ? tools : [], Format.suffixes[think]),
+        end
+      ].join(Format.between),
       messages: kept,
       changes: all.flatMap(({ changes }, index) => changes.length === 0 ? [] : [{ index: known + index, changes }])
     }

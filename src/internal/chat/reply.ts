@@ -1,6 +1,8 @@
 /**
  * From a model's text to reasoning, answer and calls: one reader for whole texts and for pieces of any size.
  */
+import * as Chunk from "effect/Chunk"
+import * as Stream from "effect/Stream"
 import type { Message, Reply, ReplyPart } from "../../RWKVMessage.js"
 import * as Call from "./call.js"
 import { reasons, type ReplyOptions } from "./format.js"
@@ -50,6 +52,7 @@ const makeTeller = () => {
 class Reader {
   private readonly tell = makeTeller()
   private readonly bracket: "reasoning" | "answer"
+  private readonly openers: ReadonlyArray<Call.Opener>
   private mode: "bracket" | "reasoning" | "answer"
   private call: Call.Reading | undefined
   /** The beginning of a tag or an opening string, which the next piece decides. */
@@ -61,6 +64,7 @@ class Reader {
   constructor({ think = "off", toolChoice = "auto" }: ReplyOptions) {
     this.mode = think === "off" ? "answer" : "bracket"
     this.bracket = reasons(think) ? "reasoning" : "answer"
+    this.openers = toolChoice === "none" ? [] : Call.openers
     this.call = toolChoice === "required" ? Call.make(Call.forced) : undefined
   }
 
@@ -144,19 +148,29 @@ class Reader {
       this.begin("reasoning")
       return thinking.open
     }
-    const opener = Call.openers.find(({ text }) => rest.startsWith(text))
+    const opener = this.openers.find(({ text }) => rest.startsWith(text))
     if (opener !== undefined) {
       this.call = Call.make(opener)
       return opener.text
     }
     const mayCome = (text: string) => text.startsWith(rest)
-    if (!Call.openers.some(({ text }) => mayCome(text)) && !(this.fresh && mayCome(thinking.open))) return undefined
+    if (!this.openers.some(({ text }) => mayCome(text)) && !(this.fresh && mayCome(thinking.open))) return undefined
     this.waiting = rest
     return rest
   }
 }
 
 export const make = (options: ReplyOptions): Pick<Reader, "push" | "end"> => new Reader(options)
+
+/** Splits a text while it comes. */
+export const split = <E, R>(text: Stream.Stream<string, E, R>, options: ReplyOptions): Stream.Stream<ReplyPart, E, R> =>
+  Stream.suspend(() => {
+    const reader = make(options)
+    return Stream.concat(
+      Stream.mapChunks(text, (pieces) => Chunk.fromIterable(reader.push(Chunk.join(pieces, "")))),
+      Stream.suspend(() => Stream.fromIterable(reader.end()))
+    )
+  })
 
 export const partsOf = (text: string, options: ReplyOptions): ReadonlyArray<ReplyPart> => {
   const reader = make(options)

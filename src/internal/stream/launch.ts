@@ -49,6 +49,8 @@ export interface Launch<E = BranchFailure> {
   readonly maxTokens: () => number | undefined
   /** Whether the run has been handed over, and goes on when its stream is left. */
   readonly detached?: () => boolean
+  /** Whether the owner of the task wants it after this run: then it goes on from run to run. */
+  readonly keeps?: () => boolean
 }
 
 type Begun = Pick<Subject, "taskId" | "opened"> & Pick<TaskResult, "prefillTime"> & {
@@ -153,7 +155,7 @@ export const make = (
           const maxTokens = run.maxTokens()
           const deletes = options.cleanup === "delete" && taskId.startsWith("TMP_")
           ledger.begins(taskId, maxTokens, begun.requestId)
-          const about = { operation, taskId, maxTokens, run: entered }
+          const about = { operation, taskId, maxTokens, run: entered, keeps: run.keeps }
           const parting = part({ ...about, ...chosen, stays, deletes, counts: telling.counts, retry: config })
           return follow(http, lifetime, { ...about, ...begun, fromToken: 0 }, { ...chosen, stops, parting }, telling)
         },
@@ -166,7 +168,7 @@ export const make = (
             within: chosen.stopTimeout,
             after: opened?.connection.close,
             stop: true,
-            delete: run.fresh
+            delete: run.fresh || run.keeps !== undefined
           })
       ).pipe(Effect.catchAll(run.explain), creates)
     })

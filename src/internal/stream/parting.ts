@@ -31,6 +31,8 @@ export interface About {
   readonly stays: () => boolean
   /** Whether the task is deleted when nobody needs it any more. */
   readonly deletes: boolean
+  /** Whether an owner wants the task after this run. It is asked when the run is left, and if not, deletes too. */
+  readonly keeps?: (() => boolean) | undefined
   /** Whether a result is told. */
   readonly counts: boolean
   /** The run, if others may write to its buffer (H15). */
@@ -42,7 +44,7 @@ export const counted = (status: Effect.Effect<TaskInfo, TaskFailure>): Effect.Ef
   Effect.map(status, (info) => isFinished(info) ? info.generatedTokens : undefined)
 
 export const make = (http: HttpClient.Service, ledger: Ledger.Service) => (about: About) => {
-  const { counts, deletes, operation, run, stays, stopTimeout, taskId } = about
+  const { counts, deletes, keeps, operation, run, stays, stopTimeout, taskId } = about
   const over = Deferred.unsafeMake<TaskInfo | undefined>(FiberId.none)
   const fate = ledger.fate(taskId)
   let result: TaskResult | undefined
@@ -60,7 +62,10 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service) => (about
   const tokens = (finished: boolean) =>
     Effect.flatMap(
       finished && !deletes ? nobody() : Effect.map(Deferred.await(over), (info) => info?.generatedTokens),
-      (tokens) => deletes || !isAlone() ? Effect.succeed(tokens) : counted(http.status(taskId, { operation }))
+      (tokens) =>
+        deletes || tokens !== undefined || !isAlone()
+          ? Effect.succeed(tokens)
+          : counted(http.status(taskId, { operation }))
     )
 
   return {
@@ -76,7 +81,7 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service) => (about
         after,
         stop,
         fate,
-        delete: deletes && (stop || how === "finished"),
+        delete: (deletes || keeps?.() === false) && (stop || how === "finished"),
         between: how === "cut" && counts ? Effect.ignore(read) : undefined,
         over
       })

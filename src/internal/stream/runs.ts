@@ -20,6 +20,7 @@ import * as validate from "../input/validate.js"
 import * as Ledger from "../owner/ledger.js"
 import * as retry from "../wire/retry.js"
 import * as telemetry from "../wire/telemetry.js"
+import * as Keeping from "./keeping.js"
 import * as Launcher from "./launch.js"
 import * as Preconditions from "./preconditions.js"
 import { listenTo, live, record } from "./record.js"
@@ -87,6 +88,8 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
     ledger,
     preconditions,
     spans,
+    /** For owners of tasks that go on from run to run. */
+    keeper: Keeping.make(http, config, ledger, continuing, (start) => launched(start, events)),
     created: <A extends Generation.GenerationOptions, B>(creation: Starts.Creation<A>, telling: Telling<B>) =>
     (
       request: A,

@@ -1,0 +1,62 @@
+/**
+ * Failures as `AiError` has them. They name the request and what was answered; headers and prompts they do not hold.
+ */
+import * as AiError from "@effect/ai/AiError"
+import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
+import type { RWKVError } from "../../RWKVError.js"
+import { bare } from "../input/failure.js"
+
+export interface Where {
+  readonly method: "generateText" | "generateObject" | "streamText"
+  readonly baseUrl: string
+}
+
+const module = "RWKVLanguageModel"
+
+export const operationOf = ({ method }: Where): string => `${module}.${method}`
+
+export const malformedInput = ({ method }: Where, description: string, cause?: unknown): AiError.MalformedInput =>
+  new AiError.MalformedInput({ module, method, description, cause })
+
+export const malformedOutput = ({ method }: Where, description: string, cause?: unknown): AiError.MalformedOutput =>
+  new AiError.MalformedOutput({ module, method, description, cause })
+
+/** A task that is named was created, so it was asked for its text. */
+const requestOf = ({ baseUrl }: Where, taskId: string | undefined) => {
+  const [method, path] = taskId === undefined ? ["POST", "tmp"] as const : ["GET", `${taskId}/stream`] as const
+  return { method, url: `${baseUrl}/v1/tasks/${path}`, urlParams: [], hash: Option.none<string>(), headers: {} }
+}
+
+const headersOf = (error: RWKVError): Record<string, string> => {
+  const retryAfter = "retryAfter" in error ? error.retryAfter : undefined
+  return {
+    ...(error.requestId !== undefined && { "x-request-id": error.requestId }),
+    ...(retryAfter !== undefined && { "retry-after": `${Math.ceil(Duration.toSeconds(retryAfter))}` })
+  }
+}
+
+export const toAiError = (where: Where) => (error: RWKVError): AiError.AiError => {
+  const description = bare(error)
+  const facts = { module, method: where.method, description, request: requestOf(where, error.taskId) }
+  const answered = (reason: "StatusCode" | "Decode", status: number) =>
+    new AiError.HttpResponseError({ ...facts, reason, response: { status, headers: headersOf(error) } })
+  switch (error._tag) {
+    case "RWKVValidationError":
+      return error.source === "client" ? malformedInput(where, description, error) : answered("StatusCode", 422)
+    case "RWKVServerError":
+    case "RWKVStatusError":
+      return answered("StatusCode", error.status)
+    case "TaskNotFoundError":
+      return answered("StatusCode", 404)
+    case "RWKVDecodeError":
+      return answered("Decode", 200)
+    case "RWKVConnectionError":
+    case "RWKVTimeoutError":
+      return new AiError.HttpRequestError({ ...facts, reason: "Transport", cause: error })
+    case "StreamTruncatedError":
+      return malformedOutput(where, description, error)
+    default:
+      return new AiError.UnknownError({ module, method: where.method, description, cause: error })
+  }
+}

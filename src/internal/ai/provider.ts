@@ -1,0 +1,119 @@
+/**
+ * One call of the model: a prompt is rendered, a task is streamed, and its text is told as parts.
+ */
+import type { AiError } from "@effect/ai/AiError"
+import type { IdGenerator } from "@effect/ai/IdGenerator"
+import * as LanguageModel from "@effect/ai/LanguageModel"
+import type * as Response from "@effect/ai/Response"
+import * as Telemetry from "@effect/ai/Telemetry"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import { identity } from "effect/Function"
+import type * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import { stops } from "../../RWKVChat.js"
+import type * as StreamService from "../../StreamService.js"
+import * as format from "../chat/format.js"
+import { render } from "../chat/prompt.js"
+import * as replies from "../chat/reply.js"
+import { choose } from "./choice.js"
+import { malformedOutput, operationOf, toAiError, type Where } from "./failure.js"
+import { messagesOf } from "./messages.js"
+import * as object from "./object.js"
+import * as Parts from "./parts.js"
+import { type Settings, settle } from "./settings.js"
+
+export interface Needs {
+  readonly streams: StreamService.Service
+  readonly baseUrl: string
+  /** The settings that hold where they are asked for. */
+  readonly settings: Effect.Effect<Settings>
+}
+
+const prepare = (needs: Needs, method: Where["method"], options: LanguageModel.ProviderOptions) =>
+  Effect.gen(function*() {
+    const where: Where = { method, baseUrl: needs.baseUrl }
+    const given = yield* needs.settings
+    const settled = yield* Effect.mapError(settle(operationOf(where), given, options), toAiError(where))
+    const choice = yield* choose(where, options)
+    const { prompt, responseFormat, span } = options
+    const isObject = responseFormat.type === "json"
+    const instructions = isObject ? [yield* object.instruction(where, responseFormat)] : []
+    const messages = yield* messagesOf(where, prompt, instructions)
+    return { ...needs, where, settled, choice, isObject, messages, span }
+  })
+
+type Call = Effect.Effect.Success<ReturnType<typeof prepare>>
+
+type PartStream = Stream.Stream<Response.StreamPartEncoded, AiError, IdGenerator>
+
+const answer = ({ choice, isObject, messages, settled, span, streams, where }: Call): PartStream =>
+  Stream.unwrapScoped(
+    Effect.gen(function*() {
+      const { generation, model, stop } = settled
+      const { toolChoice, tools } = choice
+      const reading = { toolChoice, think: toolChoice === "required" ? "off" : settled.think }
+      const rendered = yield* render(operationOf(where), messages, { ...reading, tools })
+      // Who does not think and has no tools is left no choice but JSON.
+      const end = isObject && toolChoice === "none" && reading.think === "off" ? format.forced : ""
+      const request = { ...generation, prompt: rendered.prompt + end }
+      const opened = yield* streams.open(request, { stop: [...stops, ...stop] })
+      Telemetry.addGenAIAnnotations(span, { response: { id: opened.taskId, model } })
+      const reader = replies.make(reading)
+      const teller = Parts.make(where, choice)
+      const told = Stream.map(opened.text, (text) => reader.push(text)).pipe(
+        Stream.concat(Stream.sync(() => reader.end())),
+        Stream.mapError(toAiError(where)),
+        Stream.mapConcat(identity),
+        Stream.mapConcatEffect(teller.tell)
+      )
+      const finished = Effect.map(opened.finished, (result) => {
+        const { usage: { outputTokens } } = result
+        const finish = teller.finish(result)
+        Telemetry.addGenAIAnnotations(span, { response: { finishReasons: [finish.reason] }, usage: { outputTokens } })
+        return Stream.make(...teller.close(), finish)
+      })
+      return Stream.make(Parts.metadata(opened.taskId, model, yield* DateTime.now)).pipe(
+        Stream.concat(told),
+        Stream.concat(Stream.unwrap(Effect.mapError(finished, toAiError(where)))),
+        Stream.catchAll((error) => Stream.concat(Stream.fromIterable(teller.close()), Stream.fail(error)))
+      )
+    }).pipe(Effect.mapError(toAiError(where)))
+  )
+
+const collect = (call: Call) => Effect.map(Stream.runCollect(answer(call)), Parts.whole)
+
+type Answered = Effect.Effect<Array<Response.PartEncoded>, AiError, IdGenerator>
+
+/** Asks again, with the reason, until the object fits. `spent` is what the answers before this one cost. */
+const collectObject = (call: Call, schema: Schema.Schema.Any, asked = 1, spent: number | undefined = 0): Answered =>
+  Effect.gen(function*() {
+    const parts = yield* collect(call)
+    // Who calls a tool answers when it has the result.
+    if (parts.some(({ type }) => type === "tool-call")) return parts
+    const text = parts.map((part) => part.type === "text" ? part.text : "").join("")
+    const tokens = parts.find((part) => part.type === "finish")?.usage.outputTokens
+    const cost = tokens === undefined || spent === undefined ? undefined : spent + tokens
+    const found = yield* Effect.either(object.check(schema, text))
+    if (Either.isLeft(found) && asked <= call.settled.objectRepairs) {
+      const messages = [...call.messages, ...object.again(text, found.left)]
+      return yield* collectObject({ ...call, messages }, schema, asked + 1, cost)
+    }
+    const fitting = yield* Either.mapLeft(
+      found,
+      (reason) => malformedOutput(call.where, `no object that fits in ${asked} answers; the last one: ${reason}`)
+    )
+    return Parts.withObject(parts, fitting, cost)
+  })
+
+export const make = (needs: Needs): Effect.Effect<LanguageModel.Service> =>
+  LanguageModel.make({
+    streamText: (options) => Stream.unwrap(Effect.map(prepare(needs, "streamText", options), answer)),
+    generateText: (options) => {
+      const { responseFormat: format } = options
+      return format.type === "text"
+        ? Effect.flatMap(prepare(needs, "generateText", options), collect)
+        : Effect.flatMap(prepare(needs, "generateObject", options), (call) => collectObject(call, format.schema))
+    }
+  })

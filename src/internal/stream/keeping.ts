@@ -1,0 +1,102 @@
+/**
+ * Tasks that their owner goes on with from run to run. A run that is left takes its task along, unless its owner has
+ * said by then that it wants it; between two runs the task ends with its owner, or with the service.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Generation from "../../Generation.js"
+import type { Service as HttpService } from "../../HttpClient.js"
+import type { StreamEvent, TaskId } from "../../Protocol.js"
+import type * as RWKVConfig from "../../RWKVConfig.js"
+import type { BranchFailure, RWKVError } from "../../RWKVError.js"
+import type { StreamOptions } from "../../Task.js"
+import { effective } from "../input/override.js"
+import { isTaskId } from "../input/validate.js"
+import type * as Ledger from "../owner/ledger.js"
+import type { Launch } from "./launch.js"
+import { opened } from "./open.js"
+import type { FollowFailure } from "./signals.js"
+import * as Starts from "./starts.js"
+import type { Opening } from "./telling.js"
+
+export interface Held {
+  readonly taskId: TaskId
+  /** Whether it was neither gone on with nor deleted. */
+  readonly isHeld: () => boolean
+  readonly take: () => void
+  /** Deletes it in the background. */
+  readonly drop: Effect.Effect<void>
+}
+
+export type Keeper = ReturnType<typeof make>
+
+export const make = (
+  http: HttpService,
+  config: RWKVConfig.Service,
+  ledger: Ledger.Service,
+  continuing: ReturnType<typeof Starts.make>["continuing"],
+  launched: <E extends RWKVError>(start: Launch<E>) => Opening<StreamEvent, E | FollowFailure>
+) => {
+  const { lifetime } = ledger
+  const creation = { cleanup: "keep", create: http.create, stream: http.createStream } as const
+  const release = (operation: string, taskId: string, stop: boolean) =>
+    isTaskId(taskId) ? lifetime.release({ operation, taskId, retry: config, stop, delete: true }) : Effect.void
+
+  return {
+    create: (request: Generation.CreateRequest, options: StreamOptions, keeps: () => boolean) => {
+      const operation = "StreamService.open"
+      const start = Starts.creating({ ...creation, operation }, config, request, options)
+      return opened(operation, ledger.requestIds, launched({ ...start, keeps }))
+    },
+    /** Whatever prevents the run, its task is deleted. */
+    continue: (
+      { take, taskId }: Held,
+      request: Generation.ContinueRequest,
+      options: StreamOptions,
+      keeps: () => boolean
+    ) =>
+      Effect.uninterruptibleMask((restore) => {
+        const operation = "StreamService.openContinue"
+        take()
+        const gone = release(operation, taskId, true)
+        let sent = false
+        let left = false
+        const opening = Effect.flatMap(effective(config), ({ defaults }) => {
+          // What is not sent is as the task had it, and how its run has ended would be unknown.
+          const limited = { ...request, maxTokens: request.maxTokens ?? defaults?.maxTokens }
+          const start = continuing(operation, taskId, limited, options)
+          /** An answer that comes when nobody waits for it has found its run, or there is none. */
+          const create = Effect.suspend(() => {
+            sent = true
+            return Effect.tapErrorCause(start.create, () => {
+              sent = false
+              return left ? gone : Effect.void
+            })
+          })
+          return opened(operation, ledger.requestIds, launched<BranchFailure>({ ...start, create, keeps }))
+        })
+        return Effect.onError(restore(opening), (cause) => {
+          left = true
+          const missing = Option.exists(Cause.failureOption(cause), ({ _tag }) => _tag === "TaskNotFoundError")
+          return sent || missing ? Effect.void : gone
+        })
+      }),
+    /** Between two runs. */
+    hold: (taskId: TaskId): Held => {
+      const end = release("StreamService.open", taskId, false)
+      const withdraw = lifetime.onClosing(end)
+      let isHeld = true
+      const take = () => {
+        isHeld = false
+        withdraw()
+      }
+      const drop = Effect.suspend(() => {
+        if (!isHeld) return Effect.void
+        take()
+        return end
+      })
+      return { taskId, isHeld: () => isHeld, take, drop }
+    }
+  }
+}
