@@ -1,101 +1,85 @@
 /**
- * What the SDK does, in one run: `npm run quickstart`.
+ * What the SDK does, in one run: `npm run quickstart`, and `npm run quickstart -- --help` for parts of it.
  *
  * Without `RWKV_BASE_URL` it serves the emulator on a free local port, so no GPU is needed: its text is that of a toy model.
  */
-import { HttpServer, Terminal } from "@effect/platform"
+import { HttpServer } from "@effect/platform"
 import { NodeHttpClient, NodeHttpServer, NodeRuntime, NodeTerminal } from "@effect/platform-node"
-import { Config, Console, Duration, Effect, Layer, Option, Stream } from "effect"
-import { RWKV, StreamService, TaskService } from "effect-rwkv"
+import { Config, Console, Duration, Effect, Layer, Option } from "effect"
+import { RWKV, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
 import { createServer } from "node:http"
+import { parseArgs } from "node:util"
+import * as Screen from "./quickstart/screen.js"
+import { sections } from "./quickstart/sections.js"
 
-const quote = (text: string) => JSON.stringify(text.length > 60 ? `${text.slice(0, 57)}...` : text)
+const names = Object.keys(sections)
 
-const program = Effect.gen(function*() {
-  const terminal = yield* Terminal.Terminal
-  const write = (text: string) => Effect.orDie(terminal.display(text))
-  const line = (text: string) => write(`${text}\n`)
-  const title = (text: string) => line(`\n== ${text}`)
+const help = `What effect-rwkv does, in one run.
 
-  const [took] = yield* Effect.timed(Effect.gen(function*() {
-    const models = yield* TaskService.models
-    yield* line(`The server offers ${models.map((model) => model.id).join(", ")}.`)
+  npm run quickstart                       all sections
+  npm run quickstart -- --only chat,wait   some: ${names.join(", ")}
+  npm run quickstart -- --help             this
 
-    yield* title("Text as it is generated")
-    yield* StreamService.create({ prompt: "Tell me a story.", maxTokens: 120, seed: 3 }).pipe(
-      Stream.runForEach(write)
-    )
-    yield* line("")
+  RWKV_BASE_URL   the server, as http://localhost:8000; without it an emulated one answers, with a toy model's babble
+  RWKV_API_KEY    the key of a proxy before it
+  NO_COLOR        anything: no colour`
 
-    yield* title("Create a task, wait for it, watch it")
-    const task = yield* TaskService.createPersistent({ prompt: "The river in spring", maxTokens: 60, seed: 0 })
-    const result = yield* task.wait({
-      timeout: "30 seconds",
-      onProgress: (info) => line(`   ${info.status}: ${info.generatedTokens} tokens`)
-    })
-    yield* line(`   ${quote(result.text)}`)
-
-    yield* title("Fill in the middle")
-    const gap = yield* TaskService.run({
-      prefix: "def add(a, b):\n  ",
-      suffix: "\n  return result",
-      maxTokens: 24,
-      seed: 1
-    })
-    yield* line(`   ${quote(gap.text)}`)
-
-    yield* title("Fork twice at once, then continue")
-    const endings = yield* Effect.forEach(
-      [" A happy end:", " A sad end:"],
-      (prompt) =>
-        task.fork({ prompt, maxTokens: 40, persistence: "temporary" }).pipe(Effect.flatMap((fork) => fork.wait())),
-      { concurrency: "unbounded" }
-    )
-    for (const ending of endings) yield* line(`   fork:     ${quote(ending.text)}`)
-    const more = yield* task.continue({ prompt: " And then", maxTokens: 30 })
-    yield* line(`   continue: ${quote((yield* more.wait()).text)}`)
-
-    yield* title("Stop")
-    const long = yield* TaskService.create({ prompt: "Count to a million:", maxTokens: 40_000 })
-    yield* Effect.sleep("150 millis")
-    const stopped = yield* long.stop()
-    yield* line(`   stopped after ${stopped.generatedTokens} of 40000 tokens`)
-
-    yield* title("Failures have types")
-    yield* TaskService.create({ prompt: "Hello", temperature: 3 }).pipe(
-      Effect.catchTag("RWKVValidationError", (error) => line(`   ${error._tag}: ${error.message}`))
-    )
-    yield* TaskService.status("TMP_00000000000000000000000000000000").pipe(
-      Effect.catchTag("TaskNotFoundError", (error) => line(`   ${error._tag}: ${error.message}`))
-    )
-
-    yield* title("Figures")
-    yield* line(`   wait:  ${result.text.length} UTF-16 units in ${Duration.format(result.generationTime)}`)
-    yield* line(`   speed: ${Math.round(result.speed)} tokens per second and slot`)
-    yield* task.delete()
-  }))
-  yield* line(`   all:   ${Math.round(Duration.toMillis(took))} ms`)
+const arguments_ = Effect.try({
+  try: () => parseArgs({ options: { help: { type: "boolean", short: "h" }, only: { type: "string" } } }).values,
+  catch: (error) => `${error instanceof Error ? error.message : error}\n\n${help}`
 })
+
+const chosen = (only: string | undefined) => {
+  const wanted = only === undefined ? names : only.split(",").map((name) => name.trim())
+  const unknown = wanted.filter((name) => !names.includes(name))
+  return unknown.length === 0
+    ? Effect.succeed(Object.entries(sections).filter(([name]) => wanted.includes(name)).map(([, section]) => section))
+    : Effect.fail(`There is no section ${unknown.join(", ")}: there are ${names.join(", ")}.`)
+}
 
 const emulated = Layer.unwrapScoped(Effect.gen(function*() {
   const { address } = yield* HttpServer.HttpServer
-  const port = address._tag === "TcpAddress" ? address.port : 80
-  yield* Console.log(`No RWKV_BASE_URL is set: serving the emulator on port ${port}.`)
-  return RWKV.layer({ baseUrl: `http://127.0.0.1:${port}`, defaults: { topP: 0.8 } })
+  const baseUrl = `http://127.0.0.1:${address._tag === "TcpAddress" ? address.port : 80}`
+  yield* Console.log(`RWKV_BASE_URL is not set: an emulated server answers at ${baseUrl}, with a toy model's babble.`)
+  const reply = Emulator.chat(({ turn }) => ({
+    reasoning: "The user asks about the sky.",
+    text: /\p{Script=Han}/u.test(turn) ? "蓝光散射得最多，所以天空是蓝色的。" : "Air scatters blue light the most."
+  }))
+  return RWKV.layer({ baseUrl, defaults: { topP: 0.8 } }).pipe(
+    Layer.provideMerge(Emulator.layerServer({ pulse: "60 millis", tokensPerPulse: 8, reply }))
+  )
 })).pipe(
-  Layer.provide(Emulator.layerServer({ pulse: "60 millis", tokensPerPulse: 8 })),
   Layer.provide(NodeHttpServer.layer(() => createServer(), { port: 0, host: "127.0.0.1" })),
   Layer.orDie
 )
 
 const server = Layer.unwrapEffect(Effect.gen(function*() {
-  const baseUrl = yield* Config.option(Config.string("RWKV_BASE_URL"))
-  return Option.isSome(baseUrl) ? RWKV.layerConfig() : emulated
+  const baseUrl = yield* Config.option(Config.nonEmptyString("RWKV_BASE_URL"))
+  if (Option.isNone(baseUrl)) return emulated
+  yield* Console.log(`RWKV_BASE_URL is ${baseUrl.value}.`)
+  return RWKV.layerConfig()
 }))
 
-const main = program.pipe(
-  Effect.provide(Layer.provideMerge(server, Layer.merge(NodeHttpClient.layerUndici, NodeTerminal.layer)))
+const show = (parts: ReadonlyArray<(typeof sections)[string]>) =>
+  Effect.gen(function*() {
+    const screen = yield* Screen.Screen
+    const models = yield* TaskService.models
+    yield* screen.line(`It offers ${models.map((model) => model.id).join(", ")}.`)
+    const [took] = yield* Effect.timed(Effect.forEach(parts, (part) => part, { discard: true }))
+    yield* screen.line(`\nDone in ${Duration.format(Duration.millis(Math.round(Duration.toMillis(took))))}.`)
+  })
+
+const main = Effect.gen(function*() {
+  const given = yield* arguments_
+  if (given.help === true) return yield* Console.log(help)
+  yield* show(yield* chosen(given.only)).pipe(
+    Effect.provide([Screen.layer, server]),
+    Effect.provide([NodeHttpClient.layerUndici, NodeTerminal.layer])
+  )
+}).pipe(
+  Effect.tapError((error) => Console.error(typeof error === "string" ? error : error.message)),
+  Effect.mapError(() => "quickstart")
 )
 
-NodeRuntime.runMain(main)
+NodeRuntime.runMain(main, { disableErrorReporting: true })

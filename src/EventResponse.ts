@@ -24,6 +24,7 @@ import { RWKVError, type RWKVValidationError } from "./RWKVError.js"
  * @category models
  */
 export interface Opened {
+  /** What is sent; a failure, one of `RWKVError`, is sent as the last event. */
   readonly events: Stream.Stream<StreamEvent, RWKVError>
 }
 

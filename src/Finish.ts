@@ -84,6 +84,13 @@ export const Usage: Schema.Schema<Usage, { readonly outputTokens?: number }> = /
 /**
  * What nobody knows: the usage of a run whose tokens were not counted.
  *
+ * @example
+ * ```ts
+ * import { Finish } from "effect-rwkv"
+ *
+ * console.log(Finish.unknownUsage.outputTokens) // undefined
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */

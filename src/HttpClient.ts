@@ -51,7 +51,8 @@ export interface CallOptions {
 }
 
 /**
- * The endpoints. Ids are checked and encoded: whatever is passed, no other endpoint is called.
+ * The endpoints. Ids are checked and encoded: whatever is passed, no other endpoint is called. All fail with
+ * `CallFailure`, those about a task that exists with `TaskFailure`.
  *
  * @since 0.1.0
  * @category models
@@ -111,12 +112,12 @@ export interface Service {
    * nothing.
    */
   readonly stop: (id: string, options?: CallOptions) => Effect.Effect<Option.Option<Protocol.TaskInfo>, TaskFailure>
-  /** `POST /v1/tasks/{id}/delete`. */
+  /** `POST /v1/tasks/{id}/delete`. Fails with `TemplateProtectedError`, too. */
   readonly delete: (
     id: string,
     options?: CallOptions & { readonly force?: boolean | undefined }
   ) => Effect.Effect<Option.Option<Protocol.TaskInfo>, TaskFailure | TemplateProtectedError>
-  /** `POST /v1/tasks/{id}/as_template`. */
+  /** `POST /v1/tasks/{id}/as_template`. Fails with `AlreadyTemplateError`, too. */
   readonly asTemplate: (
     id: string,
     options?: CallOptions
@@ -291,6 +292,17 @@ const serviceOf = (requests: Requests.Requests): Service => {
 
 /**
  * Makes the endpoints from the platform's HttpClient and the configuration.
+ *
+ * @example
+ * ```ts
+ * import { FetchHttpClient } from "@effect/platform"
+ * import { Effect } from "effect"
+ * import { HttpClient, RWKVConfig } from "effect-rwkv"
+ *
+ * const models = Effect.flatMap(HttpClient.make, (http) => http.models()).pipe(
+ *   Effect.provide([RWKVConfig.layer(), FetchHttpClient.layer])
+ * )
+ * ```
  *
  * @since 0.1.0
  * @category constructors

@@ -139,6 +139,17 @@ const TaskResponse = Schema.Struct({
 /**
  * A {@link TaskResult} as programs store it and send it: plain JSON, with all its fields.
  *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Protocol, TaskService } from "effect-rwkv"
+ *
+ * // a result as JSON, to be stored
+ * const stored = TaskService.run({ prompt: "Hello", maxTokens: 20 }).pipe(
+ *   Effect.flatMap(Schema.encode(Schema.parseJson(Protocol.TaskReport)))
+ * )
+ * ```
+ *
  * @since 0.1.0
  * @category schemas
  */
@@ -168,6 +179,24 @@ const replacement = "\uFFFD"
 /**
  * The answer of create, fim, continue, fork, as_template and `GET /v1/tasks/{id}/get_result`. The server says neither
  * how many tokens there were nor why the run ended: those are unknown when it is decoded, and dropped when encoded.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Protocol } from "effect-rwkv"
+ *
+ * // what the server answers
+ * const { text } = Schema.decodeSync(Protocol.TaskResult)({
+ *   task_id: "TMP_1",
+ *   result: "Hello",
+ *   prefill_time: 0.01,
+ *   gen_time: 0.5,
+ *   speed: 40,
+ *   finished: true
+ * })
+ *
+ * console.log(text) // Hello
+ * ```
  *
  * @since 0.1.0
  * @category schemas
@@ -266,6 +295,22 @@ export interface TaskList {
 /**
  * The answer of `GET /v1/tasks/list`.
  *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Protocol } from "effect-rwkv"
+ *
+ * const list = Schema.decodeSync(Protocol.TaskList)({
+ *   cpu_cache_count: 1,
+ *   database_count: 0,
+ *   total_count: 1,
+ *   cpu_tasks: ["TMP_1"],
+ *   db_tasks: []
+ * })
+ *
+ * console.log(list.cpuTasks) // [ "TMP_1" ]
+ * ```
+ *
  * @since 0.1.0
  * @category schemas
  */
@@ -345,6 +390,14 @@ export const HeadFrame = /*#__PURE__*/ Schema.Struct({ task_id: Schema.String, p
 /**
  * A frame with text. The POST streams add `task_id`, `gen_time` (the seconds since the frame before) and `speed`, which
  * are not checked.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Protocol } from "effect-rwkv"
+ *
+ * console.log(Schema.decodeUnknownSync(Protocol.DataFrame)({ data: "Hello", speed: 40 }).data) // Hello
+ * ```
  *
  * @since 0.1.0
  * @category schemas

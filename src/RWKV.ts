@@ -74,7 +74,8 @@ export const layer = (options?: RWKVConfig.Options): Layer.Layer<RWKV, RWKVValid
 
 /**
  * All services, configured through `Config`: by default from `RWKV_BASE_URL`, `RWKV_API_KEY` and
- * `RWKV_REQUEST_TIMEOUT`.
+ * `RWKV_REQUEST_TIMEOUT`. Fails with `ConfigError` if a variable cannot be read, and with `RWKVValidationError` if a
+ * value is invalid.
  *
  * @example
  * ```ts
@@ -94,7 +95,8 @@ export const layerConfig = (
   Layer.provideMerge(layerWithoutConfig, RWKVConfig.layerConfig(options))
 
 /**
- * All services over the runtime's own fetch, with nothing left to provide.
+ * All services over the runtime's own fetch, with nothing left to provide. Fails with `RWKVValidationError` if an
+ * option is invalid.
  *
  * @example
  * ```ts

@@ -103,7 +103,8 @@ export const prompt = (
   Effect.map(rendering.render("RWKVChat.prompt", messages, options), ({ prompt }) => prompt)
 
 /**
- * {@link prompt} with the messages as the prompt holds them, and what cleaning changed in which of them.
+ * {@link prompt} with the messages as the prompt holds them, and what cleaning changed in which of them. Fails with
+ * `RWKVValidationError`, as that does.
  *
  * @example
  * ```ts
@@ -166,7 +167,7 @@ export const clean = (text: string, role: "System" | "User" | "Assistant" = "Use
 export type Parsed = parsing.Parsed
 
 /**
- * Reads a prompt back: the messages and options that {@link prompt} made it of. None if it does not end as such a
+ * Reads a prompt back: the messages and options that `prompt` made it of. None if it does not end as such a
  * prompt does, or holds another role. Made for tests and for servers that stand in for the model.
  *
  * @example
@@ -187,6 +188,18 @@ export const parse = (prompt: string): Option.Option<Parsed> => parsing.parse(pr
 /**
  * Where a chat's text ends if the server does not end it: at the beginning of another turn. The server ends a run by
  * itself at the token `User` after one of its two line break tokens.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { StreamService } from "effect-rwkv"
+ * import * as RWKVChat from "effect-rwkv/RWKVChat"
+ *
+ * const text = Stream.unwrap(Effect.map(
+ *   RWKVChat.prompt([RWKVChat.user("Hi")]),
+ *   (prompt) => StreamService.create({ prompt, maxTokens: 500 }, { stop: RWKVChat.stops })
+ * ))
+ * ```
  *
  * @since 0.2.0
  * @category replies
@@ -219,6 +232,15 @@ export const reply = (text: string, options: ReplyOptions = {}): Reply =>
 
 /**
  * {@link reply} of parts: those of {@link replyStream}, together, are the reply of the whole text.
+ *
+ * @example
+ * ```ts
+ * import * as RWKVChat from "effect-rwkv/RWKVChat"
+ *
+ * const reply = RWKVChat.replyFromParts([{ _tag: "Reasoning", text: "Easy." }, { _tag: "Text", text: "Blue." }])
+ *
+ * console.log(reply.reasoning, reply.text) // Easy. Blue.
+ * ```
  *
  * @since 0.2.0
  * @category replies

@@ -164,7 +164,7 @@ const read = encoder(Schema.Struct({
 const checkDefaults = encoder(GenerationOptions)
 
 /**
- * Checks options and fills in what is missing.
+ * Checks options and fills in what is missing. Fails with `RWKVValidationError` if an option is invalid.
  *
  * @example
  * ```ts
@@ -253,7 +253,8 @@ const optional = <A>(config: Config.Config<A>) => Config.map(Config.option(confi
 
 /**
  * The configuration read through `Config`: by default from `RWKV_BASE_URL`, `RWKV_API_KEY` and `RWKV_REQUEST_TIMEOUT`.
- * What is not set, or blank, has its usual default.
+ * What is not set, or blank, has its usual default. Fails with `ConfigError` if a variable cannot be read, and with
+ * `RWKVValidationError` if a value is invalid.
  *
  * @example
  * ```ts

@@ -23,6 +23,14 @@ import { StreamService } from "./StreamService.js"
 /**
  * What a program overrides for a part of itself, see {@link withConfigOverride}.
  *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import * as RWKVLanguageModel from "effect-rwkv/RWKVLanguageModel"
+ *
+ * const config = Effect.serviceOption(RWKVLanguageModel.Config)
+ * ```
+ *
  * @since 0.2.0
  * @category tags
  */

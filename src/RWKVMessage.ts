@@ -70,6 +70,14 @@ export interface System {
 /**
  * The Schema of {@link System}.
  *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import * as RWKVChat from "effect-rwkv/RWKVChat"
+ *
+ * console.log(Schema.is(RWKVChat.System)({ _tag: "System", content: "Be brief." })) // true
+ * ```
+ *
  * @since 0.2.0
  * @category schemas
  */
@@ -88,6 +96,14 @@ export interface User {
 
 /**
  * The Schema of {@link User}.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import * as RWKVChat from "effect-rwkv/RWKVChat"
+ *
+ * console.log(Schema.is(RWKVChat.User)({ _tag: "User", content: "Hi" })) // true
+ * ```
  *
  * @since 0.2.0
  * @category schemas
@@ -109,6 +125,14 @@ export interface Assistant {
 
 /**
  * The Schema of {@link Assistant}.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import * as RWKVChat from "effect-rwkv/RWKVChat"
+ *
+ * console.log(Schema.is(RWKVChat.Assistant)({ _tag: "Assistant", content: "Hello!" })) // true
+ * ```
  *
  * @since 0.2.0
  * @category schemas
@@ -135,6 +159,16 @@ export interface ToolCall {
 /**
  * The Schema of {@link ToolCall}.
  *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import * as RWKVChat from "effect-rwkv/RWKVChat"
+ *
+ * const isCall = Schema.is(RWKVChat.ToolCall)
+ *
+ * console.log(isCall(RWKVChat.toolCall("weather", { city: "Oslo" })), isCall({ _tag: "ToolCall", name: "" })) // true false
+ * ```
+ *
  * @since 0.2.0
  * @category schemas
  */
@@ -153,6 +187,14 @@ export interface ToolResult {
 
 /**
  * The Schema of {@link ToolResult}.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import * as RWKVChat from "effect-rwkv/RWKVChat"
+ *
+ * console.log(Schema.is(RWKVChat.ToolResult)({ _tag: "ToolResult", result: { rain: true } })) // true
+ * ```
  *
  * @since 0.2.0
  * @category schemas
@@ -189,6 +231,13 @@ export const Message: Schema.Schema<Message> = Schema.Union(System, User, Assist
 /**
  * A message of the system.
  *
+ * @example
+ * ```ts
+ * import * as RWKVChat from "effect-rwkv/RWKVChat"
+ *
+ * console.log(RWKVChat.system("Be brief.")) // { _tag: "System", content: "Be brief." }
+ * ```
+ *
  * @since 0.2.0
  * @category constructors
  */
@@ -197,6 +246,13 @@ export const system = (content: string): System => ({ _tag: "System", content })
 /**
  * A message of the user.
  *
+ * @example
+ * ```ts
+ * import * as RWKVChat from "effect-rwkv/RWKVChat"
+ *
+ * console.log(RWKVChat.user("Hi")) // { _tag: "User", content: "Hi" }
+ * ```
+ *
  * @since 0.2.0
  * @category constructors
  */
@@ -204,6 +260,13 @@ export const user = (content: string): User => ({ _tag: "User", content })
 
 /**
  * An answer of the model, with what it thought before if that is known.
+ *
+ * @example
+ * ```ts
+ * import * as RWKVChat from "effect-rwkv/RWKVChat"
+ *
+ * console.log(RWKVChat.assistant("Hello!", "A greeting.").reasoning) // A greeting.
+ * ```
  *
  * @since 0.2.0
  * @category constructors
@@ -214,6 +277,13 @@ export const assistant = (content: string, reasoning?: string): Assistant =>
 /**
  * A call of a tool by the model: the tool's name and the arguments by their names.
  *
+ * @example
+ * ```ts
+ * import * as RWKVChat from "effect-rwkv/RWKVChat"
+ *
+ * console.log(RWKVChat.toolCall("weather", { city: "Oslo" }).arguments["city"]) // Oslo
+ * ```
+ *
  * @since 0.2.0
  * @category constructors
  */
@@ -221,6 +291,13 @@ export const toolCall = (name: string, given: JsonObject): ToolCall => ({ _tag: 
 
 /**
  * The result of a tool.
+ *
+ * @example
+ * ```ts
+ * import * as RWKVChat from "effect-rwkv/RWKVChat"
+ *
+ * console.log(RWKVChat.toolResult({ rain: true })) // { _tag: "ToolResult", result: { rain: true } }
+ * ```
  *
  * @since 0.2.0
  * @category constructors
@@ -244,6 +321,16 @@ export interface Tool {
 
 /**
  * The Schema of {@link Tool}.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import * as RWKVChat from "effect-rwkv/RWKVChat"
+ *
+ * const isTool = Schema.is(RWKVChat.Tool)
+ *
+ * console.log(isTool({ name: "weather", description: "The weather in a city", arguments: { city: "string" } })) // true
+ * ```
  *
  * @since 0.2.0
  * @category schemas
@@ -270,6 +357,17 @@ export interface MalformedToolCall {
 /**
  * The Schema of {@link MalformedToolCall}.
  *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import * as RWKVChat from "effect-rwkv/RWKVChat"
+ *
+ * const isMalformed = Schema.is(RWKVChat.MalformedToolCall)
+ * const { malformedToolCalls } = RWKVChat.reply("<tool_call>\nweather\n</tool_call>")
+ *
+ * console.log(malformedToolCalls.every((call) => isMalformed(call) && call.reason === "json")) // true
+ * ```
+ *
  * @since 0.2.0
  * @category schemas
  */
@@ -292,6 +390,14 @@ export type ReplyPart =
 
 /**
  * The Schema of {@link ReplyPart}.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import * as RWKVChat from "effect-rwkv/RWKVChat"
+ *
+ * console.log(Schema.is(RWKVChat.ReplyPart)({ _tag: "Text", text: "Blue." })) // true
+ * ```
  *
  * @since 0.2.0
  * @category schemas
@@ -320,6 +426,14 @@ export interface Reply {
 
 /**
  * The Schema of {@link Reply}.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import * as RWKVChat from "effect-rwkv/RWKVChat"
+ *
+ * console.log(Schema.is(RWKVChat.Reply)(RWKVChat.reply(" Blue.\n\n"))) // true
+ * ```
  *
  * @since 0.2.0
  * @category schemas

@@ -146,8 +146,9 @@ export const session = (
     }, options))
 
 /**
- * Goes on from what `Session.state` gave, here or in another process. The first turn is a replay. The options are those of
- * {@link session}, which also says how it fails; a `system` that is given takes the place of the one that was stored.
+ * Goes on from what `Session.state` gave, here or in another process. The first turn is a replay. The options are those
+ * of {@link session}, which also says how it fails; a `system` that is given takes the place of the one that was
+ * stored. Fails with `RWKVValidationError` if the state or an option is invalid.
  *
  * @example
  * ```ts

@@ -176,7 +176,8 @@ const call = <Args extends ReadonlyArray<unknown>, A>(
 
 /**
  * Creates a task and streams its text (`POST /v1/tasks/tmp` or `/create`). Leaving early stops the task, and a
- * temporary task is deleted in the background once it has ended.
+ * temporary task is deleted in the background once it has ended. Fails with `RWKVError`: with `StreamTruncatedError` if
+ * the rest of the text cannot be had, and with `RWKVTimeoutError` if the task does not move.
  *
  * @example
  * ```ts
@@ -197,8 +198,8 @@ const call = <Args extends ReadonlyArray<unknown>, A>(
 export const create = /*#__PURE__*/ call((streams) => streams.create)
 
 /**
- * {@link create} as events: the task's id, its text and its figures. A temporary task is deleted at the end,
- * whose answer says how many tokens there were; with `cleanup: "keep"` one `status` asks for that.
+ * {@link create} as events: the task's id, its text and its figures. A temporary task is deleted at the end, whose
+ * answer says how many tokens there were; with `cleanup: "keep"` one `status` asks for that. Fails with `RWKVError`.
  *
  * @example
  * ```ts
@@ -213,7 +214,8 @@ export const create = /*#__PURE__*/ call((streams) => streams.create)
 export const createEvents = /*#__PURE__*/ call((streams) => streams.createEvents)
 
 /**
- * Fills in the middle (`POST /v1/tasks/fim`) and streams the text that belongs between prefix and suffix.
+ * Fills in the middle (`POST /v1/tasks/fim`) and streams the text that belongs between prefix and suffix. Fails with
+ * `RWKVError`.
  *
  * @example
  * ```ts
@@ -228,8 +230,8 @@ export const createEvents = /*#__PURE__*/ call((streams) => streams.createEvents
 export const fim = /*#__PURE__*/ call((streams) => streams.fim)
 
 /**
- * {@link fim} as events: the task's id, its text and its figures. A temporary task is deleted at the end,
- * whose answer says how many tokens there were; with `cleanup: "keep"` one `status` asks for that.
+ * {@link fim} as events: the task's id, its text and its figures. A temporary task is deleted at the end, whose answer
+ * says how many tokens there were; with `cleanup: "keep"` one `status` asks for that. Fails with `RWKVError`.
  *
  * @example
  * ```ts
@@ -245,7 +247,7 @@ export const fimEvents = /*#__PURE__*/ call((streams) => streams.fimEvents)
 
 /**
  * Streams the text of a task that exists, from its beginning on (`GET /v1/tasks/{id}/stream`). Any number may listen,
- * and leaving early leaves the task alone.
+ * and leaving early leaves the task alone. Fails with `RWKVError`: with `TaskNotFoundError` if there is no such task.
  *
  * @example
  * ```ts
@@ -260,7 +262,7 @@ export const fimEvents = /*#__PURE__*/ call((streams) => streams.fimEvents)
 export const subscribe = /*#__PURE__*/ call((streams) => streams.subscribe)
 
 /**
- * {@link subscribe} as events: the task's id, its text and its figures.
+ * {@link subscribe} as events: the task's id, its text and its figures. Fails with `RWKVError`.
  *
  * @example
  * ```ts
@@ -278,8 +280,9 @@ const continue_ = /*#__PURE__*/ call((streams) => streams.continue)
 
 export {
   /**
-   * Continues a finished task (`POST /v1/tasks/{id}/continue`) and streams the new text. Fails with `TaskBusyError` if it
-   * is not finished, and with `RWKVValidationError` past a stop sequence, unless `allowPastStop` is true.
+   * Continues a finished task (`POST /v1/tasks/{id}/continue`) and streams the new text. Fails with `RWKVError`: with
+   * `TaskBusyError` if it is not finished, and with `RWKVValidationError` past a stop sequence, unless `allowPastStop`
+   * is true.
    *
    * @example
    * ```ts
@@ -295,7 +298,7 @@ export {
 }
 
 /**
- * {@link continue} as events: the task's id, its text and its figures.
+ * {@link continue} as events: the task's id, its text and its figures. Fails with `RWKVError`.
  *
  * @example
  * ```ts
@@ -311,8 +314,8 @@ export const continueEvents = /*#__PURE__*/ call((streams) => streams.continueEv
 
 /**
  * Forks a finished task (`POST /v1/tasks/{id}/fork`) and streams the text of the fork. Any number of forks may run at
- * once, and this program can still read the text of the source. Fails with `TaskBusyError` if the source is not
- * finished, and with `RWKVValidationError` past a stop sequence, unless `allowPastStop` is true.
+ * once, and this program can still read the text of the source. Fails with `RWKVError`: with `TaskBusyError` if the
+ * source is not finished, and with `RWKVValidationError` past a stop sequence, unless `allowPastStop` is true.
  *
  * @example
  * ```ts
@@ -331,7 +334,7 @@ export const continueEvents = /*#__PURE__*/ call((streams) => streams.continueEv
 export const fork = /*#__PURE__*/ call((streams) => streams.fork)
 
 /**
- * {@link fork} as events: the fork's id, its text and its figures.
+ * {@link fork} as events: the fork's id, its text and its figures. Fails with `RWKVError`.
  *
  * @example
  * ```ts
@@ -347,7 +350,8 @@ export const forkEvents = /*#__PURE__*/ call((streams) => streams.forkEvents)
 
 /**
  * Creates a task, or fills in the middle where a `prefix` is given, and yields once the server has named the task,
- * before its text: what a proxy needs to answer with a status.
+ * before its text: what a proxy needs to answer with a status. Fails with `BranchFailure`, as the start of a run can;
+ * what comes later fails `text`, `events` and `finished`.
  *
  * @example
  * ```ts
@@ -364,7 +368,7 @@ export const open = (...args: Parameters<Service["open"]>) =>
   Effect.flatMap(StreamService, (streams) => streams.open(...args))
 
 /**
- * {@link open} of a continue.
+ * {@link open} of a continue. Fails with `BranchFailure`: with `TaskBusyError` if the task is not finished.
  *
  * @example
  * ```ts
@@ -381,7 +385,7 @@ export const openContinue = (...args: Parameters<Service["openContinue"]>) =>
   Effect.flatMap(StreamService, (streams) => streams.openContinue(...args))
 
 /**
- * {@link open} of a fork.
+ * {@link open} of a fork. Fails with `BranchFailure`: with `TaskBusyError` if the task is not finished.
  *
  * @example
  * ```ts

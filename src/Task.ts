@@ -247,7 +247,8 @@ export interface DeleteOptions {
 
 /**
  * A task on the server, as a value to be passed around. It holds no state: every verb asks the server, as the accessor
- * of the same name in `TaskService` does.
+ * of the same name in `TaskService` does, and fails as that does: all with `TaskFailure`, `wait` also with the rest of
+ * `WaitFailure`, `continue` and `fork` with that of `BranchFailure`, streams with `RWKVError`.
  *
  * @since 0.1.0
  * @category models
@@ -316,11 +317,13 @@ export interface Opened {
   readonly prefillTime: Duration.Duration
   /** The id that a proxy gave the request that started the run; undefined if it gave none. */
   readonly requestId: string | undefined
+  /** The text. Fails with `RWKVError`. */
   readonly text: Stream.Stream<string, RWKVError>
+  /** The text between its beginning and its end with the figures. Fails with `RWKVError`. */
   readonly events: Stream.Stream<StreamEvent, RWKVError>
   /**
    * The end, as often as one likes. If nobody reads, or the reader has left, the rest is read for it, and kept for a
-   * first reader. Fails with `StreamTruncatedError` once the Scope was closed before the end.
+   * first reader. Fails with `WaitFailure`: with `StreamTruncatedError` once the Scope was closed before the end.
    */
   readonly finished: Effect.Effect<TaskResult, WaitFailure>
 }

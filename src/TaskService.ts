@@ -73,6 +73,17 @@ export interface Service {
 /**
  * The service that has the verbs of tasks.
  *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { TaskService } from "effect-rwkv"
+ *
+ * // a service of your own that is given the verbs
+ * const make = Effect.map(TaskService.TaskService, (tasks) => ({
+ *   summarize: (text: string) => tasks.run({ prompt: `${text}\n\nSummary:`, maxTokens: 60 })
+ * }))
+ * ```
+ *
  * @since 0.1.0
  * @category tags
  */
@@ -80,6 +91,20 @@ export class TaskService extends Context.Tag("effect-rwkv/TaskService")<TaskServ
 
 /**
  * The verbs of tasks, over the endpoints and streams that are provided. Once the layer is closed they fail unsent.
+ *
+ * @example
+ * ```ts
+ * import { FetchHttpClient } from "@effect/platform"
+ * import { Layer } from "effect"
+ * import { HttpClient, RWKVConfig, StreamService, TaskService } from "effect-rwkv"
+ *
+ * // what RWKV.layer puts together
+ * const layer = TaskService.layer.pipe(
+ *   Layer.provideMerge(StreamService.layer),
+ *   Layer.provide(HttpClient.layer),
+ *   Layer.provide([RWKVConfig.layer(), FetchHttpClient.layer])
+ * )
+ * ```
  *
  * @since 0.1.0
  * @category layers
@@ -102,7 +127,7 @@ const call =
 
 /**
  * Creates a task (`POST /v1/tasks/tmp`, or `/create` if persistent) and returns its handle once the server has read the
- * prompt. If this is interrupted, the task is stopped.
+ * prompt. If this is interrupted, the task is stopped. Fails with `CallFailure`.
  *
  * @example
  * ```ts
@@ -126,6 +151,7 @@ export const create = /*#__PURE__*/ call((tasks) => tasks.create)
 
 /**
  * {@link create} with `persistence: "temporary"`: the task is kept in the server's memory only (`POST /v1/tasks/tmp`).
+ * Fails with `CallFailure`.
  *
  * @example
  * ```ts
@@ -141,7 +167,7 @@ export const createTemporary = /*#__PURE__*/ call((tasks) => tasks.createTempora
 
 /**
  * {@link create} with `persistence: "persistent"`: the task survives an orderly shutdown (`POST /v1/tasks/create`,
- * H36).
+ * H36). Fails with `CallFailure`.
  *
  * @example
  * ```ts
@@ -157,6 +183,7 @@ export const createPersistent = /*#__PURE__*/ call((tasks) => tasks.createPersis
 
 /**
  * Fills in the middle (`POST /v1/tasks/fim`): the text of the temporary task is what belongs between prefix and suffix.
+ * Fails with `CallFailure`.
  *
  * @example
  * ```ts
@@ -171,9 +198,11 @@ export const createPersistent = /*#__PURE__*/ call((tasks) => tasks.createPersis
 export const fim = /*#__PURE__*/ call((tasks) => tasks.fim)
 
 /**
- * Creates a task (or fills in, given a `prefix`), waits for its end and returns its text. Ending early stops it, in
- * 2 seconds at most, then in the background (see `onInterrupt`), where a temporary task is deleted once it has ended.
- * The result says how many tokens there were, and why the text ended: as it is, by `maxTokens`, or by a `stop` sequence.
+ * Creates a task (or fills in, given a `prefix`), waits for its end and returns its text. Ending early stops it, in 2
+ * seconds at most, then in the background (see `onInterrupt`), where a temporary task is deleted once it has ended. The
+ * result says how many tokens there were, and why the text ended: as it is, by `maxTokens`, or by a `stop` sequence.
+ * Fails with `WaitFailure`: with `RWKVTimeoutError` of kind `"wait"` at the timeout, and with `TaskCancelledError` if
+ * this program stopped the task.
  *
  * @example
  * ```ts
@@ -189,8 +218,9 @@ export const run = /*#__PURE__*/ call((tasks) => tasks.run)
 
 /**
  * Runs many requests, 64 at a time by default, and delivers each result as it comes, with the index of its request.
- * Requests are taken as they are needed and results are not kept, so memory is constant. Failures are values unless
- * `failures` is `"fail"`; otherwise only invalid options and the stream of requests fail it. Leaving it stops all runs.
+ * Requests are taken as they are needed and results are not kept, so memory is constant. Failures (`WaitFailure`) are
+ * values unless `failures` is `"fail"`; otherwise only invalid options and the stream of requests fail it. Leaving it
+ * stops all runs.
  *
  * @example
  * ```ts
@@ -211,7 +241,8 @@ export const runAll = <E = never, R = never>(requests: Requests<E, R>, options?:
   Stream.flatMap(TaskService, (tasks) => tasks.runAll(requests, options))
 
 /**
- * Makes the handle of a task from its id, without asking the server. Fails only if the id is malformed.
+ * Makes the handle of a task from its id, without asking the server. Fails with `RWKVValidationError` if the id is
+ * malformed, and with nothing else.
  *
  * @example
  * ```ts
@@ -227,9 +258,9 @@ export const runAll = <E = never, R = never>(requests: Requests<E, R>, options?:
 export const task = /*#__PURE__*/ call((tasks) => tasks.task)
 
 /**
- * Waits for the end of a task and reads its text. Fails with `RWKVTimeoutError` of kind `"wait"` at the timeout, and
- * with `TaskCancelledError` if this program stopped the task. Interrupting the wait leaves the task alone. The tokens are
- * counted by one question after the end, where no look has said it.
+ * Waits for the end of a task and reads its text. Fails with `WaitFailure`: with `RWKVTimeoutError` of kind `"wait"` at
+ * the timeout, and with `TaskCancelledError` if this program stopped the task. Interrupting the wait leaves the task
+ * alone. The tokens are counted by one question after the end, where no look has said it.
  *
  * @example
  * ```ts
@@ -245,7 +276,8 @@ export const wait = /*#__PURE__*/ call((tasks) => tasks.wait)
 
 /**
  * Reads the text so far (`GET /v1/tasks/{id}/get_result`), which is empty while its last character is incomplete
- * (`undecodedTail`, H11). Fails with `UnsupportedByServerError` for a template that the server cannot use.
+ * (`undecodedTail`, H11). Fails with `TaskFailure`, and with `UnsupportedByServerError` for a template that the server
+ * cannot use.
  *
  * @example
  * ```ts
@@ -260,7 +292,8 @@ export const wait = /*#__PURE__*/ call((tasks) => tasks.wait)
 export const result = /*#__PURE__*/ call((tasks) => tasks.result)
 
 /**
- * Reads the state of a task and the number of tokens so far (`GET /v1/tasks/{id}/status`).
+ * Reads the state of a task and the number of tokens so far (`GET /v1/tasks/{id}/status`). Fails with `TaskFailure`:
+ * with `TaskNotFoundError` if there is no such task.
  *
  * @example
  * ```ts
@@ -276,7 +309,8 @@ export const status = /*#__PURE__*/ call((tasks) => tasks.status)
 
 /**
  * Stops a task (`POST /v1/tasks/{id}/stop`) and waits until the server says that it has ended, for 5 seconds by
- * default. Fails with `RWKVTimeoutError` of kind `"stop"` if it runs on: this server misses some stops (H29).
+ * default. Fails with `TaskFailure`: with `RWKVTimeoutError` of kind `"stop"` if it runs on: this server misses some
+ * stops (H29).
  *
  * @example
  * ```ts
@@ -294,8 +328,8 @@ const delete_ = /*#__PURE__*/ call((tasks) => tasks.delete)
 
 export {
   /**
-   * Deletes a task, stopping it if it runs (`POST /v1/tasks/{id}/delete`). Fails with `TemplateProtectedError` for a
-   * template, which is deleted only with `force: true`.
+   * Deletes a task, stopping it if it runs (`POST /v1/tasks/{id}/delete`). Fails with `TaskFailure`, and with
+   * `TemplateProtectedError` for a template, which is deleted only with `force: true`.
    *
    * @example
    * ```ts
@@ -315,8 +349,9 @@ const continue_ = /*#__PURE__*/ call((tasks) => tasks.continue)
 export {
   /**
    * Starts a new run of a finished task with more prompt (`POST /v1/tasks/{id}/continue`): the id stays, and the text
-   * begins anew. Fails with `TaskBusyError` if the task is not finished, and with `RWKVValidationError` if a stop sequence
-   * of this program ended its text, unless `allowPastStop` is true: the server's state is past that end.
+   * begins anew. Fails with `BranchFailure`: with `TaskBusyError` if the task is not finished, and with
+   * `RWKVValidationError` if a stop sequence of this program ended its text, unless `allowPastStop` is true: the
+   * server's state is past that end.
    *
    * @example
    * ```ts
@@ -333,8 +368,8 @@ export {
 
 /**
  * Starts a run of a copy of a finished task (`POST /v1/tasks/{id}/fork`). Forks of one task may run at once, and this
- * program can still read the text of the source. Fails with `TaskBusyError` if the source is not finished, and past a stop
- * sequence as {@link continue} does, unless `allowPastStop` is true.
+ * program can still read the text of the source. Fails with `BranchFailure`: with `TaskBusyError` if the source is not
+ * finished, and past a stop sequence as {@link continue} does, unless `allowPastStop` is true.
  *
  * @example
  * ```ts
@@ -349,8 +384,9 @@ export {
 export const fork = /*#__PURE__*/ call((tasks) => tasks.fork)
 
 /**
- * Makes a template of a task (`POST /v1/tasks/{id}/as_template`). Fails with `UnsupportedByServerError` if the server's
- * templates do not work, before anything is lost (H16), and with `AlreadyTemplateError` for a template.
+ * Makes a template of a task (`POST /v1/tasks/{id}/as_template`). Fails with `TaskFailure`, with
+ * `UnsupportedByServerError` if the server's templates do not work, before anything is lost (H16), and with
+ * `AlreadyTemplateError` for a template.
  *
  * @example
  * ```ts
@@ -365,7 +401,7 @@ export const fork = /*#__PURE__*/ call((tasks) => tasks.fork)
 export const asTemplate = /*#__PURE__*/ call((tasks) => tasks.asTemplate)
 
 /**
- * Reads how many tasks the server holds, and their ids (`GET /v1/tasks/list`).
+ * Reads how many tasks the server holds, and their ids (`GET /v1/tasks/list`). Fails with `CallFailure`.
  *
  * @example
  * ```ts
@@ -380,7 +416,7 @@ export const asTemplate = /*#__PURE__*/ call((tasks) => tasks.asTemplate)
 export const list = /*#__PURE__*/ Effect.flatMap(TaskService, (tasks) => tasks.list)
 
 /**
- * Reads the server's models (`GET /v1/models`); also the way to ask whether the server is up.
+ * Reads the server's models (`GET /v1/models`); also the way to ask whether the server is up. Fails with `CallFailure`.
  *
  * @example
  * ```ts

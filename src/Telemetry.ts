@@ -75,6 +75,14 @@ const counter = (name: string, unit: string, incremental = true) =>
 /**
  * Seconds from the begin of an operation to the end of the run that it follows.
  *
+ * @example
+ * ```ts
+ * import { Effect, Metric } from "effect"
+ * import * as Telemetry from "effect-rwkv/Telemetry"
+ *
+ * const largest = Effect.map(Metric.value(Telemetry.inferenceDuration), ({ max }) => max)
+ * ```
+ *
  * @since 0.2.0
  * @category metrics
  */
@@ -86,6 +94,14 @@ export const inferenceDuration: Metric.Metric.Histogram<number> = /*#__PURE__*/ 
 
 /**
  * Seconds from the begin of an operation to the first text of its run.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Metric } from "effect"
+ * import * as Telemetry from "effect-rwkv/Telemetry"
+ *
+ * const largest = Effect.map(Metric.value(Telemetry.timeToFirstText), ({ max }) => max)
+ * ```
  *
  * @since 0.2.0
  * @category metrics
@@ -99,6 +115,14 @@ export const timeToFirstText: Metric.Metric.Histogram<number> = /*#__PURE__*/ hi
 /**
  * Seconds for each token after the first: one value for each run, the mean.
  *
+ * @example
+ * ```ts
+ * import { Effect, Metric } from "effect"
+ * import * as Telemetry from "effect-rwkv/Telemetry"
+ *
+ * const largest = Effect.map(Metric.value(Telemetry.timePerOutputToken), ({ max }) => max)
+ * ```
+ *
  * @since 0.2.0
  * @category metrics
  */
@@ -111,6 +135,14 @@ export const timePerOutputToken: Metric.Metric.Histogram<number> = /*#__PURE__*/
 /**
  * Tokens that were generated, by runs whose count is known.
  *
+ * @example
+ * ```ts
+ * import { Effect, Metric } from "effect"
+ * import * as Telemetry from "effect-rwkv/Telemetry"
+ *
+ * const count = Effect.map(Metric.value(Telemetry.outputTokens), (state) => state.count)
+ * ```
+ *
  * @since 0.2.0
  * @category metrics
  */
@@ -121,6 +153,14 @@ export const outputTokens: Metric.Metric.Counter<number> = /*#__PURE__*/ counter
 
 /**
  * Tokens of one run, where their count is known.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Metric } from "effect"
+ * import * as Telemetry from "effect-rwkv/Telemetry"
+ *
+ * const largest = Effect.map(Metric.value(Telemetry.outputTokensByRun), ({ max }) => max)
+ * ```
  *
  * @since 0.2.0
  * @category metrics
@@ -134,6 +174,14 @@ export const outputTokensByRun: Metric.Metric.Histogram<number> = /*#__PURE__*/ 
 /**
  * Tasks whose runs this program follows now. It goes up and down.
  *
+ * @example
+ * ```ts
+ * import { Effect, Metric } from "effect"
+ * import * as Telemetry from "effect-rwkv/Telemetry"
+ *
+ * const count = Effect.map(Metric.value(Telemetry.runningTasks), (state) => state.count)
+ * ```
+ *
  * @since 0.2.0
  * @category metrics
  */
@@ -146,6 +194,14 @@ export const runningTasks: Metric.Metric.Counter<number> = /*#__PURE__*/ counter
 /**
  * Requests that were repeated after a failure.
  *
+ * @example
+ * ```ts
+ * import { Effect, Metric } from "effect"
+ * import * as Telemetry from "effect-rwkv/Telemetry"
+ *
+ * const count = Effect.map(Metric.value(Telemetry.retries), (state) => state.count)
+ * ```
+ *
  * @since 0.2.0
  * @category metrics
  */
@@ -154,6 +210,14 @@ export const retries: Metric.Metric.Counter<number> = /*#__PURE__*/ counter("rwk
 /**
  * Connections of streams that were opened after one was lost.
  *
+ * @example
+ * ```ts
+ * import { Effect, Metric } from "effect"
+ * import * as Telemetry from "effect-rwkv/Telemetry"
+ *
+ * const count = Effect.map(Metric.value(Telemetry.reconnects), (state) => state.count)
+ * ```
+ *
  * @since 0.2.0
  * @category metrics
  */
@@ -161,6 +225,14 @@ export const reconnects: Metric.Metric.Counter<number> = /*#__PURE__*/ counter("
 
 /**
  * UTF-16 units of text that no connection has told, and that were read from the server's result.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Metric } from "effect"
+ * import * as Telemetry from "effect-rwkv/Telemetry"
+ *
+ * const count = Effect.map(Metric.value(Telemetry.healedCharacters), (state) => state.count)
+ * ```
  *
  * @since 0.2.0
  * @category metrics
@@ -172,6 +244,14 @@ export const healedCharacters: Metric.Metric.Counter<number> = /*#__PURE__*/ cou
 
 /**
  * Tasks that may run on though nobody follows them: two stops missed them, or a stop failed.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Metric } from "effect"
+ * import * as Telemetry from "effect-rwkv/Telemetry"
+ *
+ * const count = Effect.map(Metric.value(Telemetry.tasksRunningOn), (state) => state.count)
+ * ```
  *
  * @since 0.2.0
  * @category metrics

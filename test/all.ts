@@ -95,7 +95,7 @@ const lanes = [
     beside("format", "npx dprint check"),
     beside("type check", "npm run --silent check"),
     beside("README examples", "npx tsx test/readme.ts"),
-    beside("documentation examples", "npx docgen")
+    beside("documentation examples", "npx tsx test/reference.ts", "npx docgen")
   ],
   [
     beside("build", "npm run --silent build", "npx publint", "npx attw --pack . --profile esm-only"),

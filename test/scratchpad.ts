@@ -166,6 +166,58 @@ const sseProxy = Effect.gen(function*() {
   assert((yield* emulator.requests).some(({ path }) => path.endsWith("/stop")), "the run was not stopped")
 })
 
+const words = {
+  stream: "Text as it",
+  chat: "A chat",
+  wait: "wait for it",
+  fim: "Fill in",
+  fork: "Fork",
+  batch: "Many",
+  stop: "Stop"
+}
+
+/** Runs the quickstart and tells how it ended and what it said. It is no terminal here. */
+const quickstart = (environment: Record<string, string>, ...args: ReadonlyArray<string>) =>
+  Effect.gen(function*() {
+    const command = Command.make("node_modules/.bin/tsx", "scratchpad/quickstart.ts", ...args)
+    const started = yield* Command.start(Command.env(command, environment))
+    const [said, failed] = yield* Effect.all([text(started.stdout), text(started.stderr)], { concurrency: 2 })
+    return { code: Number(yield* started.exitCode), said, failed }
+  })
+
+/** It shows every section or the chosen ones, has no colours here, and leaves no task on the server. */
+const quickstarts = Effect.gen(function*() {
+  const emulator = yield* Emulator.Emulator
+  const url = yield* baseUrl
+  const all = yield* quickstart({ RWKV_BASE_URL: url })
+  assert.deepStrictEqual([all.code, all.failed], [0, ""])
+  assert(all.said.startsWith(`RWKV_BASE_URL is ${url}.\n`), all.said)
+  assert(!all.said.includes("\u001b") && !all.said.includes("\uFFFD"), "it has colours, or characters that are cut")
+  for (
+    const title of [...Object.values(words), "RWKVValidationError: ", "TaskNotFoundError: ", "of 60 tokens", "中文"]
+  ) {
+    assert(all.said.includes(title), `it does not show ${title}`)
+  }
+  assert.deepStrictEqual(yield* emulator.tasks, [])
+
+  const chat = yield* quickstart({ RWKV_BASE_URL: "" }, "--only", "chat")
+  assert.deepStrictEqual([chat.code, chat.failed], [0, ""])
+  assert(chat.said.startsWith("RWKV_BASE_URL is not set") && chat.said.includes("蓝光散射得最多"), chat.said)
+  assert(Object.entries(words).every(([name, title]) => chat.said.includes(title) === (name === "chat")), chat.said)
+
+  const helped = yield* quickstart({}, "--help")
+  assert.strictEqual(helped.code, 0)
+  assert(["--only", "RWKV_BASE_URL", "NO_COLOR"].every((word) => helped.said.includes(word)), helped.said)
+
+  const unknown = yield* quickstart({}, "--only", "chess")
+  assert.deepStrictEqual([unknown.code, unknown.said], [1, ""])
+  assert(unknown.failed.includes("chess") && unknown.failed.includes("chat"), unknown.failed)
+
+  const nobody = yield* quickstart({ RWKV_BASE_URL: "nonsense" }, "--only", "errors")
+  assert.strictEqual(nobody.code, 1)
+  assert(nobody.failed.includes("baseUrl must be an absolute URL"), nobody.failed)
+})
+
 /** Each program of the guide says something and ends well. */
 const fromPython = Effect.gen(function*() {
   const fs = yield* FileSystem.FileSystem
@@ -201,7 +253,7 @@ const live = Emulator.layerServer({
   defaultMaxTokens: 100_000
 }).pipe(Layer.provideMerge(NodeHttpServer.layer(() => createServer(), { port: 0, host: "127.0.0.1" })))
 
-const checks = { counted, agent, chat, promise, batch, sseProxy, tokensPerSecond, fromPython }
+const checks = { counted, agent, chat, promise, batch, sseProxy, tokensPerSecond, fromPython, quickstarts }
 
 const main = Effect.forEach(Object.entries(checks), ([name, check]) =>
   Effect.scoped(check).pipe(

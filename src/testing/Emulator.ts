@@ -32,6 +32,13 @@ export {
    */
   type Fault,
   /**
+   * @example
+   * import { Emulator } from "effect-rwkv/testing"
+   *
+   * const cut = Emulator.FaultKind.Cut({ afterBytes: 100, clean: false })
+   *
+   * assert.strictEqual(cut._tag, "Cut")
+   *
    * @since 0.1.0
    * @category constructors
    */
@@ -58,6 +65,21 @@ export type {
 
 export {
   /**
+   * @example
+   * import { HttpClient } from "@effect/platform"
+   * import { Effect } from "effect"
+   * import { Emulator } from "effect-rwkv/testing"
+   *
+   * // the code that a program sees under the platform's error
+   * const program = Effect.gen(function*() {
+   *   const emulator = yield* Emulator.Emulator
+   *   yield* emulator.inject({ kind: Emulator.FaultKind.Refuse({}) })
+   *   const error = yield* Effect.flip(HttpClient.get("http://localhost:8000/v1/models"))
+   *   return error._tag === "RequestError" && error.cause instanceof Emulator.SocketError ? error.cause.code : "none"
+   * }).pipe(Effect.provide(Emulator.layer()))
+   *
+   * Effect.runPromise(program).then((code) => assert.strictEqual(code, "ECONNREFUSED"))
+   *
    * @since 0.1.0
    * @category errors
    */
@@ -167,6 +189,22 @@ export interface Service {
 
 /**
  * The emulator as a service.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { RWKV, TaskService } from "effect-rwkv"
+ * import { Emulator } from "effect-rwkv/testing"
+ *
+ * // what the server has seen
+ * const program = Effect.gen(function*() {
+ *   yield* TaskService.models
+ *   const emulator = yield* Emulator.Emulator
+ *   return (yield* emulator.requests).map(({ path }) => path)
+ * }).pipe(Effect.provide(Layer.provideMerge(RWKV.layer(), Emulator.layer())))
+ *
+ * Effect.runPromise(program).then((paths) => assert.deepStrictEqual(paths, ["/v1/models"]))
+ * ```
  *
  * @since 0.1.0
  * @category tags

@@ -58,13 +58,6 @@ export type FaultKind = Data.TaggedEnum<{
 /**
  * Constructors and matchers of the kinds of faults.
  *
- * @example
- * import { Emulator } from "effect-rwkv/testing"
- *
- * const cut = Emulator.FaultKind.Cut({ afterBytes: 100, clean: false })
- *
- * assert.strictEqual(cut._tag, "Cut")
- *
  * @since 0.1.0
  * @category constructors
  */
