@@ -55,6 +55,7 @@ export class Card {
   readonly #lines: Array<Line & { readonly at: number }> = []
   readonly #updates: Array<() => void> = []
   #began = performance.now()
+  #first: number | undefined
   #drawnLines = 0
   #goOn = () => {}
 
@@ -101,6 +102,7 @@ export class Card {
 
   begin() {
     this.#began = performance.now()
+    this.#first = undefined
     this.state("waiting")
     this.figure("first", "–")
     this.figure("tokens", "–")
@@ -110,6 +112,21 @@ export class Card {
   /** Milliseconds since the run began. */
   get elapsed() {
     return performance.now() - this.#began
+  }
+
+  /** Only the first piece of a run's text says how long it took. */
+  onText() {
+    if (this.#first !== undefined) return
+    this.#first = this.elapsed
+    this.state("running")
+    this.figure("first", `${Math.round(this.#first)} ms`)
+  }
+
+  /** What a run has come to that is under way. */
+  counted(tokens: number) {
+    if (this.#first === undefined || this.root.dataset["state"] !== "running") return
+    this.figure("tokens", `${tokens}`)
+    this.figure("rate", (tokens / Math.max(1, this.elapsed - this.#first) * 1000).toFixed(0))
   }
 
   figure(name: Figure, value: string) {
@@ -168,7 +185,7 @@ export class Card {
   /** A form in the card asks how to go on. */
   #ask(count: 1 | 2, then: (prompts: ReadonlyArray<string>) => void) {
     const form = find(this.root, ".more", HTMLFormElement)
-    const examples = this.#isChat ? ["Tell me more.", "Are you sure?"] : [" And then", " But nobody"]
+    const examples = this.#isChat ? ["Tell me more.", "Are you sure?"] : [" And then the town", " But the ferryman"]
     const what = this.#isChat ? "Message" : "Go on with"
     const fields = examples.slice(0, count).map((example, index) => {
       const label = element("label", "field", count === 1 ? what : `${what}, ${index === 0 ? "left" : "right"}`)

@@ -13,7 +13,7 @@ export interface Line {
 export const log = FiberRef.unsafeMake<(line: Line) => void>(() => {})
 
 const readsStream = ({ method, url }: HttpClientRequest.HttpClientRequest) =>
-  method === "GET" && url.endsWith("/stream") || method === "POST" && url.endsWith("/fork")
+  (method === "GET" ? /\/stream(\?|$)/ : /\/fork(\?|$)/).test(url)
 
 const logged = (client: HttpClient.HttpClient) =>
   HttpClient.transform(client, (answer, { method, url }) =>

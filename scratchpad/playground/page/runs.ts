@@ -66,16 +66,13 @@ export const makeRuns = (runtime: Runtime) => {
             this.taskId = taskId
           },
           Text: ({ text }) => {
-            if (card.root.dataset["state"] === "waiting") {
-              card.state("running")
-              card.figure("first", `${Math.round(card.elapsed)} ms`)
-            }
+            card.onText()
             card.append(text)
           },
           Finished: ({ result: { finishReason, tokensPerSecond, usage } }) => {
             if (usage.outputTokens !== undefined) card.figure("tokens", `${usage.outputTokens}`)
             if (tokensPerSecond !== undefined) card.figure("rate", tokensPerSecond.toFixed(0))
-            card.state("ended", `ended: ${finishReason}`)
+            card.state("ended", finishReason === "unknown" ? "ended" : `ended: ${finishReason}`)
           }
         })
       })
@@ -84,11 +81,7 @@ export const makeRuns = (runtime: Runtime) => {
     readonly #counted = Effect.suspend(() =>
       this.taskId === undefined
         ? Effect.void
-        : Effect.map(TaskService.status(this.taskId), ({ generatedTokens }) => {
-          if (generatedTokens === 0 || this.card.root.dataset["state"] !== "running") return
-          this.card.figure("tokens", `${generatedTokens}`)
-          this.card.figure("rate", (generatedTokens / this.card.elapsed * 1000).toFixed(0))
-        })
+        : Effect.map(TaskService.status(this.taskId), ({ generatedTokens }) => this.card.counted(generatedTokens))
     ).pipe(
       Effect.locally(log, () => {}),
       Effect.ignore,
@@ -135,7 +128,10 @@ export const makeRuns = (runtime: Runtime) => {
       const group = this.card.root.parentElement
       this.card.root.remove()
       if (group?.childElementCount === 0) group.remove()
-      if (this.taskId !== undefined) runtime.runFork(Effect.ignore(TaskService.delete(this.taskId, { force: true })))
+      if (this.taskId === undefined) return
+      // Until then the SDK has seen a task end that was stopped just now.
+      const deleted = Effect.delay(Effect.ignore(TaskService.delete(this.taskId, { force: true })), "5 seconds")
+      runtime.runFork(deleted)
     }
 
     /** The chat so far and what the user says now: one prompt that holds it all. */
