@@ -60,6 +60,8 @@ const reply = (request: Emulator.PromptRequest) => {
 export const emulated = Effect.map(
   Emulator.make({
     reply,
+    // Stops and forks as the server promises them. The default has the bugs of today's server.
+    profile: "documented",
     pulse: "40 millis",
     tokensPerPulse: 6,
     pollInterval: "40 millis",
