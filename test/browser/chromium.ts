@@ -27,6 +27,7 @@ export interface Page {
 }
 
 interface Context {
+  readonly addInitScript: (script: { readonly content: string }) => Promise<unknown>
   readonly newPage: () => Promise<Page>
 }
 
@@ -80,4 +81,11 @@ export const launch = async (): Promise<Browser | string> => {
   } catch (error) {
     return String(error).split("\n")[0] ?? "no reason given"
   }
+}
+
+export const open = async (browser: Browser, width: number, height: number, colorScheme: "light" | "dark") => {
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme })
+  // The compiler of this file calls it in functions that are sent to the page.
+  await context.addInitScript({ content: "globalThis.__name = (value) => value" })
+  return context.newPage()
 }

@@ -1,7 +1,7 @@
 /** The playground, as a person would use it. */
 import { spawn } from "node:child_process"
 import { statSync } from "node:fs"
-import type { Browser, Page } from "./chromium.js"
+import { type Browser, open, type Page } from "./chromium.js"
 
 interface Setting {
   readonly root: string
@@ -184,12 +184,14 @@ const fits = (page: Page) =>
 const looks = async (browser: Browser, url: string, { judge, output }: Setting) => {
   for (const width of [390, 1280]) {
     for (const colorScheme of ["light", "dark"] as const) {
-      const context = await browser.newContext({ viewport: { width, height: 844 }, colorScheme })
-      const page = await context.newPage()
+      const page = await open(browser, width, 844, colorScheme)
       await page.goto(url)
       await page.waitForSelector("[data-state=up]")
       await page.click("#generate")
-      await page.waitForSelector(ended(), { timeout: 20_000 })
+      await page.waitForSelector(".card[data-state=running]")
+      await page.waitForTimeout(1000)
+      await page.click("#stop-all")
+      await page.waitForSelector(".card[data-state=stopped]")
       await page.click(".card .log summary")
       await page.click(".card .fork")
       const found = await fits(page)
@@ -222,8 +224,7 @@ export const play = async (browser: Browser, setting: Setting) => {
   const { judge, picture, root } = setting
   const server = start(root)
   const url = await server.url
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: "light" })
-  const page = await context.newPage()
+  const page = await open(browser, 1280, 800, "light")
   const errors: Array<string> = []
   page.on("console", (message) => {
     // What the browser itself says of a connection that was cut on purpose.

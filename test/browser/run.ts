@@ -11,8 +11,8 @@ import { execFileSync } from "node:child_process"
 import { mkdirSync } from "node:fs"
 import { createServer } from "node:http"
 import { fileURLToPath } from "node:url"
-import { type Case, everywhere, options, unreachable } from "./cases.js"
-import { type Browser, launch, type Page } from "./chromium.js"
+import { type Case, direct, everywhere, options, proxied, unreachable } from "./cases.js"
+import { type Browser, launch, open, type Page } from "./chromium.js"
 import * as Nginx from "./nginx.js"
 import * as Playground from "./playground.js"
 import type { Told } from "./told.js"
@@ -104,7 +104,8 @@ const play = (page: Page, where: string, url: string, emulator: Emulator.Service
         Effect.map((told) => one.complaint(told)),
         Effect.catchAll((error) => Effect.succeed(`${error}`))
       )
-      judge(`${where}: ${one.name}`, told ?? (yield* one.seen?.(emulator) ?? Effect.succeed(undefined)))
+      const seen = one.seen === undefined ? undefined : yield* one.seen(emulator)
+      judge(`${where}: ${one.name}`, told ?? seen)
     }), { discard: true })
 
 const battery = (browser: Browser) =>
@@ -112,29 +113,29 @@ const battery = (browser: Browser) =>
     const { origin } = yield* servePage(yield* Effect.promise(bundle))
     const emulator = yield* serveEmulator(true)
     const plain = yield* serveEmulator(false)
-    const context = yield* Effect.promise(() =>
-      browser.newContext({ viewport: { width: 400, height: 300 }, colorScheme: "light" })
-    )
-    const page = yield* Effect.promise(() => context.newPage())
+    const page = yield* Effect.promise(() => open(browser, 400, 300, "light"))
     yield* Effect.promise(() => page.goto(origin))
     const url = local(emulator.port)
     yield* play(page, "with CORS", url, emulator.service, everywhere)
     const refused = yield* Effect.scoped(Effect.map(serveEmulator(false), ({ port }) => local(port)))
     const urls = { refused, withoutCors: local(plain.port) }
-    yield* play(page, "with CORS", url, emulator.service, unreachable(urls))
+    yield* play(page, "with CORS", url, emulator.service, [...direct, ...unreachable(urls)])
 
     const nginx = yield* Effect.acquireRelease(
       Effect.promise(() => Nginx.start(plain.port, origin)),
       (nginx) => Effect.promise(async () => nginx?.stop())
     )
-    if (nginx === undefined) return say("SKIPPED: the proxy of docs/browsers.md, for there is no nginx on this machine")
-    yield* play(page, "through nginx", nginx.url, plain.service, everywhere)
+    if (nginx === undefined) say("SKIPPED: the proxy of docs/browsers.md, for there is no nginx on this machine")
+    else yield* play(page, "through nginx", nginx.url, plain.service, [...everywhere, ...proxied])
   })
 
 const main = Effect.gen(function*() {
   mkdirSync(output, { recursive: true })
   const browser = yield* Effect.promise(launch)
-  if (typeof browser === "string") return say(`SKIPPED: the browser, for ${browser}`)
+  if (typeof browser === "string") {
+    say(`SKIPPED: the browser, for ${browser}`)
+    return
+  }
   yield* Effect.addFinalizer(() => Effect.promise(() => browser.close()))
   say(`Chromium ${browser.version()}`)
   yield* battery(browser)

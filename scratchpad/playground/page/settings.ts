@@ -37,10 +37,11 @@ const addSlider = ({ label, max, min, name, step }: (typeof sliders)[number]) =>
     shown.value = input.value
   }
   input.addEventListener("input", show)
+  // The first control in a label is the one that it names.
   row.append(
     element("span", "label", label),
-    shown,
     input,
+    shown,
     element("span", "least", `${min}`),
     element("span", "most", `${max}`)
   )
@@ -105,7 +106,10 @@ export const start = () => {
   for (const name of ["server", "rwkvPip", "chatRWKV"]) preset.add(new Option(name, name))
   preset.addEventListener("change", () => fill(presets[preset.value] ?? {}))
   fill({ maxTokens: 600, ...RWKVChat.presets.server })
-  find(form, "#sampling", HTMLDetailsElement).open = matchMedia("(min-width: 60rem)").matches
+  const details = find(form, "#sampling", HTMLDetailsElement)
+  details.open = matchMedia("(min-width: 60rem)").matches
+  // What is wrong in there has to be seen.
+  form.addEventListener("invalid", () => details.open = true, true)
   form.addEventListener("change", showMode)
   showMode()
   return form
