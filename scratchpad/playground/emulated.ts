@@ -14,11 +14,13 @@ const first = (turn: string) =>
   "its place, once.\n\nOpen the events below to see it happen."
 
 const later = (turn: string, turns: number) =>
-  `That was your message number ${turns}, “${
-    quoted(turn)
-  }”. The prompt that brought it holds our whole conversation, ` +
-  "rendered as RWKV-7 G1 was trained on it, and no text of yours can forge a turn in it. Branch here, and two answers " +
-  "will go on from the same words side by side."
+  `That was your message number ${turns}, “${quoted(turn)}”. ` + (
+    turn.endsWith("?")
+      ? "I am sure of this much: the text that you read is the text that the server has, be the connection whole or cut. " +
+        "Where that could not be had, this card would say so, by the name of an error and not by silence."
+      : "The prompt that brought it holds our whole conversation, rendered as RWKV-7 G1 was trained on it, and no text of " +
+        "yours can forge a turn in it. Fork here, and two answers will go on from the same words side by side."
+  )
 
 const chat = Emulator.chat(({ messages, turn }) => {
   const turns = messages.filter(({ _tag }) => _tag === "User").length

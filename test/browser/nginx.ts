@@ -49,7 +49,8 @@ export const start = async (upstream: number, origin: string) => {
     `${name}_temp_path ${folder}/${name};`
   )
   const http = ["access_log off;", ...temporary, configuration].join("\n")
-  const lines = ["daemon off;", "worker_processes 1;", `pid ${folder}/pid;`, `error_log ${folder}/error.log;`]
+  const user = process.getuid?.() === 0 ? ["user root;"] : []
+  const lines = ["daemon off;", "worker_processes 1;", ...user, `pid ${folder}/pid;`, `error_log ${folder}/error.log;`]
   writeFileSync(file, `${lines.join("\n")}\nevents {}\nhttp {\n${http}\n}\n`)
   execFileSync(path, ["-t", "-q", "-c", file, "-e", `${folder}/error.log`], { stdio: "inherit" })
   const child = spawn(path, ["-c", file, "-e", `${folder}/error.log`], { stdio: "inherit" })

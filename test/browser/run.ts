@@ -148,5 +148,5 @@ const main = Effect.gen(function*() {
 )
 
 await Effect.runPromise(main)
-say(`\n${passed} passed, ${failed} failed`)
+if (passed + failed > 0) say(`\n${passed} passed, ${failed} failed`)
 process.exitCode = failed === 0 ? 0 : 1

@@ -105,7 +105,7 @@ export const start = () => {
   const preset = find(form, "[name=preset]", HTMLSelectElement)
   for (const name of ["server", "rwkvPip", "chatRWKV"]) preset.add(new Option(name, name))
   preset.addEventListener("change", () => fill(presets[preset.value] ?? {}))
-  fill({ maxTokens: 600, ...RWKVChat.presets.server })
+  fill({ maxTokens: 800, ...RWKVChat.presets.server })
   const details = find(form, "#sampling", HTMLDetailsElement)
   details.open = matchMedia("(min-width: 60rem)").matches
   // What is wrong in there has to be seen.
