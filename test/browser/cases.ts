@@ -51,7 +51,7 @@ const paths = (emulator: Emulator.Service) =>
   Effect.map(emulator.requests, (requests) => requests.map(({ method, path }) => `${method} ${path}`))
 
 /** Nothing runs and nobody reads, within a while. */
-const idle = (emulator: Emulator.Service) =>
+export const idle = (emulator: Emulator.Service) =>
   Effect.all([emulator.running, emulator.openStreams]).pipe(
     Effect.repeat({
       until: ([running, open]) => running + open === 0,

@@ -8,13 +8,15 @@ interface Setting {
   /** Where pictures go that only this run's reader wants to see. */
   readonly output: string
   readonly picture: string | undefined
+  /** A server of another machine, as the page's server sees it. */
+  readonly upstream: string
   readonly judge: (name: string, complaint: string | undefined) => void
 }
 
-const start = (root: string) => {
+const start = (root: string, upstream = "") => {
   const child = spawn(`${root}node_modules/.bin/tsx`, ["scratchpad/playground/serve.ts"], {
     cwd: root,
-    env: { ...process.env, PORT: "0", RWKV_BASE_URL: "" },
+    env: { ...process.env, PORT: "0", RWKV_BASE_URL: upstream },
     stdio: ["ignore", "pipe", "inherit"]
   })
   const url = new Promise<string>((resolve, reject) => {
@@ -202,6 +204,35 @@ const looks = async (browser: Browser, url: string, { judge, output }: Setting) 
   }
 }
 
+/** The page's server hands requests on, and text as it comes. */
+const inFront = async (browser: Browser, { judge, root, upstream }: Setting) => {
+  const server = start(root, upstream)
+  try {
+    const page = await open(browser, 1280, 800, "light")
+    await page.goto(await server.url)
+    await page.waitForSelector("[data-state=up]")
+    await page.click("#generate")
+    await page.waitForSelector(ended(), { timeout: 20_000 })
+    await page.click(".card .log summary")
+    await page.waitForSelector(".log code")
+    const found = await compare(page)
+    const named = await page.textContent("#server .name")
+    judge(
+      "with RWKV_BASE_URL it names that server, and shows its text",
+      expect(found.same && named === upstream, () => found)
+    )
+    const pieces = await page.textContent(".card .log .count")
+    judge("and nothing is held back on the way", expect(Number(pieces) > 10, () => pieces))
+    await page.fill("[name=prompt]", "endless")
+    await page.click("#generate")
+    await page.waitForSelector(".card[data-state=running]")
+    await page.keyboard.press("Escape")
+    await page.waitForSelector(".card[data-state=stopped]")
+  } finally {
+    server.stop()
+  }
+}
+
 /** For the README: two answers of a chat, one of them under way. */
 const takePicture = async (page: Page, path: string, judge: Setting["judge"]) => {
   await page.click("#clear")
@@ -243,6 +274,7 @@ export const play = async (browser: Browser, setting: Setting) => {
     if (picture !== undefined) await takePicture(page, picture, judge)
     judge("no error on the console", errors.length === 0 ? undefined : errors.join("; "))
     await looks(browser, url, setting)
+    await inFront(browser, setting)
   } finally {
     server.stop()
   }

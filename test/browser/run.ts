@@ -11,7 +11,7 @@ import { execFileSync } from "node:child_process"
 import { mkdirSync } from "node:fs"
 import { createServer } from "node:http"
 import { fileURLToPath } from "node:url"
-import { type Case, direct, everywhere, options, proxied, unreachable } from "./cases.js"
+import { type Case, direct, everywhere, idle, options, proxied, unreachable } from "./cases.js"
 import { type Browser, launch, open, type Page } from "./chromium.js"
 import * as Nginx from "./nginx.js"
 import * as Playground from "./playground.js"
@@ -140,7 +140,10 @@ const main = Effect.gen(function*() {
   say(`Chromium ${browser.version()}`)
   yield* battery(browser)
   const picture = process.argv.includes("--picture") ? `${root}docs/playground.png` : undefined
-  yield* Effect.promise(() => Playground.play(browser, { root, output, picture, judge }))
+  const { port, service } = yield* serveEmulator(false)
+  const setting = { root, output, picture, judge, upstream: local(port) }
+  yield* Effect.promise(() => Playground.play(browser, setting))
+  judge("and who leaves stops the task there", yield* idle(service))
 }).pipe(
   Effect.scoped,
   Effect.catchAllCause((cause) => Effect.sync(() => judge("the test itself", `${cause}`))),
