@@ -30,9 +30,9 @@ import {
 } from "./RWKVError.js"
 
 /**
- * What one event of a stream says: `Head` (the id, and the seconds of prefill), `Data` (text), `Done` (the end). Where
- * the event could not be read it is `Unreadable`, where it told of a failure `Failed`, and `TooLarge` at the configured
- * limit.
+ * What one event of a stream says: `Head` (the id, the seconds of prefill, and a proxy's id of the request), `Data`
+ * (text), `Done` (the end). Where the event could not be read it is `Unreadable`, where it told of a failure `Failed`,
+ * and `TooLarge` at the configured limit.
  *
  * @since 0.1.0
  * @category models
@@ -220,29 +220,31 @@ const serviceOf = (requests: Requests.Requests): Service => {
       (pos) => about(operation, id, "GET", pos === 0 ? "stream" : `stream?pos=${pos}`)
     )
 
-  const json = <A, I, E>(
-    call: Effect.Effect<Call<E>, CallFailure>,
-    schema: Parameters<typeof requests.json<A, I, E>>[1]
-  ) => Effect.flatMap(call, (call) => requests.json(call, schema))
+  const result = <E>(call: Effect.Effect<Call<E>, CallFailure>) =>
+    Effect.flatMap(
+      call,
+      (call) => requests.json(call, Protocol.TaskResult, (result, requestId) => ({ ...result, requestId }))
+    )
 
   return RWKVHttpClient.of({
-    create: (request, options) => json(createCall(operationOf("create", options), request, false), Protocol.TaskResult),
+    create: (request, options) => result(createCall(operationOf("create", options), request, false)),
     createStream: (request, options) =>
       requests.frames(createCall(operationOf("createStream", options), request, true)),
-    fim: (request, options) => json(fimCall(operationOf("fim", options), request, false), Protocol.TaskResult),
+    fim: (request, options) => result(fimCall(operationOf("fim", options), request, false)),
     fimStream: (request, options) => requests.frames(fimCall(operationOf("fimStream", options), request, true)),
-    continue: (id, request, options) =>
-      json(continueCall(operationOf("continue", options), id, request, false), Protocol.TaskResult),
+    continue: (id, request, options) => result(continueCall(operationOf("continue", options), id, request, false)),
     continueStream: (id, request, options) =>
       requests.frames(continueCall(operationOf("continueStream", options), id, request, true)),
-    fork: (id, request, options) =>
-      json(forkCall(operationOf("fork", options), id, request, false), Protocol.TaskResult),
+    fork: (id, request, options) => result(forkCall(operationOf("fork", options), id, request, false)),
     forkStream: (id, request, options) =>
       requests.frames(forkCall(operationOf("forkStream", options), id, request, true)),
     stream: (id, options) => requests.frames(streamCall(operationOf("stream", options), id, options?.fromToken ?? 0)),
-    result: (id, options) =>
-      json(about(operationOf("result", options), id, "GET", "get_result", { exact: true }), Protocol.TaskResult),
-    status: (id, options) => json(about(operationOf("status", options), id, "GET", "status"), Protocol.TaskInfo),
+    result: (id, options) => result(about(operationOf("result", options), id, "GET", "get_result", { exact: true })),
+    status: (id, options) =>
+      Effect.flatMap(
+        about(operationOf("status", options), id, "GET", "status"),
+        (call) => requests.json(call, Protocol.TaskInfo)
+      ),
     stop: (id, options) =>
       Effect.flatMap(
         about(operationOf("stop", options), id, "POST", "stop"),
@@ -262,14 +264,13 @@ const serviceOf = (requests: Requests.Requests): Service => {
     },
     asTemplate: (id, options) => {
       const operation = operationOf("asTemplate", options)
-      return json(
+      return result(
         about(operation, id, "POST", "as_template", {
           refuse: (status, body, taskId) =>
             status === 400 && /template/i.test(detail(body) ?? "")
               ? new AlreadyTemplateError({ operation, taskId })
               : undefined
-        }),
-        Protocol.TaskResult
+        })
       )
     },
     list: (options) =>

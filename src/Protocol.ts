@@ -118,6 +118,11 @@ export interface TaskResult {
   readonly finishReason: FinishReason
   /** The stop sequence that ended the text; only with the reason `"stop-sequence"`. */
   readonly stopSequence?: string
+  /**
+   * The id that a proxy gave the request that started the run, where this program did and the end is told (`run`, `wait`,
+   * streams); otherwise that of the request which read this. Absent if no header named one (`requestIdHeaders`).
+   */
+  readonly requestId?: string
   /** The run's own speed: its tokens by its time of generation; undefined where one of them is not known. */
   readonly tokensPerSecond: number | undefined
 }
@@ -150,6 +155,7 @@ export const TaskReport = /*#__PURE__*/ (() =>
     usage: Usage,
     finishReason: FinishReason,
     stopSequence: Schema.optionalWith(Schema.String, { exact: true }),
+    requestId: Schema.optionalWith(Schema.String, { exact: true }),
     tokensPerSecond: rule.known
   }))()
 
@@ -339,16 +345,6 @@ export const HeadFrame = /*#__PURE__*/ Schema.Struct({ task_id: Schema.String, p
 /**
  * A frame with text. The POST streams add `task_id`, `gen_time` (the seconds since the frame before) and `speed`, which
  * are not checked.
- *
- * @example
- * ```ts
- * import { Schema } from "effect"
- * import { Protocol } from "effect-rwkv"
- *
- * const decoded = Schema.decodeUnknownSync(Protocol.DataFrame)({ data: "Hello" })
- *
- * console.log(decoded.data) // Hello
- * ```
  *
  * @since 0.1.0
  * @category schemas

@@ -60,7 +60,7 @@ export interface Options {
   readonly defaults?: GenerationOptions | undefined
   /**
    * The headers of answers that may hold the id that a proxy gave the request, the first that is there first: errors
-   * tell it as `requestId`. `x-request-id`, `x-correlation-id`, `x-amzn-requestid` and `cf-ray` by default, at most 16;
+   * and results tell it as `requestId`. `x-request-id`, `x-correlation-id`, `x-amzn-requestid` and `cf-ray` by default, at most 16;
    * `[]` for none. No other header of an answer is ever told.
    */
   readonly requestIdHeaders?: ReadonlyArray<string> | undefined

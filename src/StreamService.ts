@@ -117,7 +117,8 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Scope.Sc
     operation: string,
     opening: (operation: string) => (...args: Args) => Opening<StreamEvent>
   ) =>
-  (...args: Args) => opened(operation, Effect.zipRight(gate(operation, args[0]), opening(operation)(...args)))
+  (...args: Args) =>
+    opened(operation, runs.ledger.requestIds, Effect.zipRight(gate(operation, args[0]), opening(operation)(...args)))
 
   return Runs.carry<Service>({
     create: streamed("StreamService.create", (name) => created(creates(name), texts)),
@@ -277,8 +278,8 @@ const continue_ = /*#__PURE__*/ call((streams) => streams.continue)
 
 export {
   /**
-   * Continues a finished task (`POST /v1/tasks/{id}/continue`) and streams the new text. Fails with `TaskBusyError` if
-   * the task is not finished.
+   * Continues a finished task (`POST /v1/tasks/{id}/continue`) and streams the new text. Fails with `TaskBusyError` if it
+   * is not finished, and with `RWKVValidationError` past a stop sequence, unless `allowPastStop` is true.
    *
    * @example
    * ```ts
@@ -311,7 +312,7 @@ export const continueEvents = /*#__PURE__*/ call((streams) => streams.continueEv
 /**
  * Forks a finished task (`POST /v1/tasks/{id}/fork`) and streams the text of the fork. Any number of forks may run at
  * once, and this program can still read the text of the source. Fails with `TaskBusyError` if the source is not
- * finished.
+ * finished, and with `RWKVValidationError` past a stop sequence, unless `allowPastStop` is true.
  *
  * @example
  * ```ts

@@ -266,12 +266,15 @@ export interface Task {
   readonly stop: (options?: StopOptions) => Effect.Effect<TaskInfo, TaskFailure>
   /** Deletes the task, stopping it if it runs. If that stop misses it runs on, and nobody can find it: `stop` first. */
   readonly delete: (options?: DeleteOptions) => Effect.Effect<void, TaskFailure | TemplateProtectedError>
-  /** Starts a new run of this task, which keeps its id. */
+  /**
+   * Starts a new run of this task, which keeps its id. Fails with `RWKVValidationError` past a stop sequence, unless
+   * `allowPastStop` is true.
+   */
   readonly continue: (
     request: Generation.ContinueRequest,
     options?: BranchOptions
   ) => Effect.Effect<Task, BranchFailure>
-  /** Starts a run of a copy of this task. */
+  /** Starts a run of a copy of this task. Past a stop sequence it fails as `continue` does. */
   readonly fork: (request: Generation.ForkRequest, options?: BranchOptions) => Effect.Effect<Task, BranchFailure>
   /** Turns a copy of this task into a template. */
   readonly asTemplate: Effect.Effect<Task, TaskFailure | AlreadyTemplateError | UnsupportedByServerError>
@@ -301,7 +304,8 @@ export type Requests<E, R> =
 
 /**
  * A run whose task the server has named. Either `text` or `events` may be read, once: a second reader fails with
- * `RWKVValidationError`. Closing the Scope early stops the task.
+ * `RWKVValidationError`. Closing the Scope early stops the task. All its requests are made under the settings that it was
+ * opened under (`RWKVConfig.withConfigOverride`).
  *
  * @since 0.1.0
  * @category models
@@ -310,8 +314,13 @@ export interface Opened {
   readonly taskId: TaskId
   /** How long the server says that the prefill took. */
   readonly prefillTime: Duration.Duration
+  /** The id that a proxy gave the request that started the run; undefined if it gave none. */
+  readonly requestId: string | undefined
   readonly text: Stream.Stream<string, RWKVError>
   readonly events: Stream.Stream<StreamEvent, RWKVError>
-  /** The end, as often as one likes. If nobody reads, or the reader has left, the rest is read for it. */
+  /**
+   * The end, as often as one likes. If nobody reads, or the reader has left, the rest is read for it, and kept for a
+   * first reader. Fails with `StreamTruncatedError` once the Scope was closed before the end.
+   */
   readonly finished: Effect.Effect<TaskResult, WaitFailure>
 }

@@ -315,7 +315,8 @@ const continue_ = /*#__PURE__*/ call((tasks) => tasks.continue)
 export {
   /**
    * Starts a new run of a finished task with more prompt (`POST /v1/tasks/{id}/continue`): the id stays, and the text
-   * begins anew. Fails with `TaskBusyError` if the task is not finished.
+   * begins anew. Fails with `TaskBusyError` if the task is not finished, and with `RWKVValidationError` if a stop sequence
+   * of this program ended its text, unless `allowPastStop` is true: the server's state is past that end.
    *
    * @example
    * ```ts
@@ -332,7 +333,8 @@ export {
 
 /**
  * Starts a run of a copy of a finished task (`POST /v1/tasks/{id}/fork`). Forks of one task may run at once, and this
- * program can still read the text of the source. Fails with `TaskBusyError` if the source is not finished.
+ * program can still read the text of the source. Fails with `TaskBusyError` if the source is not finished, and past a stop
+ * sequence as {@link continue} does, unless `allowPastStop` is true.
  *
  * @example
  * ```ts

@@ -74,3 +74,10 @@ export * as Task from "./Task.js"
  * @since 0.1.0
  */
 export * as TaskService from "./TaskService.js"
+
+/**
+ * What operators see: names, metrics and hooks.
+ *
+ * @since 0.2.0
+ */
+export * as Telemetry from "./Telemetry.js"

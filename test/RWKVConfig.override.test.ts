@@ -3,6 +3,7 @@ import { HttpClient as Platform } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Deferred, Effect, Exit, Fiber, Layer, Redacted, Schedule, Scope, Stream, TestClock } from "effect"
 import { Polling, RWKV, RWKVConfig, StreamService, TaskService } from "effect-rwkv"
+import type { Opened } from "effect-rwkv/Task"
 import { Emulator } from "effect-rwkv/testing"
 import { against, endless, FaultKind, inject, onStream, request, says } from "./support/program.js"
 import { respond, tidy, type Verb, verbs } from "./support/verbs.js"
@@ -127,6 +128,24 @@ describe("what is done later", () => {
       yield* inject({ on: onStream, kind: FaultKind.Cut({ afterBytes: 400, clean: false }) })
       const texts = yield* Stream.runCollect(tenant("a")(StreamService.create(request)))
       expect(Chunk.join(texts, "")).toHaveLength(2000)
+      const all = yield* tenants
+      expect(all.slice(0, 3)).toEqual(["POST tmp a", "GET stream a", "GET stream a"])
+      expect(all.filter((one) => !one.endsWith(" a"))).toEqual([])
+    }).pipe(against(says("0123456789".repeat(200)))))
+})
+
+describe("a run that is open", () => {
+  it.effect.each(
+    [
+      ["text", (run: Opened) => Stream.runDrain(run.text)],
+      ["events", (run: Opened) => Stream.runDrain(run.events)],
+      ["end", (run: Opened) => run.finished]
+    ] as const
+  )("keeps the header of its start, whoever asks for its %s", ([, read]) =>
+    Effect.gen(function*() {
+      yield* inject({ on: onStream, kind: FaultKind.Cut({ afterBytes: 400, clean: false }) })
+      yield* Effect.scoped(Effect.flatMap(tenant("a")(StreamService.open(request)), (run) => tenant("b")(read(run))))
+      yield* Effect.sleep("5 seconds")
       const all = yield* tenants
       expect(all.slice(0, 3)).toEqual(["POST tmp a", "GET stream a", "GET stream a"])
       expect(all.filter((one) => !one.endsWith(" a"))).toEqual([])

@@ -1,6 +1,6 @@
 /** Runs that are open before their text is read. */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Stream } from "effect"
+import { Chunk, Effect, Exit, Fiber, Scope, Stream } from "effect"
 import { StreamService, TaskService } from "effect-rwkv"
 import { against, count, endless, FaultKind, inject, long, onCreate, request, says, verbs } from "./support/program.js"
 
@@ -9,7 +9,12 @@ describe("a run that is open", () => {
     Effect.gen(function*() {
       const run = yield* StreamService.open(request)
       expect(yield* Stream.mkString(run.text)).toBe(long)
-      expect(yield* Effect.flip(Stream.runDrain(run.events))).toMatchObject({ _tag: "RWKVValidationError" })
+      for (const again of [run.events, run.text]) {
+        expect(yield* Effect.flip(Stream.runDrain<unknown, unknown, never>(again))).toMatchObject({
+          _tag: "RWKVValidationError",
+          message: "StreamService.open: invalid request: text and events of a run are read once, and were read already"
+        })
+      }
       expect((yield* run.finished).text).toBe(long)
       expect((yield* run.finished).taskId).toBe(run.taskId)
     }).pipe(against(says(long))))
@@ -21,6 +26,31 @@ describe("a run that is open", () => {
       yield* Stream.runDrain(Stream.take(run.text, 1))
       expect((yield* run.finished).text).toBe(long)
     }).pipe(against(says(long))))
+
+  it.effect("is read by who comes first, though its end was asked for before", () =>
+    Effect.gen(function*() {
+      const atOnce = yield* StreamService.open(request)
+      const both = [atOnce.finished, Stream.mkString(atOnce.text)] as const
+      const [end, text] = yield* Effect.all(both, { concurrency: 2 })
+      expect([end.text, text]).toEqual([long, long])
+      const later = yield* StreamService.open(request)
+      yield* later.finished
+      expect((yield* Stream.runCollect(later.events)).pipe(Chunk.map(({ _tag }) => _tag), Chunk.dedupe, Array.from))
+        .toEqual(["Started", "Text", "Finished"])
+      expect(yield* Effect.flip(Stream.runDrain(later.text))).toMatchObject({ _tag: "RWKVValidationError" })
+    }).pipe(against(says(long))))
+
+  it.effect("fails at its end and in its text where its Scope is closed before", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const run = yield* Scope.extend(StreamService.open(request), scope)
+      const ended = yield* Effect.fork(Effect.flip(run.finished))
+      yield* Effect.sleep("300 millis")
+      yield* Scope.close(scope, Exit.void)
+      const left = { _tag: "StreamTruncatedError", text: expect.stringMatching(/^(ab)+$/) }
+      expect(yield* Fiber.join(ended)).toMatchObject(left)
+      expect(yield* Effect.flip(Stream.runDrain(run.text))).toMatchObject(left)
+    }).pipe(against(endless)))
 
   it.effect("fills in the middle where a prefix is given, and refuses what is neither", () =>
     Effect.gen(function*() {

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import { StreamService, TaskService } from "effect-rwkv"
-import { against, FaultKind, inject, says, tasks, transports, verbs } from "./support/program.js"
+import { against, type Env, FaultKind, inject, says, tasks, transports, verbs } from "./support/program.js"
 
 const reply = "one\n\nUser: two and more".padEnd(640, ".")
 const stop = ["\n\nUser:", "\n\nSystem:"]
@@ -62,8 +62,14 @@ describe("a stop sequence", () => {
       yield* Effect.sleep("5 seconds")
       const id = (yield* tasks)[0]?.taskId ?? ""
       expect((yield* TaskService.result(id)).text).toBe("one")
-      for (const refused of [TaskService.continue(id, request), TaskService.fork(id, request)]) {
-        expect(yield* Effect.flip(refused)).toMatchObject({ issues: [{ path: "allowPastStop" }] })
+      const streams = [StreamService.continue(id, request), StreamService.fork(id, request)].map(Stream.runDrain)
+      const opened = [StreamService.openContinue(id, request), StreamService.openFork(id, request)]
+      const started = [TaskService.continue(id, request), TaskService.fork(id, request)]
+      for (const refused of Array.of<Effect.Effect<unknown, unknown, Env>>(...started, ...streams, ...opened)) {
+        expect(yield* Effect.flip(refused)).toMatchObject({
+          _tag: "RWKVValidationError",
+          issues: [{ path: "allowPastStop" }]
+        })
       }
       yield* TaskService.continue(id, request, { allowPastStop: true })
     }).pipe(against(says(reply))))

@@ -10,7 +10,7 @@ import { gzipSync } from "node:zlib"
 const KiB = 1024
 
 /** The SDK's own code, minified and compressed. The aim is 19 KiB with tasks, and 15 KiB for streams alone. */
-const budget = { tasksAndStreams: 34 * KiB, streamsAlone: 30.5 * KiB, chat: 10 * KiB }
+const budget = { tasksAndStreams: 37.5 * KiB, streamsAlone: 34 * KiB, chat: 10 * KiB }
 
 const root = fileURLToPath(new URL("../", import.meta.url))
 

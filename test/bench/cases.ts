@@ -10,9 +10,15 @@ export const clients: ReadonlyArray<Client> = [
   { name: "undiciChunk", title: "effect-rwkv, undici, by chunk", home: "own" },
   { name: "undiciElement", title: "effect-rwkv, undici, by element", home: "own" },
   { name: "undiciRun", title: "effect-rwkv, undici, to the end", home: "own" },
+  { name: "undiciHeard", title: "effect-rwkv, undici, by chunk, with a tracer", home: "own" },
+  { name: "undiciOff", title: "effect-rwkv, undici, by chunk, without spans", home: "own" },
   { name: "fetchChunk", title: "effect-rwkv, fetch, by chunk", home: "own" },
   { name: "fetchElement", title: "effect-rwkv, fetch, by element", home: "own" },
   { name: "fetchRun", title: "effect-rwkv, fetch, to the end", home: "own" },
+  { name: "undiciMade", title: "effect-rwkv, undici, created", home: "own" },
+  { name: "undiciStops", title: "effect-rwkv, undici, with three stop sequences", home: "own" },
+  { name: "fetchMade", title: "effect-rwkv, fetch, created", home: "own" },
+  { name: "fetchStops", title: "effect-rwkv, fetch, with three stop sequences", home: "own" },
   { name: "openai", title: "openai", home: "peers" },
   { name: "vercel", title: "ai + @ai-sdk/openai-compatible", home: "peers" },
   { name: "effectAi", title: "@effect/ai-openai streamRequest", home: "peers" },
@@ -20,12 +26,14 @@ export const clients: ReadonlyArray<Client> = [
 ]
 
 export interface Case {
-  readonly group: "stream" | "many" | "request" | "wait" | "heap" | "growth" | "decoder"
+  readonly group: "stream" | "telemetry" | "many" | "request" | "wait" | "heap" | "growth" | "decoder"
   readonly title: string
   /** What a figure is for: the CPU of one frame, request or task. */
   readonly unit: "frame" | "request" | "task" | "stream" | "run"
   readonly job: Job
   readonly clients: ReadonlyArray<string>
+  /** The client that ratios are to; `raw` by default. */
+  readonly yardstick?: string
   /** Runs that do not count. */
   readonly warmUp: number
   readonly rounds: number
@@ -56,6 +64,14 @@ const stream = (
   warmUp,
   rounds
 })
+
+/** Text without a stop sequence against the same text in which three are looked for. */
+const stops = (layer: "undici" | "fetch", rounds: number, warmUp: number): Case => {
+  const title = `1 stream with three stop sequences, over ${layer}`
+  const clients = [`${layer}Made`, `${layer}Stops`]
+  const made = stream("stream", title, { frames: 10_000 }, 1, clients, rounds, warmUp)
+  return { ...made, yardstick: `${layer}Made` }
+}
 
 /** `wait` reports the delays of tasks by their length instead of CPU. */
 const waits = (title: string, durations: ReadonlyArray<number>, rounds: number): Case => ({
@@ -116,6 +132,17 @@ export const cases = (quick: boolean): ReadonlyArray<Case> => {
       [...own, ...elements, ...fastPeers],
       rounds,
       warm
+    ),
+    stops("undici", quick ? rounds : 15, warm),
+    stops("fetch", quick ? rounds : 15, warm),
+    stream(
+      "telemetry",
+      "1 stream of 1000 frames, traced",
+      { frames: 1000 },
+      1,
+      ["raw", "undiciOff", "undiciChunk", "undiciHeard"],
+      quick ? 2 : 40,
+      20
     ),
     stream("stream", "1 frame of 4 MB", { frames: 1, size: 4 << 20 }, 1, [...own, ...runs, ...peers], rounds, 3),
     stream(

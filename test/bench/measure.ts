@@ -13,9 +13,10 @@ export interface Row {
   readonly unit: string
   readonly client: string
   readonly title: string
-  /** Microseconds of CPU for one unit, and its ratio to the raw loop of the same round. */
+  /** Microseconds of CPU for one unit, and its ratio to that of the yardstick in the same round. */
   readonly cpu?: Spread
   readonly ratio?: Spread
+  readonly yardstick?: string
   readonly perSecond?: Spread
   /** Milliseconds. */
   readonly firstText?: { readonly p50: number; readonly p99: number }
@@ -69,6 +70,7 @@ const row = (
     ...what,
     cpu: spread(samples.map(perUnit)),
     ...(ratios.length === 0 ? {} : { ratio: spread(ratios) }),
+    ...(one.yardstick === undefined ? {} : { yardstick: one.yardstick }),
     perSecond: spread(samples.map(({ units, wall }) => units / wall * 1e6)),
     // Who waits for the whole text has no first piece.
     ...(firstText === undefined || isRun ? {} : { firstText }),
@@ -140,6 +142,6 @@ export const measure = async (one: Case, { clients, pool, python, server }: Cont
     if (one.sideBySide === true) await Promise.all(clients.map(alone))
     else for (const client of clients) await attempt(client, round >= 0, server)
   }
-  const raw = [...samples].find(([client]) => client.name === "raw")?.[1] ?? []
+  const raw = [...samples].find(([client]) => client.name === (one.yardstick ?? "raw"))?.[1] ?? []
   return [...samples].filter(([, all]) => all.length > 0).map(([client, all]) => row(one, client, all, raw))
 }

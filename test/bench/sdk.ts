@@ -9,20 +9,51 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
 import { makeDecoder } from "../../src/internal/wire/sse.js"
 import type { Make } from "./consumer.js"
 
-type How = "chunk" | "element" | "run"
+type How = "chunk" | "element" | "run" | "made" | "stops"
 
-const make = (platform: Layer.Layer<HttpClient>, how: How): Make => async (baseUrl) => {
-  const runtime = ManagedRuntime.make(Layer.provide(RWKV.layer({ baseUrl }), platform))
+/** None ends the text of a scenario, in which two or three letters of one come again and again. */
+const stop = ["\n\nUser:", "\n\nSystem:", "the end"]
+
+/** A tracer that keeps what it is told, as an exporter does before it sends it. */
+const listening = () => {
+  const native = Effect.runSync(Effect.tracer)
+  let spans: Array<Tracer.Span> = []
+  return Layer.setTracer(Tracer.make({
+    span: (...args) => {
+      const span = native.span(...args)
+      if (spans.length > 512) spans = []
+      spans.push(span)
+      return span
+    },
+    context: (run, fiber) => native.context(run, fiber)
+  }))
+}
+
+/** Spans that are made and kept, made for nobody, or not even made. */
+const tracers = { heard: listening, usual: () => Layer.empty, off: () => Layer.setTracerEnabled(false) } as const
+
+const make = (
+  platform: Layer.Layer<HttpClient>,
+  how: How,
+  tracer: keyof typeof tracers = "usual"
+): Make =>
+async (baseUrl) => {
+  const services = Layer.provide(RWKV.layer({ baseUrl }), platform)
+  const runtime = ManagedRuntime.make(Layer.provideMerge(services, tracers[tracer]()))
   await runtime.runtime()
-  const texts = (id: string) => StreamService.subscribe(id)
+  const texts = (id: string) =>
+    how === "made" || how === "stops"
+      ? StreamService.create({ prompt: id }, how === "stops" ? { stop } : {})
+      : StreamService.subscribe(id)
   const waiting = (prompt: string) => TaskService.run({ prompt }, how === "run" ? {} : { by: "polling" })
   return {
     stream: (id, onText) =>
       runtime.runPromise(
-        how === "chunk"
+        how === "chunk" || how === "made" || how === "stops"
           ? Stream.runForEachChunk(texts(id), (chunk) =>
             Effect.sync(() => {
               for (const text of chunk) onText(text)
@@ -43,6 +74,12 @@ const make = (platform: Layer.Layer<HttpClient>, how: How): Make => async (baseU
 export const fetchChunk = make(FetchHttpClient.layer, "chunk")
 export const fetchElement = make(FetchHttpClient.layer, "element")
 export const fetchRun = make(FetchHttpClient.layer, "run")
+export const fetchMade = make(FetchHttpClient.layer, "made")
+export const fetchStops = make(FetchHttpClient.layer, "stops")
 export const undiciChunk = make(NodeHttpClient.layerUndici, "chunk")
 export const undiciElement = make(NodeHttpClient.layerUndici, "element")
 export const undiciRun = make(NodeHttpClient.layerUndici, "run")
+export const undiciMade = make(NodeHttpClient.layerUndici, "made")
+export const undiciStops = make(NodeHttpClient.layerUndici, "stops")
+export const undiciHeard = make(NodeHttpClient.layerUndici, "chunk", "heard")
+export const undiciOff = make(NodeHttpClient.layerUndici, "chunk", "off")

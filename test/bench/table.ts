@@ -31,7 +31,7 @@ export const table = (title: string, rows: ReadonlyArray<Row>): string => {
   const header = [
     "",
     `CPU us/${unit}`,
-    "ratio to raw",
+    `ratio to ${rows[0]?.yardstick ?? "raw"}`,
     `${unit}s/s`,
     "first text p50 / p99 ms",
     "latency p50 / p99 ms",

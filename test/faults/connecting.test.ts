@@ -116,6 +116,36 @@ describe("connecting", () => {
     }
   }
 
+  for (
+    const [what, cause, requestSent] of [
+      ["that is missing", thrown("ReferenceError", "AbortController is not defined"), false],
+      ["that is unlike others", thrown("TypeError", "Cannot read properties of undefined (reading 'body')"), true]
+    ] as const
+  ) {
+    for (
+      const [how, client] of [
+        [
+          "throws",
+          HttpClient.make(() => {
+            throw cause
+          })
+        ],
+        ["dies", HttpClient.make(() => Effect.die(cause))]
+      ] as const
+    ) {
+      it.live(`F94 a layer ${how} for want of something ${what}`, () =>
+        Effect.gen(function*() {
+          for (const effect of [TaskService.create(request), TaskService.status(Tcp.id), textOf("direct")]) {
+            const error = yield* Effect.flip(Effect.asVoid<unknown, RWKVError.RWKVError, RWKV.RWKV>(effect)).pipe(
+              Effect.provide(RWKV.layer().pipe(Layer.provide(Layer.succeed(HttpClient.HttpClient, client))))
+            )
+            expect(error).toMatchObject({ _tag: "RWKVConnectionError", requestSent, isTransient: false })
+            expect(error.message).toContain(cause.message)
+          }
+        }))
+    }
+  }
+
   it.live("F94 the words of a cause show no secret, no prompt and no credentials, and its getters may throw", () =>
     Effect.gen(function*() {
       const hidden = Object.defineProperty(new Error("unseen"), "code", {

@@ -3,6 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Logger, LogLevel, Redacted, Stream, Tracer } from "effect"
 import { type HttpClient, RWKVConfig } from "effect-rwkv"
 import { inspect } from "node:util"
+import { reach } from "../support/reach.js"
 import * as wire from "../support/wire.js"
 
 const key = "sk-\"9f3a\\77c1\"-end"
@@ -12,28 +13,6 @@ const prompt = "a private prompt"
 
 const pretty = (exit: Exit.Exit<unknown, unknown>) =>
   Exit.match(exit, { onFailure: (cause) => Cause.pretty(cause, { renderErrorCause: true }), onSuccess: () => "" })
-
-/** Every text that can be reached from a value, by whatever way: also what is hidden, or bytes. */
-const reach = (value: unknown): ReadonlyArray<string> => {
-  const seen = new Set<unknown>()
-  const texts: Array<string> = []
-  const visit = (value: unknown) => {
-    if (typeof value === "string") texts.push(value)
-    if (typeof value !== "object" && typeof value !== "function" || value === null || seen.has(value)) return
-    if (value === globalThis || value instanceof WeakMap) return
-    seen.add(value)
-    if (value instanceof Uint8Array) return void texts.push(new TextDecoder().decode(value))
-    if (value instanceof Map) value.forEach((one, key) => [one, key].forEach(visit))
-    if (value instanceof Set) value.forEach(visit)
-    for (const key of Reflect.ownKeys(value)) {
-      texts.push(String(key))
-      const descriptor = Reflect.getOwnPropertyDescriptor(value, key)
-      if (descriptor !== undefined && "value" in descriptor) visit(descriptor.value)
-    }
-  }
-  visit(value)
-  return texts
-}
 
 /** What tracers export: names, attributes, events, and failures as text; and all that can be found in how a span ends. */
 const makeTracer = () => {

@@ -159,6 +159,15 @@ describe("status and body", () => {
       ["a page of no type", Tcp.answer("200 OK", page, {})],
       ["a page with 404", Tcp.answer("404 Not Found", page, { "content-type": "text/html" })],
       ["HTTP to a TLS port", Tcp.answer("400 Bad Request", page, { "content-type": "text/html" })],
+      [
+        "HTTP to a TLS port, in words",
+        Tcp.answer("400 Bad Request", "Client sent an HTTP request to an HTTPS server.")
+      ],
+      ["another API's 400", Tcp.answer("400 Bad Request", "{\"error\":\"unknown endpoint\"}")],
+      ["what is gone", Tcp.answer("410 Gone", "{}")],
+      ["another host", Tcp.answer("421 Misdirected Request", "")],
+      ["another protocol", Tcp.answer("426 Upgrade Required", "")],
+      ["signs of health", Tcp.answer("200 OK", "{\"status\":\"ok\"}")],
       ["a page with 403", Tcp.answer("403 Forbidden", page, { "content-type": "text/html" })],
       ["a page with 501", Tcp.answer("501 Not Implemented", page, { "content-type": "text/html" })],
       ["text", Tcp.answer("200 OK", "OK", { "content-type": "text/plain" })],
@@ -182,7 +191,7 @@ describe("status and body", () => {
 
   it.effect("F108 answers of the server itself do not doubt baseUrl", () =>
     Effect.gen(function*() {
-      for (const code of [401, 403, 404, 429, 500, 502]) {
+      for (const code of [400, 401, 403, 404, 429, 500, 502]) {
         yield* answers("/list", code, "{\"detail\":\"no model\"}")
         expect((yield* Effect.flip(TaskService.list)).message).not.toContain("baseUrl")
       }

@@ -2,6 +2,8 @@
 
 export const thrown = (name: string, message: string, more: object = {}) =>
   Object.assign(new Error(message), { name }, more)
+const openssl = (words: string) =>
+  `80DCE48B847F0000:error:0A000410:SSL routines:ssl3_read_bytes:${words}:../deps/openssl/record/rec_layer_s3.c:1601:`
 const failed = (cause: unknown) => thrown("TypeError", "fetch failed", { cause })
 const node = (code: string, message: string, syscall?: string) =>
   failed(thrown("Error", message, syscall === undefined ? { code } : { code, syscall }))
@@ -55,6 +57,58 @@ export const neverMade: ReadonlyArray<Told> = [
     true
   ],
   ["Node, TLS to a plain port", node("ERR_SSL_WRONG_VERSION_NUMBER", "wrong version number"), "wrong version", false],
+  [
+    "Node, the server refused the handshake",
+    node("ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE", openssl("sslv3 alert handshake failure")),
+    "sslv3 alert handshake failure",
+    false
+  ],
+  [
+    "Node 24, the server refused the handshake",
+    node("ERR_SSL_SSL/TLS_ALERT_HANDSHAKE_FAILURE", openssl("ssl/tls alert handshake failure")),
+    "ssl/tls alert handshake failure",
+    false
+  ],
+  [
+    "Node, another version of TLS",
+    node("ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION", openssl("tlsv1 alert protocol version")),
+    "tlsv1 alert protocol version",
+    false
+  ],
+  [
+    "Node, a server that speaks old TLS",
+    node("ERR_SSL_UNSAFE_LEGACY_RENEGOTIATION_DISABLED", openssl("unsafe legacy renegotiation disabled")),
+    "unsafe legacy",
+    false
+  ],
+  [
+    "node:http, TLS to a plain port",
+    thrown("Error", `write EPROTO ${openssl("wrong version number")}`, { code: "EPROTO", syscall: "write" }),
+    "wrong version number",
+    false
+  ],
+  ["Node, no list of revoked ones", node("CRL_HAS_EXPIRED", "CRL has expired"), "CRL has expired", false],
+  ["Node, no such authority", node("INVALID_CA", "invalid CA certificate"), "invalid CA", false],
+  ["Node, for another purpose", node("INVALID_PURPOSE", "unsuitable certificate purpose"), "unsuitable", false],
+  [
+    "Node, one address too late, one refused",
+    failed(
+      new AggregateError([
+        thrown("Error", "Socket connection timeout", { code: "ERR_SOCKET_CONNECTION_TIMEOUT" }),
+        ...connects("ECONNREFUSED")
+      ])
+    ),
+    "connect ECONNREFUSED",
+    true
+  ],
+  [
+    "node-fetch, no route",
+    thrown("FetchError", "request to http://gpu:8000/ failed, reason: connect EHOSTUNREACH 10.0.0.1:8000", {
+      code: "EHOSTUNREACH"
+    }),
+    "connect EHOSTUNREACH",
+    true
+  ],
   ["Node, handshake too slow", node("UND_ERR_CONNECT_TIMEOUT", "Connect Timeout Error"), "Connect Timeout", true],
   ["Node, a bad port", failed(new Error("bad port")), "bad port", false],
   ["Node, a bad header", node("UND_ERR_INVALID_ARG", "invalid upgrade header"), "invalid upgrade header", false],
@@ -91,6 +145,12 @@ export const neverMade: ReadonlyArray<Told> = [
     "Deno, expired",
     deno(`client error (Connect): invalid peer certificate: ${expired}`),
     "certificate expired",
+    false
+  ],
+  [
+    "Deno, the server refused the handshake",
+    deno("client error (Connect): received fatal alert: HandshakeFailure"),
+    "HandshakeFailure",
     false
   ],
   ["Deno, a bad port", thrown("TypeError", "Fetch failed: Requests to port 9 are blocked"), "port 9", false],
@@ -130,6 +190,13 @@ export const neverMade: ReadonlyArray<Told> = [
     false
   ],
   ["workers, too many", thrown("Error", "Too many subrequests by single Worker invocation."), "Too many", false],
+  ["no way to abort", thrown("ReferenceError", "AbortController is not defined"), "AbortController is not", false],
+  [
+    "Hermes, no request",
+    thrown("ReferenceError", "Property 'Request' doesn't exist"),
+    "Property 'Request' doesn't exist",
+    false
+  ],
   ["no fetch", thrown("ReferenceError", "fetch is not defined"), "fetch is not defined", false],
   [
     "Chrome, a bad option",
@@ -142,6 +209,12 @@ export const neverMade: ReadonlyArray<Told> = [
 /** The request may have been sent. */
 export const maybeMade: ReadonlyArray<Told> = [
   ["Node, reset", node("ECONNRESET", "read ECONNRESET", "read"), "read ECONNRESET", true],
+  [
+    "Node, a damaged record",
+    node("ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC", "bad record mac"),
+    "bad record",
+    false
+  ],
   ["Node, closed", node("UND_ERR_SOCKET", "other side closed"), "other side closed", true],
   [
     "Node 24, not HTTP",

@@ -76,6 +76,34 @@ describe("F104 the SDK on an emulator without time", () => {
       "a subscription",
       Effect.flatMap(TaskService.create(request), ({ id }) => Stream.mkString(StreamService.subscribe(id)))
     )
+    const prefill = { prompt: "Hello", maxTokens: 0 }
+    const nothing = (what: string, effect: Effect.Effect<string, RWKVError.RWKVError, RWKV.RWKV>) =>
+      it.effect(`${what} of a prompt that is only read ends by itself (${profile})`, () =>
+        Effect.gen(function*() {
+          expect(yield* effect).toEqual("")
+        }).pipe(Effect.provide(server)), limit)
+    for (const by of ["subscription", "polling"] as const) {
+      nothing(`run by ${by}`, Effect.map(TaskService.run(prefill, { by }), ({ text }) => text))
+      nothing(
+        `wait by ${by}`,
+        Effect.flatMap(TaskService.create(prefill), (task) => Effect.map(task.wait({ by }), ({ text }) => text))
+      )
+    }
+    nothing("a stream", Stream.mkString(StreamService.create(prefill)))
+    const cut = (what: string, effect: Effect.Effect<string, RWKVError.RWKVError, RWKV.RWKV>) =>
+      it.effect(`${what} that a stop sequence ends is over by itself (${profile})`, () =>
+        Effect.gen(function*() {
+          expect(yield* effect).toEqual("0123456")
+        }).pipe(Effect.provide(server)), limit)
+    cut("run", Effect.map(TaskService.run(request, { stop: ["7"] }), ({ text }) => text))
+    for (const transport of ["subscribe", "direct"] as const) {
+      cut(`a stream by ${transport}`, Stream.mkString(StreamService.create(request, { transport, stop: ["7"] })))
+    }
+    it.effect(`a stream that is left is over by itself (${profile})`, () =>
+      Effect.gen(function*() {
+        const text = StreamService.create({ ...request, maxTokens: 4000 })
+        expect(yield* Stream.runCount(Stream.take(text, 1))).toBe(1)
+      }).pipe(Effect.provide(live({ profile, reply: () => ({ tokens: ["x"], end: "loop" }) }))), limit)
     ends("a stream of FIM", Stream.mkString(StreamService.fim({ prefix: "a", maxTokens: 200 })))
   }
 

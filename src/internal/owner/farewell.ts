@@ -12,8 +12,10 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as HttpClient from "../../HttpClient.js"
 import type { TaskId, TaskInfo } from "../../Protocol.js"
+import { names } from "../../Telemetry.js"
 import { bare } from "../input/failure.js"
 import * as retry from "../wire/retry.js"
+import { note } from "../wire/telemetry.js"
 
 export interface Farewell {
   readonly operation: string
@@ -55,7 +57,13 @@ export const halt = <A extends Seen, E, E2>(
   look: Effect.Effect<A, E2>,
   schedule: Schedule.Schedule<unknown, A>
 ): Effect.Effect<A, E | E2> =>
-  Effect.repeat(Effect.flatMap(stop, (seen) => looking(seen, look, schedule)), { until: isFinished, times: 1 })
+  Effect.zipRight(
+    note(({ event }) => event(names.stop)),
+    Effect.flatMap(stop, (seen) => looking(seen, look, schedule))
+  ).pipe(
+    Effect.tap((seen) => isFinished(seen) ? Effect.void : note(({ event }) => event(names.stopMissed))),
+    Effect.repeat({ until: isFinished, times: 1 })
+  )
 
 /** A second and a half, a few times as long as the pulse in which a stop has its effect. */
 const soon = Schedule.exponential("100 millis").pipe(Schedule.intersect(Schedule.recurs(4)))
@@ -86,7 +94,8 @@ export const make = (http: HttpClient.Service, closing: Effect.Effect<void>) => 
       Effect.suspend(() => {
         if (isTold || known() === "deleted") return Effect.void
         isTold = true
-        return Effect.logWarning(`${operation}: task ${taskId} ${what}`)
+        const counted = fate === "may not have ended" ? note(({ runsOn }) => runsOn()) : Effect.void
+        return Effect.zipRight(counted, Effect.logWarning(`${operation}: task ${taskId} ${what}`))
       })
 
     const stop = asking(http.stop(taskId, { operation })).pipe(
@@ -129,7 +138,9 @@ export const make = (http: HttpClient.Service, closing: Effect.Effect<void>) => 
       isTold = false
       return deleting(http.delete(taskId, { operation, force: true })).pipe(
         retry.polls(farewell.retry),
-        Effect.flatMap((seen) => over(Option.getOrUndefined(seen))),
+        Effect.map(Option.getOrUndefined),
+        Effect.tap((seen) => note(({ deleted }) => deleted(seen?.generatedTokens))),
+        Effect.flatMap(over),
         Effect.catchTag("TaskNotFoundError", () => Effect.void)
       )
     })

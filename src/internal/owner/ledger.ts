@@ -93,6 +93,7 @@ const make = (http: HttpService, closeTimeout: Duration.Duration) =>
     const stopped = new Newest<true>()
     const recordings = new Newest<Recording>()
     const limits = new Newest<number>()
+    const requestIds = new Newest<string>()
     const pastStop = new Newest<true>()
     const runs = new Newest<Sighted>()
     const runOf = (id: string) => {
@@ -109,6 +110,8 @@ const make = (http: HttpService, closeTimeout: Duration.Duration) =>
       recordings,
       /** The most tokens of the newest run of a task, if this program started it and said so. */
       limits,
+      /** The ids that a proxy gave the requests which started the newest runs of tasks. */
+      requestIds,
       /** Tasks whose text ended before a stop sequence that their state on the server has read. */
       pastStop,
       /** What this program sees from now on of the end of the newest run. */
@@ -130,9 +133,10 @@ const make = (http: HttpService, closeTimeout: Duration.Duration) =>
             }))
         }),
       /** A new run of a task makes what was known of the old one untrue. */
-      begins: (id: string, maxTokens?: number) => {
-        for (const known of [stopped, recordings, limits, pastStop, runs]) known.delete(id)
+      begins: (id: string, maxTokens?: number, requestId?: string) => {
+        for (const known of [stopped, recordings, limits, requestIds, pastStop, runs]) known.delete(id)
         if (maxTokens !== undefined) limits.set(id, maxTokens)
+        if (requestId !== undefined) requestIds.set(id, requestId)
       }
     }
   })

@@ -6,6 +6,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { identity } from "effect/Function"
+import * as Cause from "effect/Cause"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
@@ -18,6 +19,8 @@ import type { Run } from "../owner/ledger.js"
 import { atMost, type Lifetime } from "../owner/lifetime.js"
 import { within } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
+import type { Observed } from "../wire/observed.js"
+import * as telemetry from "../wire/telemetry.js"
 import { connect, type Connection } from "./connection.js"
 import * as Machine from "./machine.js"
 import type { How, Parting } from "./parting.js"
@@ -63,7 +66,13 @@ const cutQuestion = 5000
 const breath = "1 second"
 
 /** The machine with its state, what it has told and nobody took, and how often it failed since the last new text. */
-const makeMind = <A>(subject: Subject, policy: Policy, telling: Telling<A>, watchdog: Watchdog.Watchdog) => {
+const makeMind = <A>(
+  subject: Subject,
+  policy: Policy,
+  telling: Telling<A>,
+  watchdog: Watchdog.Watchdog,
+  observed: Observed | undefined
+) => {
   const { opened, prefillTime, run, taskId } = subject
   const { counts, element } = telling
   const { parting } = policy
@@ -79,12 +88,21 @@ const makeMind = <A>(subject: Subject, policy: Policy, telling: Telling<A>, watc
    */
   let alive = false
   let held = false
+  let hasText = false
+  observed?.tells(() => state.delivered.slice(0, state.told))
 
   const tell = (told: Told) => {
     const made = element(told, taskId)
     if (made !== undefined) line.push(made)
-    if (told._tag === "Text") failures = undefined
-    if (told._tag === "Finished") parting.keep(told.result)
+    if (told._tag === "Text") {
+      failures = undefined
+      if (!hasText) observed?.firstText()
+      hasText = true
+    }
+    if (told._tag === "Finished") {
+      parting.keep(told.result)
+      observed?.finished(told.result)
+    }
   }
   return {
     tell,
@@ -98,6 +116,9 @@ const makeMind = <A>(subject: Subject, policy: Policy, telling: Telling<A>, watc
       // Between connections nobody hears of silence.
       if (signal._tag === "Ended" || signal._tag === "Broken") state = { ...state, question: watchdog.silence() }
       const step = machine(run === undefined ? state : { ...state, alone: run.alone() }, signal)
+      if (signal._tag === "Result" || signal._tag === "Tail") {
+        observed?.reconciled(step.state.delivered.length - state.delivered.length)
+      }
       state = step.state
       command = step.command
       if (state.sequence !== undefined) parting.cut()
@@ -141,7 +162,10 @@ const makeQuestions = (http: HttpClient.Service, subject: Subject, policy: Polic
   return (question: Question, isUnread: () => boolean): Effect.Effect<Signal> => {
     switch (question._tag) {
       case "ReadResult":
-        return answer(settled(reads(http.result(taskId, { operation }))), (result) => ({ _tag: "Result", result }))
+        return answer(
+          settled(reads(http.result(taskId, { operation })), subject.maxTokens),
+          (result) => ({ _tag: "Result", result })
+        )
       case "ReadTail":
         return answer(
           textFrom(http, subject, policy, question.whole, fromToken),
@@ -177,7 +201,10 @@ export const follow = <A>(
     const watchdog = yield* Watchdog.make(policy, (silence) => {
       if (!asking) connection.offer({ _tag: "Idle", ...silence })
     })
-    const mind = makeMind(subject, policy, telling, watchdog)
+    const observed = yield* telemetry.current
+    const locally = yield* telemetry.keep
+    observed?.named(taskId, prefillTime)
+    const mind = makeMind(subject, policy, telling, watchdog, observed)
     if (prefillTime !== undefined) mind.tell({ _tag: "Started", prefillTime })
     const questions = makeQuestions(http, subject, policy, watchdog)
     let signals: ReadonlyArray<Signal> = opened?.signals ?? []
@@ -219,27 +246,29 @@ export const follow = <A>(
       })
     })
 
-    const reconnect = Effect.uninterruptible(Effect.gen(function*() {
-      yield* close
-      connection = yield* open
-      signals = []
-      if (left) yield* close
-      mind.hear({ _tag: left ? "Closing" : "Connected" })
-      const opened = connection
-      const hold = Effect.sync(() => {
-        if (connection === opened) mind.hold()
-      })
-      yield* Effect.forkIn(Effect.interruptible(Effect.delay(hold, breath)), scope)
-    }))
+    const reconnect = (error?: FollowFailure) =>
+      Effect.uninterruptible(Effect.gen(function*() {
+        if (observed !== undefined && !left) yield* observed.reconnected(taskId, error)
+        yield* close
+        connection = yield* open
+        signals = []
+        if (left) yield* close
+        mind.hear({ _tag: left ? "Closing" : "Connected" })
+        const opened = connection
+        const hold = Effect.sync(() => {
+          if (connection === opened) mind.hold()
+        })
+        yield* Effect.forkIn(Effect.interruptible(Effect.delay(hold, breath)), scope)
+      }))
 
     const perform = (command: Command): Effect.Effect<void, Option.Option<FollowFailure>> => {
       switch (command._tag) {
         case "Listen":
           return listen
         case "Reconnect":
-          return reconnect
+          return reconnect()
         case "Retry":
-          return Effect.zipRight(unlessClosing(Effect.mapError(mind.pause(command), failure)), reconnect)
+          return Effect.zipRight(unlessClosing(Effect.mapError(mind.pause(command), failure)), reconnect(command.error))
         case "ReadResult":
         case "ReadTail":
         case "AskStatus":
@@ -258,11 +287,22 @@ export const follow = <A>(
       }
     }
 
+    /** Pulled by others, and done for the operation. */
+    const act = (command: Command) =>
+      command._tag === "Listen" ? listen : Effect.tapError(
+        locally(perform(command)),
+        Option.match({
+          onNone: () =>
+            Effect.void,
+          onSome: (error) => Effect.sync(() => observed?.failed(Cause.fail(error)))
+        })
+      )
+
     const pull: Pull<A> = Effect.suspend(() => {
       const told = mind.take()
       watchdog.waiting(told.length === 0)
       return told.length === 0
-        ? Effect.zipRight(perform(mind.command()), pull)
+        ? Effect.zipRight(act(mind.command()), pull)
         : Effect.succeed(Chunk.unsafeFromArray(told))
     })
     return pull

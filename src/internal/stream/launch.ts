@@ -22,7 +22,9 @@ import type { FollowOptions, StreamOptions } from "../../Task.js"
 import { effective } from "../input/override.js"
 import * as validate from "../input/validate.js"
 import type * as Ledger from "../owner/ledger.js"
+import { names } from "../../Telemetry.js"
 import { limited } from "../wire/limit.js"
+import { note } from "../wire/telemetry.js"
 import * as retry from "../wire/retry.js"
 import type { Frame } from "../wire/sse.js"
 import { connect, type Connection } from "./connection.js"
@@ -49,7 +51,9 @@ export interface Launch<E = BranchFailure> {
   readonly detached?: () => boolean
 }
 
-type Begun = Pick<Subject, "taskId" | "opened"> & Pick<TaskResult, "prefillTime">
+type Begun = Pick<Subject, "taskId" | "opened"> & Pick<TaskResult, "prefillTime"> & {
+  readonly requestId: string | undefined
+}
 
 const enter = (group: Ledger.Group) => Effect.acquireRelease(Effect.sync(group.enter), (run) => Effect.sync(run.leave))
 
@@ -80,6 +84,7 @@ const headOf = (
   return Effect.succeed({
     taskId: head.taskId,
     prefillTime: Duration.seconds(head.prefillTime),
+    requestId: head.requestId,
     opened: { connection, signals: [{ _tag: "Frames", frames: [head, ...frames] }, ...signals] }
   })
 }
@@ -125,6 +130,7 @@ export const make = (
     return Effect.gen(function*() {
       const options = yield* run.options
       const chosen = yield* settings(operation, options)
+      yield* note(({ annotate }) => annotate({ [names.stopSequences]: options.stop }))
       const stays = () => options.onInterrupt === "detach" || run.detached?.() === true
       const stops = options.stop === undefined ? undefined : Stops.make(options.stop)
       const group = yield* run.before
@@ -132,7 +138,12 @@ export const make = (
       const isDirect = options.transport === "direct"
       const begin: Effect.Effect<Begun, E | FollowFailure> = isDirect
         ? Effect.flatMap(run.stream, (frames) => openDirect(operation, frames))
-        : Effect.map(run.create, ({ prefillTime, taskId }) => ({ taskId, prefillTime, opened: undefined }))
+        : Effect.map(run.create, ({ prefillTime, requestId, taskId }) => ({
+          taskId,
+          prefillTime,
+          requestId,
+          opened: undefined
+        }))
       // Each attempt is acquired by itself: a caller that leaves between two of them has nothing to stop.
       return yield* acquirePrefill(isDirect)(
         operation,
@@ -141,7 +152,7 @@ export const make = (
           const { taskId } = begun
           const maxTokens = run.maxTokens()
           const deletes = options.cleanup === "delete" && taskId.startsWith("TMP_")
-          ledger.begins(taskId, maxTokens)
+          ledger.begins(taskId, maxTokens, begun.requestId)
           const about = { operation, taskId, maxTokens, run: entered }
           const parting = part({ ...about, ...chosen, stays, deletes, counts: telling.counts, retry: config })
           return follow(http, lifetime, { ...about, ...begun, fromToken: 0 }, { ...chosen, stops, parting }, telling)

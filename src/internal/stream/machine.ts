@@ -126,13 +126,13 @@ const resultOf = (
 })
 
 /** What was told is the text; what the server has beyond a stop sequence is not. */
-const onConcluded = (subject: Subject, state: State, { result, stopped, tokens }: Concluded): Step => {
+const onConcluded = (subject: Subject, state: State, { requestId, result, stopped, tokens }: Concluded): Step => {
   const { sequence } = state
   const text = resultOf(subject, state)
   const ended = sequence === undefined
     ? result ?? text
     : { ...text, generationTime: Duration.zero, ...result, text: text.text, finished: true, undecodedTail: false }
-  const known = { tokens, stopped, sequence, maxTokens: subject.maxTokens }
+  const known = { tokens, stopped, sequence, maxTokens: subject.maxTokens, requestId }
   return go(state, end, [{ _tag: "Finished", result: outcome(ended, known) }])
 }
 

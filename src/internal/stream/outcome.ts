@@ -14,6 +14,8 @@ export interface Known {
   readonly stopped: boolean
   /** The stop sequence that ended the text. */
   readonly sequence: string | undefined
+  /** What a proxy named the request that started the run, if this program sent it. */
+  readonly requestId: string | undefined
 }
 
 const reasonOf = ({ maxTokens = Infinity, sequence, stopped, tokens = NaN }: Known): FinishReason => {
@@ -24,18 +26,24 @@ const reasonOf = ({ maxTokens = Infinity, sequence, stopped, tokens = NaN }: Kno
   return Number.isFinite(maxTokens) && tokens < maxTokens ? "stop" : "unknown"
 }
 
-/** More than the run can have are those of others too (H15). */
-const isCount = (tokens: number, maxTokens = Infinity) => Number.isInteger(tokens) && tokens >= 0 && tokens <= maxTokens
+/**
+ * More than the run can have are those of others too (H15). Fewer, in a run whose time of generation is still missing,
+ * may not be all (H31).
+ */
+const isCount = (tokens: number, generationTime: Duration.Duration, maxTokens = Infinity) =>
+  Number.isInteger(tokens) && tokens >= 0 &&
+  (Duration.equals(generationTime, Duration.zero) ? tokens === maxTokens : tokens <= maxTokens)
 
 export const outcome = (result: TaskResult, known: Known): TaskResult => {
-  const tokens = known.tokens !== undefined && isCount(known.tokens, known.maxTokens) ? known.tokens : undefined
-  const { sequence } = known
+  const { maxTokens, requestId, sequence, tokens: told = NaN } = known
+  const tokens = isCount(told, result.generationTime, maxTokens) ? told : undefined
   const seconds = Duration.toSeconds(result.generationTime)
   return {
     ...result,
     usage: { outputTokens: tokens },
     finishReason: reasonOf({ ...known, tokens }),
     ...(sequence === undefined ? {} : { stopSequence: sequence }),
+    ...(requestId === undefined ? {} : { requestId }),
     tokensPerSecond: tokens === undefined || seconds <= 0 ? undefined : tokens / seconds
   }
 }

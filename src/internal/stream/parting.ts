@@ -47,9 +47,12 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service) => (about
   const fate = ledger.fate(taskId)
   let result: TaskResult | undefined
 
-  const read = Effect.map(settled(retry.polls(about.retry)(http.result(taskId, { operation }))), (read) => {
-    result = read
-  })
+  const read = Effect.map(
+    settled(retry.polls(about.retry)(http.result(taskId, { operation })), about.maxTokens),
+    (read) => {
+      result = read
+    }
+  )
   const isAlone = () => run === undefined ? !ledger.sharing.has(taskId) : run.alone()
   const nobody = () => Effect.succeed<number | undefined>(undefined)
 
@@ -88,7 +91,8 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service) => (about
       return Effect.map(Effect.option(counts ? known : nobody()), (tokens) => ({
         result: finished ?? result,
         tokens: isAlone() ? Option.getOrUndefined(tokens) : undefined,
-        stopped: ledger.stopped.has(taskId)
+        stopped: ledger.stopped.has(taskId),
+        requestId: ledger.requestIds.get(taskId)
       }))
     },
     /** The state of a task that is kept is past the end of its text. */

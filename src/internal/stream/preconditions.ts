@@ -54,7 +54,7 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule:
       group.lock.withPermits(1)(Effect.suspend(() =>
         isTemplate(id) || ledger.recordings.get(id) !== undefined
           ? Effect.void
-          : Effect.map(settled(reads(http.result(id, { operation }))), (result) => {
+          : Effect.map(settled(reads(http.result(id, { operation })), ledger.limits.get(id)), (result) => {
             ledger.recordings.set(id, Ledger.recordingOf(result))
           })
       )),

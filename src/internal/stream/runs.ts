@@ -19,6 +19,7 @@ import * as Options from "../input/options.js"
 import * as validate from "../input/validate.js"
 import * as Ledger from "../owner/ledger.js"
 import * as retry from "../wire/retry.js"
+import * as telemetry from "../wire/telemetry.js"
 import * as Launcher from "./launch.js"
 import * as Preconditions from "./preconditions.js"
 import { listenTo, live, record } from "./record.js"
@@ -55,10 +56,11 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
   const { continuing, forking } = Starts.make(http, ledger, preconditions)
   const { launch, leaves, listen } = Launcher.make(http, ledger, config)
   const reads = retry.reads(config)
+  const spans = telemetry.make(config)
 
   /** Under a span of its own. */
   const launched = <A, E extends RWKVError>(start: Launcher.Launch<E>, telling: Telling<A>) =>
-    launch(start, telling).pipe(Effect.withSpanScoped(start.operation, { captureStackTrace: false }))
+    spans.opening(start.operation, "run", launch(start, telling))
 
   const recorded = (id: string, start: Launcher.Launch, counts: boolean) =>
     record(ledger, start.operation, () => ledger.sharing.get(id), launched(start, { ...events, counts }))
@@ -84,6 +86,7 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
   return {
     ledger,
     preconditions,
+    spans,
     created: <A extends Generation.GenerationOptions, B>(creation: Starts.Creation<A>, telling: Telling<B>) =>
     (
       request: A,
@@ -106,21 +109,26 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
       options?: StreamOptions
     ): Opening<A> => attached(id, forking(operation, id, request, { cleanup, ...options }), telling),
     subscribed: <A>(operation: string, telling: Telling<A>) => (id: string, options?: SubscribeOptions): Opening<A> =>
-      Effect.gen(function*() {
-        const taskId = yield* validate.taskId(operation, id)
-        const chosen = yield* Options.ofSubscribe(operation, options)
-        const given = chosen.fromToken === undefined ? 0 : chosen.fromToken
-        const from = yield* validate.integer(operation, "fromToken", given)
-        const recording = ledger.recordings.get(taskId)
-        if (recording !== undefined && from === 0) {
-          const leaving = yield* leaves(operation, taskId, chosen)
-          return yield* listenTo(leaving, taskId, recording, telling)
-        }
-        const fromToken = from >= 0
-          ? from
-          : Math.max(0, from + (yield* reads(http.status(taskId, { operation }))).generatedTokens)
-        return yield* listen({ operation, options: chosen, taskId, fromToken }, telling)
-      }).pipe(Effect.withSpanScoped(operation, { captureStackTrace: false })),
+      spans.opening(
+        operation,
+        "call",
+        Effect.gen(function*() {
+          const taskId = yield* validate.taskId(operation, id)
+          const chosen = yield* Options.ofSubscribe(operation, options)
+          const given = chosen.fromToken === undefined ? 0 : chosen.fromToken
+          const from = yield* validate.integer(operation, "fromToken", given)
+          const recording = ledger.recordings.get(taskId)
+          if (recording !== undefined && from === 0) {
+            const leaving = yield* leaves(operation, taskId, chosen)
+            return yield* listenTo(leaving, taskId, recording, telling)
+          }
+          const fromToken = from >= 0
+            ? from
+            : Math.max(0, from + (yield* reads(http.status(taskId, { operation }))).generatedTokens)
+          return yield* listen({ operation, options: chosen, taskId, fromToken }, telling)
+        }),
+        id
+      ),
     /** A run that is followed to its end, under the span of its caller. */
     ran: <A extends Generation.GenerationOptions>(creation: Starts.Creation<A>) =>
     (

@@ -20,17 +20,20 @@ const isSettled = ({ finished, generationTime }: TaskResult) =>
   !finished || !Duration.equals(generationTime, Duration.zero)
 
 /**
- * Reads until the result is settled. Tasks without a time of their own (restored, prefill-only) cost these reads in
- * vain.
+ * Reads until the result is settled: once, if no token was asked for. Tasks without a time of their own (restored) cost
+ * these reads in vain.
  */
 export const settled = <E>(
   read: Effect.Effect<TaskResult, E>,
+  maxTokens: number | undefined,
   [delay, ...later]: ReadonlyArray<Duration.DurationInput> = delays
 ): Effect.Effect<TaskResult, E> =>
   Effect.flatMap(
     read,
     (result) =>
-      delay === undefined || isSettled(result) ? Effect.succeed(result) : settled(Effect.delay(read, delay), later)
+      delay === undefined || maxTokens === 0 || isSettled(result)
+        ? Effect.succeed(result)
+        : settled(Effect.delay(read, delay), maxTokens, later)
   )
 
 /**

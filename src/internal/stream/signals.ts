@@ -98,6 +98,8 @@ export interface Concluded {
   readonly result: TaskResult | undefined
   readonly tokens: number | undefined
   readonly stopped: boolean
+  /** What a proxy named the request that started the run, if this program sent it. */
+  readonly requestId: string | undefined
 }
 
 export type Told =

@@ -14,6 +14,7 @@ import * as Options from "../input/options.js"
 import type { Override } from "../input/override.js"
 import { encoder, withDefaults } from "../input/request.js"
 import * as Ledger from "../owner/ledger.js"
+import { note } from "../wire/telemetry.js"
 import type { Launch } from "./launch.js"
 import type { Preconditions } from "./preconditions.js"
 
@@ -118,7 +119,10 @@ export const make = (http: HttpService, ledger: Ledger.Service, preconditions: P
           Effect.flatMap(() => {
             // Known before the source is read: another fork of it may begin meanwhile.
             const group = groupOf(id)
-            return Effect.as(preconditions.preserve(operation, id, group), group)
+            return Effect.as(
+              Effect.zipRight(note(({ forks }) => forks(id)), preconditions.preserve(operation, id, group)),
+              group
+            )
           })
         ),
         create: http.fork(id, request, { operation }),

@@ -37,6 +37,8 @@ import type { Gate } from "../owner/ledger.js"
 import type { Release } from "../owner/lifetime.js"
 import type { Begun } from "../stream/record.js"
 import * as retry from "../wire/retry.js"
+import type { Kind } from "../wire/observed.js"
+import * as telemetry from "../wire/telemetry.js"
 import type * as Runs from "../stream/runs.js"
 import { type Creation, isFim } from "../stream/starts.js"
 import { encoder, withDefaults } from "../input/request.js"
@@ -67,23 +69,30 @@ export const make = (
   runs: Runs.Runs,
   gate: Gate
 ) => {
-  const { ledger, preconditions } = runs
+  const { ledger, preconditions, spans } = runs
   const waiting = Wait.make(http, ledger, config, runs.ended)
   const creates = retry.creates(config)
   const acquire = ledger.acquirePrefill(false)
   const reads = retry.reads(config)
   const release = (about: Omit<Release, "retry">) => ledger.lifetime.release({ ...about, retry: config })
 
-  /** A verb under its name: refused once the service was closed, otherwise a span of that name. */
-  const verb = <Args extends ReadonlyArray<unknown>, A, E>(
+  /** A verb under its name, refused once the service was closed; runs that go on without it bring their own span. */
+  const gated = <Args extends ReadonlyArray<unknown>, A, E>(
     operation: string,
     perform: (operation: string, ...args: Args) => Effect.Effect<A, E>
   ) =>
   (...args: Args): Effect.Effect<A, E | RWKVConnectionError> =>
-    gate(operation, args[0]).pipe(
-      Effect.zipRight(Effect.suspend(() => perform(operation, ...args))),
-      Effect.withSpan(operation, { captureStackTrace: false })
-    )
+    Effect.zipRight(gate(operation, args[0]), Effect.suspend(() => perform(operation, ...args)))
+
+  /** The same in a span. */
+  const verb = <Args extends ReadonlyArray<unknown>, A, E>(
+    operation: string,
+    perform: (operation: string, ...args: Args) => Effect.Effect<A, E>,
+    kind: Kind = "call"
+  ) => {
+    const call = gated(operation, perform)
+    return (...args: Args) => spans.around(operation, kind, args[0], call(...args))
+  }
 
   /** The same for a stream, which brings its own spans. */
   const streamed = <A, E, R>(operation: string, about: unknown, stream: () => Stream.Stream<A, E, R>) =>
@@ -109,29 +118,33 @@ export const make = (
     creates(acquire(
       operation,
       create,
-      ({ maxTokens, prefillTime, taskId }) => {
-        ledger.begins(taskId, maxTokens)
-        return Effect.succeed(handle(taskId, prefillTime))
+      ({ maxTokens, prefillTime, requestId, taskId }) => {
+        ledger.begins(taskId, maxTokens, requestId)
+        return Effect.as(telemetry.note(({ named }) => named(taskId, prefillTime)), handle(taskId, prefillTime))
       },
       abandoned
     ))
 
   const creating = <A extends Generation.GenerationOptions>(operation: string, create: Create<A>) =>
-    verb(operation, (operation, request: A) => owned(operation, make(operation, request, create)))
+    verb(operation, (operation, request: A) => owned(operation, make(operation, request, create)), "start")
 
   const kept = (persistence: Generation.Persistence): Create<Generation.CreateRequest> => (request, options) =>
     http.create({ ...request, persistence }, options)
 
   /** A run that is polled is owned while it is. */
   const polled = (operation: string, create: Effect.Effect<Created, CallFailure>, options: Options.Waiting) => {
-    const own = ({ maxTokens, taskId }: Created) => {
+    const own = ({ maxTokens, prefillTime, requestId, taskId }: Created) => {
       let finished = false
-      ledger.begins(taskId, maxTokens)
+      ledger.begins(taskId, maxTokens, requestId)
       const fate = ledger.fate(taskId)
       const farewell = Effect.suspend(() =>
         release({ operation, taskId, stop: !finished, delete: taskId.startsWith("TMP_"), maxTokens, fate })
       )
-      return Effect.flatMap(ledger.lifetime.own(farewell), (leave) =>
+      const owning = Effect.zipRight(
+        telemetry.note(({ named }) => named(taskId, prefillTime)),
+        ledger.lifetime.own(farewell)
+      )
+      return Effect.flatMap(owning, (leave) =>
         Effect.as(
           Effect.addFinalizer((exit) => {
             finished = exit._tag === "Success"
@@ -228,7 +241,21 @@ export const make = (
   const branched = (begun: Effect.Effect<Begun, BranchFailure>): Effect.Effect<Task, BranchFailure> =>
     Effect.map(begun, ({ prefillTime, taskId }) => handle(taskId, prefillTime))
 
-  const continueTask = verb(
+  const goOn = (operation: string, id: string, request: Generation.ContinueRequest, given: BranchOptions) =>
+    Effect.gen(function*() {
+      yield* preconditions.mayGoOn(operation, id, given.allowPastStop)
+      const { max_tokens: maxTokens } = yield* encodeContinue(operation, request)
+      yield* preconditions.ready(operation, id)
+      const create = http.continue(id, request, { operation }).pipe(
+        Effect.map((created): Created => ({ ...created, maxTokens }))
+      )
+      // The task was there before: what is abandoned is the run.
+      return yield* owned(operation, create, abandon(operation, true)).pipe(
+        Effect.catchTag("RWKVServerError", (error) => preconditions.explain(error, id))
+      )
+    })
+
+  const continueTask = gated(
     "TaskService.continue",
     (
       operation,
@@ -241,16 +268,7 @@ export const make = (
         if (ledger.sharing.get(id) !== undefined) {
           return yield* branched(runs.continueSharing(operation, id, request, given))
         }
-        yield* preconditions.mayGoOn(operation, id, given.allowPastStop)
-        const { max_tokens: maxTokens } = yield* encodeContinue(operation, request)
-        yield* preconditions.ready(operation, id)
-        const create = http.continue(id, request, { operation }).pipe(
-          Effect.map((created): Created => ({ ...created, maxTokens }))
-        )
-        // The task was there before: what is abandoned is the run.
-        return yield* owned(operation, create, abandon(operation, true)).pipe(
-          Effect.catchTag("RWKVServerError", (error) => preconditions.explain(error, id))
-        )
+        return yield* spans.around(operation, "start", id, goOn(operation, id, request, given))
       })
   )
 
@@ -287,7 +305,7 @@ export const make = (
         )
     ))
 
-  const fork = verb(
+  const fork = gated(
     "TaskService.fork",
     (operation, id: string, request: Generation.ForkRequest, options?: BranchOptions) =>
       Effect.flatMap(
@@ -327,13 +345,22 @@ export const make = (
     createTemporary: creating("TaskService.createTemporary", kept("temporary")),
     createPersistent: creating("TaskService.createPersistent", kept("persistent")),
     fim: creating("TaskService.fim", http.fim),
-    run: verb("TaskService.run", run),
+    run: verb("TaskService.run", run, "run"),
     runAll: <E, R>(
       requests:
         | Iterable<Generation.CreateRequest | Generation.FimRequest>
         | Stream.Stream<Generation.CreateRequest | Generation.FimRequest, E, R>,
       options?: BulkOptions
-    ) => streamed(Bulk.operation, undefined, () => Bulk.runAll(verb(Bulk.operation, run), requests, options)),
+    ) =>
+      streamed(
+        Bulk.operation,
+        undefined,
+        () =>
+          Stream.unwrapScoped(Effect.map(spans.parent(Bulk.operation), (inside) => {
+            const one = verb(Bulk.operation, run, "run")
+            return Bulk.runAll((request, wait) => inside(one(request, wait)), requests, options)
+          }))
+      ),
     // It asks the server nothing.
     task: (id: string) =>
       Effect.map(validate.taskId("TaskService.task", id), (taskId) => handle(taskId, Duration.zero)),

@@ -29,6 +29,7 @@ import { settled } from "../stream/settle.js"
 import type { FollowFailure } from "../stream/signals.js"
 import { limited, within } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
+import { note } from "../wire/telemetry.js"
 
 /** Whoever waits for the end wants to know what prevented it, and not that a stream was cut by it. */
 export const unwrap = (error: FollowFailure): WaitFailure => {
@@ -80,8 +81,8 @@ export const make = (
     Effect.gen(function*() {
       const recording = ledger.recordings.get(taskId)
       if (recording !== undefined) return yield* Deferred.await(recording.result)
-      const result = yield* settled(polls(http.result(taskId, { operation })))
       const maxTokens = ledger.limits.get(taskId)
+      const result = yield* settled(polls(http.result(taskId, { operation })), maxTokens)
       const tokens = ledger.sharing.has(taskId)
         ? undefined
         : generatedTokens === maxTokens
@@ -91,7 +92,15 @@ export const make = (
             within(counted(http.status(taskId, { operation })), "2 seconds", () => Effect.succeed(undefined))
           )
         )
-      return outcome(result, { tokens, maxTokens, stopped: ledger.stopped.has(taskId), sequence: undefined })
+      const ended = outcome(result, {
+        tokens,
+        maxTokens,
+        stopped: ledger.stopped.has(taskId),
+        sequence: undefined,
+        requestId: ledger.requestIds.get(taskId)
+      })
+      yield* note(({ finished }) => finished(ended))
+      return ended
     })
 
   const poll = (

@@ -6,15 +6,14 @@ import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as Headers from "@effect/platform/Headers"
 import * as HttpClient from "@effect/platform/HttpClient"
 import type * as HttpClientRequest from "@effect/platform/HttpClientRequest"
-import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
 import * as Tracer from "effect/Tracer"
-import { property } from "../input/json.js"
+import { Telemetry } from "../../Telemetry.js"
+import { bare } from "./observed.js"
 
 /** Headers that spans may show. All others are hidden there: a proxy may echo a secret under any name. */
 const unshown = /^(?!(?:accept|allow|content-(?:encoding|length|type)|date|retry-after|server|transfer-encoding)$)/i
@@ -46,14 +45,6 @@ const withInit = (request: HttpClientRequest.HttpClientRequest): Effect.Effect<H
       )),
     request
   )
-
-/** What a span of the platform ended with, in words: its errors and answers hold the request, with key and prompt. */
-const bare = (exit: Exit.Exit<unknown, unknown>): Exit.Exit<unknown, unknown> =>
-  Exit.match(exit, {
-    onFailure: (cause) =>
-      Exit.failCause(Cause.map(cause, (error) => `${property(error, "_tag")}: ${property(error, "reason")}`)),
-    onSuccess: () => Exit.void
-  })
 
 /** The program's tracer, whose spans are not told what requests hold. */
 const discreet = (tracer: Tracer.Tracer): Tracer.Tracer =>
@@ -97,10 +88,12 @@ export const make = (
   hidden: Effect.Effect<ReadonlyArray<string>>
 ): HttpClient.HttpClient =>
   client.pipe(
-    // Tracing headers are not asked for: they leave the trust of the program, and force browsers into preflights.
-    HttpClient.withTracerPropagation(false),
     HttpClient.transformResponse((answer) =>
-      Effect.flatMap(hidden, (hidden) =>
-        Effect.locallyWith(answer, Headers.currentRedactedNames, (names) => [...names, unshown, ...hidden]))
+      Effect.zipWith(hidden, Telemetry, (hidden, { propagation = false }) =>
+        answer.pipe(
+          // Tracing headers are not asked for: they leave the trust of the program, and force browsers into preflights.
+          Effect.locally(HttpClient.currentTracerPropagation, propagation),
+          Effect.locallyWith(Headers.currentRedactedNames, (names) => [...names, unshown, ...hidden])
+        )).pipe(Effect.flatten)
     )
   )

@@ -4,7 +4,7 @@
  */
 import * as HttpBody from "@effect/platform/HttpBody"
 import type * as HttpClient from "@effect/platform/HttpClient"
-import type * as HttpClientError from "@effect/platform/HttpClientError"
+import * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as Effect from "effect/Effect"
@@ -18,6 +18,7 @@ import { invalid } from "../input/validate.js"
 import * as Body from "./body.js"
 import { echoesOf, excerptWithout } from "./redaction.js"
 import { fromStatus } from "./status.js"
+import * as telemetry from "./telemetry.js"
 import { fromTransport, type Subject } from "./transport.js"
 
 /** `refuse` turns an answer into a failure that only this call knows. */
@@ -72,8 +73,8 @@ export const make = (config: RWKVConfig.Service) => {
 
   const hide = (text: string) => secrets.reduce((text, secret) => text.replaceAll(secret, "<redacted>"), text)
 
-  const broken = (call: Call<unknown>) => (error: HttpClientError.HttpClientError) =>
-    fromTransport(call, host, sayOf(call), error)
+  const broken = (call: Call<unknown>) => (error: HttpClientError.HttpClientError, died = false) =>
+    fromTransport(call, host, sayOf(call), error, died)
 
   /** Said of answers that look as if somebody else had been asked. */
   const hint = `is baseUrl right? Its path is ${excerpt(hide(pathname))}`
@@ -117,10 +118,14 @@ export const make = (config: RWKVConfig.Service) => {
     request: HttpClientRequest.HttpClientRequest,
     moved = false
   ): Effect.Effect<Answer, CallFailure | E, R> =>
-    client.execute(request).pipe(
+    Effect.suspend(() => client.execute(request)).pipe(
       // A client that was changed to fail for statuses has an answer all the same.
       Effect.catchAll((error) =>
         Effect.mapError(Option.flatMap(answerIn(error), Option.fromNullable), () => broken(call)(error))
+      ),
+      // What an HTTP layer throws because its runtime lacks something is a failure of the connection.
+      Effect.catchAllDefect((cause) =>
+        Effect.fail(broken(call)(new HttpClientError.RequestError({ request, reason: "Transport", cause }), true))
       ),
       Effect.flatMap((response): Effect.Effect<Answer, CallFailure | E, R> => {
         if (response.status >= 200 && response.status < 300) return Effect.succeed(response)
@@ -133,11 +138,16 @@ export const make = (config: RWKVConfig.Service) => {
 
   const send = <E, R>(call: Call<E>, client: Client<R>, accept: string): Effect.Effect<Answer, CallFailure | E, R> => {
     const request = HttpClientRequest.make(call.method)(config.baseUrl + call.path, { headers: { accept, ...headers } })
-    return call.body === undefined ? execute(call, client, request) : Effect.matchEffect(HttpBody.json(call.body), {
+    const { body } = call
+    return body === undefined ? execute(call, client, request) : Effect.matchEffect(HttpBody.json(body), {
       onFailure: () => Effect.fail(invalid(call.operation, "", "is too large to be sent")),
-      onSuccess: (body) => execute(call, client, HttpClientRequest.setBody(request, body))
+      onSuccess: (json) =>
+        Effect.zipRight(
+          telemetry.note(({ sent }) => sent(body)),
+          execute(call, client, HttpClientRequest.setBody(request, json))
+        )
     })
   }
 
-  return { broken, hint, named, readBody, sayOf, send }
+  return { broken, hint, named, readBody, requestIdOf, sayOf, send }
 }

@@ -4,11 +4,11 @@
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { flow } from "effect/Function"
+import { flow, identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Redacted from "effect/Redacted"
-import type * as Schema from "effect/Schema"
+import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import type * as RWKVConfig from "../../RWKVConfig.js"
 import { type CallFailure, type RWKVConnectionError, RWKVDecodeError, type RWKVTimeoutError } from "../../RWKVError.js"
@@ -26,10 +26,13 @@ import { isPage } from "./status.js"
 
 export type Requests = ReturnType<typeof make>
 
-/** Whether an answer has anything of what was asked for. */
+/** Whether an answer has anything of what was asked for: others have a `status` as well, but not one of ours. */
 const isKin = (ast: SchemaAST.AST, answer: unknown) =>
   Json.isRecord(answer) &&
-  SchemaAST.getPropertySignatures(SchemaAST.encodedAST(ast)).some(({ name }) => Object.hasOwn(answer, name))
+  SchemaAST.getPropertySignatures(SchemaAST.isTransformation(ast) ? ast.from : ast).some(({ name, type }) =>
+    Object.hasOwn(answer, name) &&
+    Either.isRight(ParseResult.decodeUnknownEither(Schema.make(type))(Reflect.get(answer, name)))
+  )
 
 const parse = <A, I>(call: Call<unknown>, schema: Schema.Schema<A, I>, body: string, hint: string) => {
   const unreadable = (description: string, isAstray: boolean) =>
@@ -64,12 +67,18 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
           kind: "request"
         }))
 
-  const answer = <A, E>(call: Call<E>, use: (body: string) => Effect.Effect<A, CallFailure>) =>
+  const answer = <A, E>(
+    call: Call<E>,
+    use: (body: string, requestId: string | undefined) => Effect.Effect<A, CallFailure>
+  ) =>
     bounded(
       call,
-      ({ named, readBody, send }) =>
+      ({ named, readBody, requestIdOf, send }) =>
         Effect.flatMap(send(call, client, "application/json"), (response) =>
-          Effect.mapError(Effect.flatMap(readBody(call, response), use), named(call, response)))
+          Effect.mapError(
+            Effect.flatMap(readBody(call, response), (body) => use(body, requestIdOf(call, response))),
+            named(call, response)
+          ))
     )
 
   const open = <E>(call: Call<E>) =>
@@ -85,19 +94,27 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
             new RWKVDecodeError({ ...about(call), description: `not an event stream; ${usual.hint}` })
           )
       ),
-      Effect.flatMap(({ broken, named, response, sayOf }) =>
+      Effect.flatMap(({ broken, named, requestIdOf, response, sayOf }) =>
         Body.pullFrames(
           response,
-          makeDecoder(config.maxFrameSize, sayOf(call)),
+          makeDecoder(config.maxFrameSize, sayOf(call), requestIdOf(call, response)),
           flow(broken(call), named(call, response))
         )
       )
     )
 
   return {
-    /** The answer decoded by a Schema. */
-    json: <A, I, E = never>(call: Call<E>, schema: Schema.Schema<A, I>) =>
-      answer(call, (body) => parse(call, schema, body, usual.hint)),
+    /** The answer decoded by a Schema; `identify` adds the id that a proxy gave the request, if it did. */
+    json: <A, I, E = never>(
+      call: Call<E>,
+      schema: Schema.Schema<A, I>,
+      identify: (answer: A, requestId: string) => A = identity
+    ) =>
+      answer(call, (body, requestId) =>
+        Either.map(
+          parse(call, schema, body, usual.hint),
+          (answer) => requestId === undefined ? answer : identify(answer, requestId)
+        )),
     /** Any 2xx answer: its body if it has this shape. */
     accepted: <A, I, E = never>(call: Call<E>, schema: Schema.Schema<A, I>) =>
       answer(call, (body) => Effect.succeed(Either.getRight(parse(call, schema, body, usual.hint)))),

@@ -3,27 +3,45 @@
  * saw.
  */
 import * as Effect from "effect/Effect"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Schedule from "effect/Schedule"
+import * as ScheduleDecision from "effect/ScheduleDecision"
+import * as ScheduleIntervals from "effect/ScheduleIntervals"
 import * as Polling from "../../Polling.js"
 import type { RWKVError } from "../../RWKVError.js"
 import { effective } from "../input/override.js"
+import * as telemetry from "./telemetry.js"
 
 /** A schedule that a caller chose for one verb, or the settings whose schedule may be overridden. */
 export type Source = Polling.RetrySchedule | { readonly retry: Polling.RetrySchedule }
 
-const repeat = (policyOf: (schedule: Polling.RetrySchedule) => Polling.RetrySchedule) => (source: Source) => {
-  const schedule = Schedule.isSchedule(source)
-    ? Effect.succeed(source)
-    : Effect.map(effective(source), ({ retry }) => retry)
-  // Nearly always the same one.
-  let last: Polling.RetrySchedule | undefined
-  let policy: Polling.RetrySchedule = Polling.noRetry
-  return <A, E extends RWKVError, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.flatMap(schedule, (schedule) => {
-      if (schedule !== last) policy = policyOf(last = schedule)
-      return Effect.retry(effect, policy)
-    })
-}
+/** Tells of each repetition, before its pause. */
+const telling = (policy: Schedule.Schedule<RWKVError, RWKVError>): Polling.RetrySchedule =>
+  Schedule.onDecision(policy, (error, decision) =>
+    ScheduleDecision.isContinue(decision)
+      ? Effect.zipWith(
+        telemetry.current,
+        Clock.currentTimeMillis,
+        (observed, now) =>
+          observed?.retried(error, Duration.millis(Math.max(0, ScheduleIntervals.start(decision.intervals) - now)))
+      ).pipe(Effect.flatMap((told) => told ?? Effect.void))
+      : Effect.void)
+
+const repeat =
+  (policyOf: (schedule: Polling.RetrySchedule) => Schedule.Schedule<RWKVError, RWKVError>) => (source: Source) => {
+    const schedule = Schedule.isSchedule(source)
+      ? Effect.succeed(source)
+      : Effect.map(effective(source), ({ retry }) => retry)
+    // Nearly always the same one.
+    let last: Polling.RetrySchedule | undefined
+    let policy: Polling.RetrySchedule = Polling.noRetry
+    return <A, E extends RWKVError, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+      Effect.flatMap(schedule, (schedule) => {
+        if (schedule !== last) policy = telling(policyOf(last = schedule))
+        return Effect.retry(effect, policy)
+      })
+  }
 
 const where = (may: (error: RWKVError) => boolean) =>
   repeat((schedule) => Schedule.whileInput(Polling.respectRetryAfter(schedule), may))

@@ -10,7 +10,13 @@ import { isRecord, parse } from "../input/json.js"
  * `TooLarge` where reading stopped at the limit.
  */
 export type Frame =
-  | { readonly _tag: "Head"; readonly taskId: string; readonly prefillTime: number }
+  | {
+    readonly _tag: "Head"
+    readonly taskId: string
+    readonly prefillTime: number
+    /** The id that a proxy gave the request that is answered. */
+    readonly requestId?: string
+  }
   | {
     readonly _tag: "Data"
     readonly text: string
@@ -66,8 +72,9 @@ const overhead = 8
 /**
  * @param maxFrameSize the most UTF-16 units of one event's data
  * @param say makes an excerpt of what the server says
+ * @param requestId what the head tells of the request
  */
-export const makeDecoder = (maxFrameSize: number, say: (text: string) => string) => {
+export const makeDecoder = (maxFrameSize: number, say: (text: string) => string, requestId?: string) => {
   const utf8 = new TextDecoder("utf-8", { fatal: true })
   const decode = Option.liftThrowable((bytes: Uint8Array | undefined) =>
     bytes === undefined ? utf8.decode() : utf8.decode(bytes, { stream: true })
@@ -86,7 +93,10 @@ export const makeDecoder = (maxFrameSize: number, say: (text: string) => string)
     onEvent: ({ data, event = "message" }) => {
       if (ended || event !== "message" && data !== "[DONE]") return
       if (data.length > maxFrameSize) add(tooLarge)
-      else if (/\S/.test(data)) add(frameOf(data, say))
+      else if (/\S/.test(data)) {
+        const frame = frameOf(data, say)
+        add(frame._tag === "Head" && requestId !== undefined ? { ...frame, requestId } : frame)
+      }
     },
     onError: ({ type }) => {
       if (!ended && type === "max-buffer-size-exceeded") add(tooLarge)

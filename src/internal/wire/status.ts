@@ -69,9 +69,12 @@ export const isPage = (headers: Readonly<Record<string, string | undefined>>, bo
 /** What proxies explain by a page though the address is right: who asks, how often, and that the server is not there. */
 const isOfProxies = (status: number) => [401, 407, 408, 425, 429].includes(status) || status >= 500 && status !== 501
 
+/** What says that a request of this kind has no place here. */
+const refusesAddress = (status: number) => [400, 410, 421, 426].includes(status)
+
 /** Whether this is the answer of somebody else, or to another path: RWKV-Server explains itself in a `detail`. */
 const isAstray = (status: number, body: string, page: boolean) =>
-  status < 400 || page && !isOfProxies(status) ||
+  status < 400 || page && !isOfProxies(status) || refusesAddress(status) && detail(body) === undefined ||
   (status === 404 || status === 405) && /^(Not Found|Method Not Allowed)$/.test(detail(body) ?? "Not Found")
 
 type Refusal = RWKVValidationError | RWKVServerError | RWKVStatusError

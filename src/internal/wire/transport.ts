@@ -54,43 +54,64 @@ const chainOf = (cause: unknown): ReadonlyArray<Link> => {
 }
 
 const unsentCodes = new RegExp(
-  "^(ECONNREFUSED|ENOTFOUND|EAI_|UND_ERR_(CONNECT_TIMEOUT|INVALID_ARG|NOT_SUPPORTED|CLOSED|PRX_)|ERR_PROXY_TUNNEL|" +
-    "CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|HOSTNAME_|ERR_TLS_CERT_|ERR_SSL_(WRONG_VERSION|PACKET_LENGTH)|" +
-    "ERR_INVALID_|ERR_HTTP_INVALID_|ERR_UNESCAPED_|ConnectionRefused|FailedToOpenSocket)"
+  "^(ECONNREFUSED|ENOTFOUND|EAI_|UND_ERR_(CONNECT_TIMEOUT|INVALID_ARG|NOT_SUPPORTED|CLOSED|PRX_|BPL_|MAX_ORIGINS|SOCKS)|" +
+    "ERR_PROXY_TUNNEL|ERR_SOCKET_(BAD_PORT|CONNECTION_TIMEOUT|CLOSED_BEFORE_CONNECTION)|" +
+    "CERT_|CRL_|ERROR_IN_C|INVALID_(CA|PURPOSE)|PATH_LENGTH_|UNKNOWN_CERTIFICATE_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|" +
+    "HOSTNAME_|ERR_TLS_(CERT_|INVALID_|PROTOCOL_)|ERR_INVALID_|ERR_HTTP_INVALID_|ERR_UNESCAPED_|ConnectionRefused|" +
+    "FailedToOpenSocket)"
 )
 
-/** Words of undici, Deno, Bun, edge workers and browsers, in this order. */
+/** Why a TLS handshake failed, in the words of OpenSSL or as a code that is made of them. */
+const handshake = new RegExp(
+  "\\b(ERR_SSL_|SSL routines:).*(wrong version|packet length|handshake failure|protocol version|verify failed|" +
+    "unsupported protocol|no protocols|no (application protocol|shared cipher|ciphers)|unrecognized name|too (small|weak)|" +
+    "insufficient security|inappropriate fallback|legacy renegotiation|unknown ca|certificate (unknown|required)|" +
+    "(bad|revoked|expired|unsupported) certificate|certificate (revoked|expired))".replaceAll(" ", "[ _]"),
+  "i"
+)
+
+/** Words of undici, Deno, Bun, edge workers, browsers and clients over node:http, in this order. */
 const unsentWords = new RegExp(
   "^bad port$|before secure TLS connection was established|HTTP Tunneling$|" +
     "client error \\(Connect\\)|error trying to connect|port \\d+ (is|are) blocked|--allow-net|" +
     "^([A-Z]+: )?(Unable to connect\\. Is the computer|Was there a typo in the url or port)|" +
     "is not implemented|^Unsupported cache mode|^Too many subrequests|^Fetch API cannot load|^Illegal invocation|" +
     "^(RequestInit|Request constructor|Headers\\.\\w+): |^Failed to (execute 'fetch'|construct 'Request')|" +
-    "^(globalThis\\.)?fetch is not (a function|defined)"
+    "^(globalThis\\.)?(fetch|AbortController|Request|Headers) is not (a function|a constructor|defined)|" +
+    "^Can't find variable: (fetch|AbortController|Request|Headers)$|reason: (connect|getaddrinfo) E|" +
+    "^Property '(fetch|AbortController|Request|Headers)' doesn't exist$"
 )
 
 /** What another attempt would meet again: no such host, a bad certificate, not HTTP, a runtime that cannot. */
 const lastingCodes = new RegExp(
-  "^(ENOTFOUND|EACCES|EPERM|EPROTO|HPE_|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|HOSTNAME_|ERR_(SSL|TLS|INVALID|HTTP|" +
-    "UNESCAPED)_|UND_ERR_(INVALID_ARG|NOT_SUPPORTED|CLOSED)|Malformed_HTTP)"
+  "^(ENOTFOUND|EACCES|EPERM|EPROTO|HPE_|CERT_|CRL_|ERROR_IN_C|INVALID_|PATH_LENGTH_|UNKNOWN_CERTIFICATE_|DEPTH_ZERO|" +
+    "SELF_SIGNED|UNABLE_TO|HOSTNAME_|ERR_(SSL|TLS|INVALID|HTTP|UNESCAPED|SOCKET_BAD_PORT)_?|" +
+    "UND_ERR_(INVALID_ARG|NOT_SUPPORTED|CLOSED)|Malformed_HTTP)"
 )
 
 const lastingWords = new RegExp(
   "^bad port$|port \\d+ (is|are) blocked|certificate|--allow-net|Name or service not known|nodename nor servname|" +
+    "No such host is known|No address associated with hostname|received fatal alert|peer is incompatible|" +
     "InvalidContentType|HTTP version|HTTP\\/1\\.1 protocol|proxy authentication|proxy\\D*4(?!08|29)\\d\\d|" +
     "is not (a function|a constructor|an object|defined|implemented|supported)|Cannot read propert|" +
+    "^Can't find variable|^Property '\\w+' doesn't exist|" +
     "^Unsupported cache mode|^Too many subrequests|^Fetch API cannot load|^Illegal invocation|" +
     "^(RequestInit|Request constructor|Headers\\.\\w+): |^Failed to (execute 'fetch'|construct 'Request')",
   "i"
 )
 
-/** An established connection can break with the codes of one that was never made: the system call tells them apart. */
-const isUnsent = ({ code, message, syscall }: Link) =>
-  syscall === ""
-    ? unsentCodes.test(code) || unsentWords.test(message)
-    : /^(connect|getaddrinfo|query\w*)$/.test(syscall)
+const failedInHandshake = ({ code, message }: Link) => handshake.test(`${code} ${message}`)
 
-const tells = (link: Link) => !link.many && (link.code + link.syscall !== "" || unsentWords.test(link.message))
+/**
+ * An established connection can break with the codes of one that was never made: the system call tells them apart. A
+ * handshake reads and writes as well.
+ */
+const isUnsent = (link: Link) =>
+  failedInHandshake(link) || (link.syscall === ""
+    ? unsentCodes.test(link.code) || unsentWords.test(link.message)
+    : /^(connect|getaddrinfo|query\w*)$/.test(link.syscall))
+
+const tells = (link: Link) => !link.many && (link.code + link.syscall !== "" || isUnsent(link))
 
 /** The innermost words, without the address and the advice that runtimes put around them, and without credentials. */
 const told = (chain: ReadonlyArray<Link>): Link | undefined => {
@@ -104,12 +125,16 @@ const told = (chain: ReadonlyArray<Link>): Link | undefined => {
   }
 }
 
-/** @param say makes an excerpt without the secrets and the prompt of the request */
+/**
+ * @param say makes an excerpt without the secrets and the prompt of the request
+ * @param died whether the HTTP layer threw instead of failing: it would throw again
+ */
 export const fromTransport = (
   { body, operation, taskId }: Subject,
   host: string,
   say: (text: string) => string,
-  error: HttpClientError.HttpClientError
+  error: HttpClientError.HttpClientError,
+  died = false
 ): RWKVConnectionError | RWKVTimeoutError => {
   const chain = chainOf(property(error, "cause"))
   const found = chain.find(({ code }) => code !== "")?.code
@@ -122,7 +147,9 @@ export const fromTransport = (
   const transport = answered || property(error, "reason") === "Transport"
   const evidence = chain.filter(tells)
   const unsent = !transport || !answered && evidence.length > 0 && evidence.every(isUnsent)
-  const lasting = chain.some(({ code, message }) => lastingCodes.test(code) || lastingWords.test(message))
+  const lasting = chain.some((link) =>
+    failedInHandshake(link) || lastingCodes.test(link.code) || lastingWords.test(link.message)
+  )
   const what = answered
     ? `the answer of ${host} was cut off`
     : `${unsent ? "cannot connect to" : "no answer from"} ${host}`
@@ -135,7 +162,7 @@ export const fromTransport = (
     ...code,
     description: `${what}${fears}${words === "" ? "" : `: ${words}`}`,
     requestSent: !unsent,
-    retryable: answered || transport && !lasting,
+    retryable: !died && (answered || transport && !lasting),
     ...(link && { cause: { name: link.name, message: words, ...code } })
   })
 }

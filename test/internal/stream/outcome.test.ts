@@ -9,6 +9,7 @@ const known = (more: Partial<Known>): Known => ({
   maxTokens: undefined,
   stopped: false,
   sequence: undefined,
+  requestId: undefined,
   ...more
 })
 
@@ -47,9 +48,18 @@ describe("the figures of an end", () => {
   })
 
   it("have no speed without a time of generation", () => {
-    const { tokensPerSecond, usage } = outcome(resultOf("", { generationTime: Duration.zero }), known({ tokens: 5 }))
+    const timeless = resultOf("", { generationTime: Duration.zero })
+    const { tokensPerSecond, usage } = outcome(timeless, known({ tokens: 5, maxTokens: 5 }))
     expect(usage.outputTokens).toBe(5)
     expect(tokensPerSecond).toBeUndefined()
+  })
+
+  it("are unknown where a time is missing and tokens, too: the last may still come (H31)", () => {
+    const timeless = resultOf("", { generationTime: Duration.zero })
+    for (const maxTokens of [undefined, 8]) {
+      const { finishReason, usage } = outcome(timeless, known({ tokens: 5, maxTokens }))
+      expect([finishReason, usage.outputTokens]).toEqual(["unknown", undefined])
+    }
   })
 
   it.prop("are never guessed: what is no count of this run is none", {

@@ -8,11 +8,11 @@ const result = (finished: boolean, generationTime: number): Protocol.TaskResult 
   resultOf("text", { finished, generationTime: Duration.seconds(generationTime) })
 
 describe("a result is settled", () => {
-  const reads = (finished: boolean, generationTimes: ReadonlyArray<number>) =>
+  const reads = (finished: boolean, generationTimes: ReadonlyArray<number>, maxTokens?: number) =>
     Effect.gen(function*() {
       let count = 0
       const read = Effect.sync(() => result(finished, generationTimes[count++] ?? 0))
-      const fiber = yield* Effect.fork(settled(read))
+      const fiber = yield* Effect.fork(settled(read, maxTokens))
       yield* TestClock.adjust("1 second")
       yield* Fiber.join(fiber)
       return count
@@ -25,10 +25,11 @@ describe("a result is settled", () => {
       expect(yield* reads(true, [0, 5])).toBe(2)
     }))
 
-  it.effect("at once if its time is there, or the task goes on", () =>
+  it.effect("at once if its time is there, the task goes on, or no token was asked for", () =>
     Effect.gen(function*() {
       expect(yield* reads(true, [5])).toBe(1)
       expect(yield* reads(false, [0])).toBe(1)
+      expect(yield* reads(true, [0], 0)).toBe(1)
     }))
 
   it.effect("a failure of any reading is told", () =>
@@ -36,7 +37,10 @@ describe("a result is settled", () => {
       let count = 0
       const fiber = yield* Effect.fork(
         Effect.flip(
-          settled(Effect.suspend(() => count++ === 0 ? Effect.succeed(result(true, 0)) : Effect.fail("lost")))
+          settled(
+            Effect.suspend(() => count++ === 0 ? Effect.succeed(result(true, 0)) : Effect.fail("lost")),
+            undefined
+          )
         )
       )
       yield* TestClock.adjust("1 second")

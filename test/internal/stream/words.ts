@@ -63,7 +63,7 @@ export const concluded = (
   result: Protocol.TaskResult | undefined,
   tokens: number | undefined = undefined,
   stopped = false
-): Signal => ({ _tag: "Concluded", result, tokens, stopped })
+): Signal => ({ _tag: "Concluded", result, tokens, stopped, requestId: undefined })
 
 /** What the server says of a text that ends inside a character (H11). */
 export const undecoded = result("", { undecodedTail: true })

@@ -170,7 +170,11 @@ describe("statuses", () => {
         yield* failing(() =>
           wire.text("", 400), (http) => http.asTemplate("_TMPL_1"))
       )
-        .toMatchObject({ _tag: "RWKVStatusError", status: 400, description: "no explanation" })
+        .toMatchObject({
+          _tag: "RWKVStatusError",
+          status: 400,
+          description: "no explanation; is baseUrl right? Its path is /"
+        })
       for (const status of [404, 500]) {
         expect(yield* failing(() => wire.json({ detail: "template" }, status), (http) => http.delete("_TMPL_1")))
           .not.toMatchObject({ _tag: "TemplateProtectedError" })
