@@ -2,7 +2,7 @@
  * The Chromium of the machine, driven by playwright-core, which is installed beside this file. Its types are not those of the
  * root's install, so what is used of it is named here.
  */
-import { execFileSync } from "node:child_process"
+import { spawnSync } from "node:child_process"
 import { existsSync } from "node:fs"
 import { createRequire } from "node:module"
 import { fileURLToPath } from "node:url"
@@ -64,23 +64,21 @@ const args = [
   "--disable-sync"
 ]
 
-const playwright = (): Playwright => {
-  if (!existsSync(`${here}node_modules/playwright-core`)) {
-    const quiet = ["--no-package-lock", "--no-audit", "--no-fund", "--silent"]
-    execFileSync("npm", ["install", ...quiet], { cwd: here, stdio: "inherit" })
-  }
-  return createRequire(import.meta.url)("playwright-core")
+const playwright = (): Playwright | undefined => {
+  const isThere = () => existsSync(`${here}node_modules/playwright-core`)
+  const quiet = ["--no-package-lock", "--no-audit", "--no-fund", "--silent"]
+  if (!isThere()) spawnSync("npm", ["install", ...quiet], { cwd: here, stdio: "inherit" })
+  return isThere() ? createRequire(import.meta.url)("playwright-core") : undefined
 }
 
-/** A browser, or in a word why there is none. */
+/** A browser, or in a word why there can be none. One that is there and does not start is a failure. */
 export const launch = async (): Promise<Browser | string> => {
   const executablePath = [process.env["CHROMIUM"] ?? "", ...names].find((path) => path !== "" && existsSync(path))
   if (executablePath === undefined) return "no Chromium on this machine"
-  try {
-    return await playwright().chromium.launch({ executablePath, args })
-  } catch (error) {
-    return String(error).split("\n")[0] ?? "no reason given"
-  }
+  const installed = playwright()
+  return installed === undefined
+    ? "playwright-core could not be installed"
+    : installed.chromium.launch({ executablePath, args })
 }
 
 export const open = async (browser: Browser, width: number, height: number, colorScheme: "light" | "dark") => {
