@@ -5,6 +5,7 @@
  */
 import type * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpIncomingMessage from "@effect/platform/HttpIncomingMessage"
+import * as HttpMiddleware from "@effect/platform/HttpMiddleware"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Effect from "effect/Effect"
@@ -81,8 +82,10 @@ const serverResponse = (
     HttpServerResponse.uint8Array(reply.body, options)
 }
 
-/** @internal */
-export const make = (exchange: Exchange): HttpApp.Default<never, Scope.Scope> =>
+/** Pages may read what the SDK reads of an answer's headers. */
+const cors = HttpMiddleware.cors({ exposedHeaders: ["retry-after", "x-request-id"], maxAge: 600 })
+
+const answer = (exchange: Exchange): HttpApp.Default<never, Scope.Scope> =>
   Effect.gen(function*() {
     const request = yield* HttpServerRequest.HttpServerRequest
     const listener = Listener.of(request)
@@ -98,3 +101,7 @@ export const make = (exchange: Exchange): HttpApp.Default<never, Scope.Scope> =>
     Effect.catchAll(() => Effect.flatMap(HttpServerRequest.HttpServerRequest, breakOff)),
     Effect.interruptible
   )
+
+/** @internal */
+export const make = (exchange: Exchange): HttpApp.Default<never, Scope.Scope> =>
+  exchange.machine.settings.cors ? cors(answer(exchange)) : answer(exchange)

@@ -89,6 +89,14 @@ export interface Options {
    * server only). Default 0.
    */
   readonly lateTokens?: Duration.DurationInput | undefined
+  /**
+   * Lets pages of any origin ask, as a proxy before the real server would: it answers preflights, which are neither
+   * recorded nor hit by faults, and adds CORS headers to each answer, errors included. For `httpApp` and `layerServer`
+   * only. Default false, as the real server has no CORS (H42).
+   *
+   * @since 0.2.0
+   */
+  readonly cors?: boolean | undefined
 }
 
 /** @internal */
@@ -106,6 +114,7 @@ export interface Settings {
   readonly defaultMaxTokens: number
   readonly stopMisses: (taskId: string) => boolean
   readonly lateTokens: number
+  readonly cors: boolean
   /** Runs take no time of the Clock. */
   readonly instant: boolean
 }
@@ -133,6 +142,7 @@ export const settings = (options: Options): Settings => {
     defaultMaxTokens: options.defaultMaxTokens ?? 4096,
     stopMisses: options.stopMisses ?? (() => false),
     lateTokens,
+    cors: options.cors ?? false,
     instant: pulse === 0 && idleDelay === 0 && lateTokens === 0
   }
 }

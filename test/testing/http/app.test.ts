@@ -70,6 +70,46 @@ describe("httpApp behind a web handler", () => {
     })))
 })
 
+describe("CORS", () => {
+  const ask = (method: string, path: string, headers: Record<string, string> = {}) =>
+    Effect.flatMap(
+      base,
+      (base) =>
+        Effect.promise(() => fetch(base + path, { method, headers: { origin: "http://page.example", ...headers } }))
+    )
+
+  it.live("answers preflights without telling the server, and lets pages read answers, streams and errors", () =>
+    Effect.gen(function*() {
+      const emulator = yield* Emulator.Emulator
+      const preflight = yield* ask("OPTIONS", "/v1/tasks/tmp", {
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization,content-type"
+      })
+      expect(preflight.status).toBe(204)
+      expect(preflight.headers.get("access-control-allow-origin")).toBe("*")
+      expect(preflight.headers.get("access-control-allow-methods")).toContain("POST")
+      expect(preflight.headers.get("access-control-allow-headers")).toBe("authorization,content-type")
+      expect(yield* emulator.requests).toEqual([])
+      yield* emulator.inject({ on: { path: "/models" }, kind: FaultKind.Status({ status: 500 }) })
+      const created = yield* call("/v1/tasks/tmp", { prompt: "Hi", max_tokens: 2 })
+      const { task_id: id } = yield* json(created)
+      for (const path of [`/v1/tasks/${id}/stream`, "/v1/tasks/list", "/v1/models", "/nowhere", "/v1/tasks/T/status"]) {
+        const response = yield* ask("GET", path)
+        yield* text(response)
+        expect([path, response.headers.get("access-control-allow-origin")]).toEqual([path, "*"])
+        expect(response.headers.get("access-control-expose-headers")).toContain("retry-after")
+      }
+    }).pipe(Effect.provide(served({ cors: true }))))
+
+  it.live("is off by default, as on the real server", () =>
+    Effect.gen(function*() {
+      const preflight = yield* ask("OPTIONS", "/v1/tasks/tmp", { "access-control-request-method": "POST" })
+      expect(preflight.status).toBe(405)
+      const response = yield* ask("GET", "/v1/tasks/list")
+      expect(response.headers.get("access-control-allow-origin")).toBeNull()
+    }).pipe(Effect.provide(served())))
+})
+
 describe("layerServer on Node", () => {
   it.live("answers over a real socket with the headers of the real server", () =>
     Effect.gen(function*() {
