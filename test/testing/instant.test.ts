@@ -2,7 +2,7 @@
 import { HttpClient } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Either, Exit, Layer, Scope, Stream } from "effect"
-import { RWKV, type RWKVError, StreamService, TaskService } from "effect-rwkv"
+import { RWKV, type RWKVError, StreamService, type Task, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
 import { act, create, data, done, frames, get, isOpen, post, prompt, start, status, tick } from "../support/emulator.js"
 import { origin } from "../support/wire.js"
@@ -104,6 +104,55 @@ describe("F104 the SDK on an emulator without time", () => {
         const text = StreamService.create({ ...request, maxTokens: 4000 })
         expect(yield* Stream.runCount(Stream.take(text, 1))).toBe(1)
       }).pipe(Effect.provide(live({ profile, reply: () => ({ tokens: ["x"], end: "loop" }) }))), limit)
+    it.effect(
+      `a run of one token a pulse that a stop sequence ends is over by itself (${profile})`,
+      () =>
+        Effect.gen(function*() {
+          expect(yield* TaskService.run(request, { stop: ["7"] })).toMatchObject({ text: "0123456" })
+        }).pipe(Effect.provide(live({ profile, tokensPerPulse: 1 }))),
+      limit
+    )
+
+    const again = Effect.gen(function*() {
+      const task = yield* source
+      const emulator = yield* Emulator.Emulator
+      yield* emulator.shutdown
+      yield* emulator.restart("graceful")
+      return task
+    })
+    const restored = (
+      what: string,
+      use: (task: Task.Task) => Effect.Effect<string, RWKVError.RWKVError, RWKV.RWKV>
+    ) =>
+      it.effect(`${what} of a task that was restored ends by itself (${profile})`, () =>
+        Effect.gen(function*() {
+          expect(yield* Effect.flatMap(again, use)).toBe(text)
+        }).pipe(Effect.provide(server)), limit)
+    restored("wait by subscription", (task) => Effect.map(task.wait(), ({ text }) => text))
+    restored("wait by polling", (task) => Effect.map(task.wait({ by: "polling" }), ({ text }) => text))
+    restored("a stream", (task) => Stream.mkString(task.stream()))
+    restored("a stream of a fork", ({ id }) => Stream.mkString(StreamService.fork(id, { prompt: "again" })))
+
+    const readOnly = Effect.tap(TaskService.createPersistent({ prompt: "Hello", maxTokens: 0 }), (task) => task.wait())
+    /** The current server reads the prompt under the old limit (H4). */
+    const first = profile === "current" ? "" : text
+    for (const by of ["subscription", "polling"] as const) {
+      it.effect(
+        `a task that was only read and goes on ends by itself, by ${by} (${profile})`,
+        () =>
+          Effect.gen(function*() {
+            const task = yield* Effect.flatMap(readOnly, (task) => task.continue(request))
+            expect(yield* task.wait({ by })).toMatchObject({ text: first })
+          }).pipe(Effect.provide(server)),
+        limit
+      )
+    }
+    it.effect(`a stream of a task that was only read ends by itself (${profile})`, () =>
+      Effect.gen(function*() {
+        const { id } = yield* readOnly
+        expect(yield* Stream.mkString(StreamService.continue(id, request))).toBe(first)
+      }).pipe(Effect.provide(server)), limit)
+
     ends("a stream of FIM", Stream.mkString(StreamService.fim({ prefix: "a", maxTokens: 200 })))
   }
 

@@ -42,8 +42,11 @@ const onTask = (handle: (call: Call, task: Task) => Handled) => (call: Call): Ha
   Effect.flatMap(lookup(call), (task) => handle(call, task))
 
 /** At `pulse: 0` a run takes no time: who asks for a task's state finds it finished, if the scheduler lets it run. */
+const quiet = ({ scheduler, settings }: Machine): Effect.Effect<void> =>
+  settings.instant ? scheduler.quiet.await : Effect.void
+
 const settled = (handle: (call: Call) => Handled) => (call: Call): Handled =>
-  call.machine.settings.instant ? Effect.zipRight(call.machine.scheduler.quiet.await, handle(call)) : handle(call)
+  Effect.zipRight(quiet(call.machine), handle(call))
 
 const launched = (machine: Machine, { at, hub, task, taskId }: Tasks.Launched): Reply.Reply =>
   hub === undefined ? Answers.created(taskId, task.prefillTime) : Sse.push(machine, taskId, task, hub, at)
@@ -98,8 +101,8 @@ export const stream = onTask((call, task) =>
 )
 
 /** @internal */
-export const stop = onTask((call, task) =>
-  Effect.map(call.machine.scheduler.stop(call.taskId, task), () => Answers.info(task))
+export const stop = onTask(({ machine, taskId }, task) =>
+  Effect.zipRight(machine.scheduler.stop(taskId, task), Effect.map(quiet(machine), () => Answers.info(task)))
 )
 
 /**

@@ -60,7 +60,7 @@ export interface Options {
   readonly reply?: ((request: PromptRequest) => Script | string | undefined) | undefined
   /**
    * Time of a full pulse; one that ends early takes its share. Default 50 milliseconds. With 0 a run takes no time: all
-   * ends by itself under a TestClock that nobody moves, and who asks for a task's status or result finds it finished.
+   * ends by itself under a TestClock that nobody moves, and who asks for a task's status or result, or stops it, finds it finished.
    * Only an `idleDelay`, a `pollInterval`, a `prefillPerToken` or `lateTokens` that is given is waited for all the same.
    */
   readonly pulse?: Duration.DurationInput | undefined

@@ -10,8 +10,6 @@ import { between, seconds, sleepUnless } from "./clock.js"
 import type { Settings } from "./options.js"
 import { FINISHED, notify, READY, type Slot, type Task, touch } from "./task.js"
 
-const leastSeconds = 1e-6
-
 /** @internal */
 export class Scheduler {
   readonly settings: Settings
@@ -58,10 +56,9 @@ export class Scheduler {
     return !waits && (this.broken || running === 0)
   }
 
-  /** A run that took no time at all would look like one whose last tokens are still to come (H31). */
   finish(task: Task, now: number): void {
     task.status = FINISHED
-    task.finish = this.settings.instant && now === task.start ? now + leastSeconds : now
+    task.finish = now
     notify(task.hub, { _tag: "End" })
     touch(task)
     this.onFinish(task)
