@@ -71,7 +71,9 @@ export const make = (http: HttpClient.Service, closeTimeout: Duration.Duration) 
         const ending = yield* Effect.forkDaemon(allEnded)
         const clock = yield* Effect.clock
         const ended = Effect.withClock(Effect.raceFirst(Fiber.await(ending), standing), clock)
-        yield* Effect.withClock(atMost(ended, closeTimeout), realClock)
+        // In a fiber of its own: one that is interrupted while it closes the scope waits no longer, and skips what is left.
+        const waiting = yield* Effect.forkDaemon(Effect.withClock(atMost(ended, closeTimeout), realClock))
+        yield* Fiber.join(waiting)
         yield* Scope.close(scope, exit)
       })
     )
