@@ -3,7 +3,7 @@
  */
 import { Command, FileSystem, HttpServer } from "@effect/platform"
 import { NodeContext, NodeHttpServer, NodeRuntime } from "@effect/platform-node"
-import { Console, Effect, Fiber, Layer, Schedule, Schema, Stream } from "effect"
+import { Console, Deferred, Effect, Fiber, Layer, Schedule, Schema, Stream } from "effect"
 import { Protocol } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
 import assert from "node:assert"
@@ -84,6 +84,7 @@ const tokensPerSecond = Effect.gen(function*() {
 /** Two turns, the second after the first was answered: thoughts are dimmed, and the chat remembers. */
 const chat = Effect.gen(function*() {
   const emulator = yield* Emulator.Emulator
+  const over = yield* Deferred.make<void>()
   let shown = ""
   const until = (answer: string) =>
     Effect.repeat(Effect.sync(() => shown), {
@@ -92,7 +93,8 @@ const chat = Effect.gen(function*() {
     })
   const typed = Stream.make("Hi\n").pipe(
     Stream.concat(Stream.as(Stream.fromEffect(until("message 1")), "And?\n")),
-    Stream.concat(Stream.never),
+    // Its input ends when it does: what is never fed would keep this process alive.
+    Stream.concat(Stream.drain(Stream.fromEffect(Deferred.await(over)))),
     Stream.encodeText
   )
   const command = program("chat.ts").pipe(Command.env({ RWKV_BASE_URL: yield* baseUrl }), Command.stdin(typed))
@@ -107,6 +109,7 @@ const chat = Effect.gen(function*() {
     "\n> \u001b[2mHm.\u001b[22mmessage 1\n> \u001b[2mHm.\u001b[22mmessage 3\n> "
   )
   yield* process.kill("SIGINT")
+  yield* Deferred.succeed(over, undefined)
   assert.strictEqual(yield* emulator.running, 0)
 })
 
