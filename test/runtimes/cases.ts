@@ -8,6 +8,7 @@ import { createServer as createHttpsServer } from "node:https"
 import { createServer, type Server } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import type { Told } from "../browser/told.js"
 
 export interface Task {
   readonly name: string
@@ -15,15 +16,8 @@ export interface Task {
   readonly verb: "create" | "stream"
 }
 
-export interface Report {
+export interface Report extends Told {
   readonly name: string
-  readonly text?: string
-  readonly failure?: {
-    readonly tag: string
-    readonly message: string
-    readonly isTransient: boolean
-    readonly isSafeToRepeat: boolean
-  }
 }
 
 export interface Case extends Task {
