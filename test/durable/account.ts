@@ -4,13 +4,19 @@ import { answer, type Created, Server } from "./server.js"
 import { type Database, recorded, results } from "./database.js"
 import { expect, note } from "./report.js"
 
-/** Tasks whose ids died with a runner: their prompts are sent again. */
+/** A kill, and the tasks whose ids died with the runner: their prompts are sent again. */
 export interface Kill {
   readonly at: number
   readonly lost: ReadonlyArray<Created>
 }
 
+/** How long a create that was on its way at a kill may take to reach the server. */
+const onItsWay = 500
+
 export const prompt = (index: number) => `prompt ${index}`
+
+/** The prompt that a key of the sink is for: keys end with its place in the batch. */
+const promptOf = (key: string) => prompt(Number(key.split("/").at(-1)))
 
 /** Waits until no create arrives any more: what was on its way at a kill reaches the server all the same. */
 export const quiet = Effect.flatMap(Server, ({ created }) =>
@@ -27,6 +33,22 @@ export const lost = (database: Database, known: ReadonlyArray<Kill>) =>
     const ids = created.map(({ taskId }) => taskId).filter((taskId) => !gone.has(taskId))
     const kept = yield* recorded(database, ids)
     return created.filter(({ taskId }) => !gone.has(taskId) && !kept.has(taskId))
+  })
+
+/**
+ * The tasks that no record names at the end, given to the kills that they can be of: made before it, and made anew after
+ * it. Those of no kill are the second part.
+ */
+export const attributed = (database: Database, moments: ReadonlyArray<number>) =>
+  Effect.gen(function*() {
+    const { created } = yield* Server
+    const gone = yield* lost(database, [])
+    const killOf = (task: Created) => {
+      const next = created.find(({ at, prompt }) => prompt === task.prompt && at > task.at)
+      return moments.find((moment) => task.at <= moment + onItsWay && next !== undefined && moment <= next.at)
+    }
+    const kills = moments.map((at) => ({ at, lost: gone.filter((task) => killOf(task) === at) }))
+    return [kills, gone.filter((task) => killOf(task) === undefined)] as const
   })
 
 /** Waits for something to become true, or says after the seconds that it did not. */
@@ -46,13 +68,13 @@ export const balance = (database: Database, prompts: number, kills: ReadonlyArra
     const running = yield* emulator.running
     const rows = yield* results(database)
     const wanted = new Set(Array.from({ length: prompts }, (_, index) => prompt(index)))
-    const keys = new Set(rows.map(({ key }) => key))
+    const keys = new Set(rows.map(({ key }) => promptOf(key)))
     yield* expect(
       `${prompts} results, each by its key once`,
       rows.length === prompts && Array.from(wanted).every((prompt) => keys.has(prompt)),
       `${rows.length} rows, missing: ${listed(Array.from(wanted).filter((prompt) => !keys.has(prompt)))}`
     )
-    const wrong = rows.filter(({ key, text }) => !text.startsWith(answer(key)))
+    const wrong = rows.filter(({ key, text }) => !text.startsWith(answer(promptOf(key))))
     yield* expect("each is the answer to its prompt", wrong.length === 0, wrong.slice(0, 3))
     const gone = kills.flatMap(({ lost }) => lost)
     yield* expect(

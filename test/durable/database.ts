@@ -49,7 +49,12 @@ export const postgres = (url: string): Effect.Effect<Database, DatabaseFailed, S
   Effect.gen(function*() {
     const { Pool } = require("pg")
     const pool = yield* Effect.acquireRelease(
-      Effect.sync(() => new Pool({ connectionString: url, max: 2 })),
+      Effect.sync(() => {
+        const pool = new Pool({ connectionString: url, max: 2 })
+        // Connections that idle when the server is stopped.
+        pool.on("error", () => undefined)
+        return pool
+      }),
       (pool) => Effect.promise(() => pool.end())
     )
     return {

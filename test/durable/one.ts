@@ -1,10 +1,27 @@
 /** One machine: SQLite, and one runner at a time, killed at random moments. */
-import { Clock, Effect, Random } from "effect"
+import { Clock, Effect, Random, Scope } from "effect"
 import { balance, becomes, type Kill, lost, quiet } from "./account.js"
-import { sqlite } from "./database.js"
+import { type Database, sqlite } from "./database.js"
+import type { Way } from "./halt.js"
 import { expect, note } from "./report.js"
 import { start } from "./runner.js"
 import { Server } from "./server.js"
+
+const environment = (database: Database, prompts: number) =>
+  Effect.map(Server, ({ url }) => ({ ...database.env, RWKV_BASE_URL: url, PROMPTS: `${prompts}` }))
+
+export const way = (folder: string) =>
+  Effect.gen(function*() {
+    const database = sqlite(`${folder}/durable.db`)
+    const scope = yield* Effect.scope
+    const server = yield* Server
+    const begin = (prompts: number) =>
+      Effect.flatMap(environment(database, prompts), (env) => start("one", env)).pipe(
+        Scope.extend(scope),
+        Effect.provideService(Server, server)
+      )
+    return { database, start: begin } satisfies Way
+  })
 
 /** Kills a runner when the server has made so many tasks, and then some more milliseconds later. */
 const life = (env: Record<string, string>, tasks: number, wait: number) =>
@@ -27,9 +44,8 @@ const life = (env: Record<string, string>, tasks: number, wait: number) =>
 
 export const killed = (options: { readonly folder: string; readonly prompts: number; readonly kills: number }) =>
   Effect.gen(function*() {
-    const { url } = yield* Server
-    const database = sqlite(`${options.folder}/killed.db`)
-    const env = { ...database.env, RWKV_BASE_URL: url, PROMPTS: `${options.prompts}` }
+    const database = sqlite(`${options.folder}/durable.db`)
+    const env = yield* environment(database, options.prompts)
     const moments = yield* Effect.replicateEffect(Random.nextIntBetween(0, options.prompts - 30), options.kills)
     const kills: Array<Kill> = []
     const begun = yield* Clock.currentTimeMillis

@@ -9,6 +9,8 @@ import { execFileSync } from "node:child_process"
 import { existsSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
+import * as Halt from "./halt.js"
+import * as Many from "./many.js"
 import * as One from "./one.js"
 import * as Report from "./report.js"
 import * as Server from "./server.js"
@@ -33,8 +35,25 @@ const install = Effect.sync(() => {
   execFileSync("npm", ["ci", "--no-audit", "--no-fund"], { cwd: programs, stdio: "inherit" })
 })
 
+const times = Math.ceil(kills / 4)
+
 const tests = {
-  "sqlite: kill -9": { replies: "brief", run: (folder: string) => One.killed({ folder, prompts, kills }) }
+  "sqlite: kill -9": { replies: "brief", run: (folder: string) => One.killed({ folder, prompts, kills }) },
+  "sqlite: cancel": {
+    replies: "endless",
+    run: (folder: string) => Effect.flatMap(One.way(folder), (way) => Halt.cancelled(way, 1))
+  },
+  "sqlite: cancel after kill -9": {
+    replies: "endless",
+    run: (folder: string) => Effect.flatMap(One.way(folder), Halt.cancelledLater)
+  },
+  "sqlite: SIGTERM": {
+    replies: "brief",
+    run: (folder: string) => Effect.flatMap(One.way(folder), (way) => Halt.restarted(way, { prompts, times }))
+  },
+  "postgres: kill -9": { replies: "brief", run: () => Many.replaced({ prompts, times: kills, signal: "SIGKILL" }) },
+  "postgres: cancel": { replies: "endless", run: () => Effect.flatMap(Many.way, (way) => Halt.cancelled(way, 2)) },
+  "postgres: SIGTERM": { replies: "brief", run: () => Many.replaced({ prompts, times, signal: "SIGTERM" }) }
 } as const
 
 const main = Effect.gen(function*() {
@@ -46,6 +65,7 @@ const main = Effect.gen(function*() {
     const folder = yield* fs.makeTempDirectoryScoped({ prefix: "durable-" })
     yield* Effect.scoped(run(folder)).pipe(
       Effect.withRandom(Random.make(seed)),
+      Effect.catchTag("PostgresMissing", ({ message }) => Report.skip(name, message)),
       Effect.catchAllCause((cause) => Report.expect("it came to its end", false, cause.toString())),
       Effect.provide(Server.layer(replies))
     )

@@ -1,7 +1,11 @@
 /** A runner: one of the programs of scratchpad/durable as a process of its own. */
-import { Data, Deferred, Effect, type Scope } from "effect"
+import { Clock, Data, Deferred, Effect, type Scope } from "effect"
 import { spawn } from "node:child_process"
+import { createWriteStream } from "node:fs"
 import { fileURLToPath } from "node:url"
+
+/** A folder to write what each runner says to, for whoever looks for a bug. */
+const logs = process.env["DURABLE_LOGS"]
 
 const programs = fileURLToPath(new URL("../../scratchpad/durable/", import.meta.url))
 
@@ -16,6 +20,8 @@ export interface Runner {
   readonly kill: (signal: "SIGKILL" | "SIGTERM" | "SIGINT") => Effect.Effect<number | string>
   readonly type: (line: string) => Effect.Effect<void>
   readonly output: Effect.Effect<string>
+  /** When it said so: the moments of the lines that hold the words. */
+  readonly moments: (words: string) => ReadonlyArray<number>
 }
 
 /** Starts a program, which is killed when the scope closes. `tsx` is loaded into it, since its command is a process more. */
@@ -27,14 +33,20 @@ export const start = (
   Effect.acquireRelease(
     Effect.gen(function*() {
       const end = yield* Deferred.make<number | string>()
+      const log = logs === undefined
+        ? undefined
+        : createWriteStream(`${logs}/${yield* Clock.currentTimeMillis}-${program}.log`)
       const child = spawn(process.execPath, ["--import", "tsx", `${programs}${program}.ts`, ...args], {
         env: { ...process.env, ...env },
         stdio: ["pipe", "pipe", "pipe"]
       })
       let output = ""
+      const heardAt: Array<readonly [number, string]> = []
       const listeners = new Set<() => void>()
       const heard = (chunk: Buffer) => {
         output += chunk.toString()
+        heardAt.push([Date.now(), chunk.toString()])
+        log?.write(chunk)
         for (const listener of listeners) listener()
       }
       child.stdout.on("data", heard)
@@ -42,6 +54,7 @@ export const start = (
       // Written to when it has just ended.
       child.stdin.on("error", () => undefined)
       child.on("close", (code, signal) => {
+        log?.end(`ended: ${signal ?? code}, at ${new Date().toISOString()}`)
         Deferred.unsafeDone(end, Effect.succeed(signal ?? code ?? -1))
         for (const listener of listeners) listener()
       })
@@ -65,7 +78,8 @@ export const start = (
         ended: Deferred.await(end),
         kill: (signal) => Effect.zipRight(Effect.sync(() => child.kill(signal)), Deferred.await(end)),
         type: (line) => Effect.sync(() => child.stdin.write(`${line}\n`)),
-        output: Effect.sync(() => output)
+        output: Effect.sync(() => output),
+        moments: (words) => heardAt.flatMap(([at, text]) => text.includes(words) ? [at] : [])
       }
       return runner
     }),
