@@ -1,23 +1,27 @@
-// The emulator as a process of its own: `npx tsx scratchpad/durable/emulator.ts`, at PORT (8765 by default).
+// An emulator of RWKV-Server as a process of its own, for programs that are killed. It ends when nobody asks any more.
 import { HttpServer } from "@effect/platform"
 import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
-import { Config, Console, Effect, Layer } from "effect"
+import { Console, Effect, Layer } from "effect"
 import { Emulator } from "effect-rwkv/testing"
 import { createServer } from "node:http"
 
-/** Some words more than the prompt has, so that each run takes a second or two. */
-const reply = ({ text }: Emulator.PromptRequest) => ({ tokens: [`<${text}>`, ...Array<string>(20).fill(".")] })
+/** A second or two each. */
+const reply = ({ text }: Emulator.PromptRequest) => ({ tokens: [`<${text}>`, ...Array<string>(30).fill(".")] })
 
-const server = Layer.unwrapEffect(Effect.gen(function*() {
-  const port = yield* Config.integer("PORT").pipe(Config.withDefault(8765))
-  return NodeHttpServer.layer(() => createServer(), { port, host: "127.0.0.1" })
-}))
-
-const live = Layer.effectDiscard(
-  HttpServer.addressFormattedWith((address) => Console.log(`an emulator of RWKV-Server is at ${address}`))
-).pipe(
-  Layer.provideMerge(Emulator.layerServer({ reply, pulse: "50 millis", tokensPerPulse: 1 })),
-  Layer.provide(server)
+const live = Emulator.layerServer({ reply, pulse: "50 millis", tokensPerPulse: 1 }).pipe(
+  Layer.provideMerge(NodeHttpServer.layer(() => createServer(), { port: 38_765, host: "127.0.0.1" }))
 )
 
-NodeRuntime.runMain(Layer.launch(live))
+const idle = Effect.gen(function*() {
+  const emulator = yield* Emulator.Emulator
+  yield* emulator.clearRequests
+  yield* Effect.sleep("5 minutes")
+  return (yield* emulator.requests).length === 0
+})
+
+const program = Effect.gen(function*() {
+  yield* HttpServer.addressFormattedWith((address) => Console.log(`an emulator of RWKV-Server, at ${address}`))
+  yield* Effect.repeat(idle, { until: (idle) => idle })
+})
+
+NodeRuntime.runMain(Effect.provide(program, live))

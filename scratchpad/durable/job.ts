@@ -1,58 +1,51 @@
-// STAND-IN until effect-rwkv/RWKVDurable is there.
-import { Activity, Workflow } from "@effect/workflow"
+// The job of both programs: an answer to each of many prompts, in a table of the database that the engine uses too.
+import { NodeStream } from "@effect/platform-node"
 import { SqlClient } from "@effect/sql"
-import { Console, Effect, Layer, Schema } from "effect"
-import { TaskService } from "effect-rwkv"
+import { Config, Console, Effect, Layer, Stream } from "effect"
+import * as RWKVDurable from "effect-rwkv/RWKVDurable"
 
-const prompts = Number(process.env["PROMPTS"] ?? 500)
-
-const Batch = Workflow.make({
-  name: "Batch",
-  payload: { key: Schema.String, prompts: Schema.Number },
-  idempotencyKey: ({ key }) => key
+// The batch names its prompts. A page of them is asked for when their turn comes: from a table, say, or a file.
+const source = Layer.succeed(RWKVDurable.Source, {
+  page: (source, { limit, offset }) =>
+    Effect.succeed(Array.from({ length: limit }, (_, index) => ({
+      prompt: `${source} ${offset + index}`,
+      maxTokens: 300
+    })))
 })
 
-const table = Effect.gen(function*() {
-  const sql = yield* SqlClient.SqlClient
-  yield* sql`CREATE TABLE IF NOT EXISTS results (key VARCHAR(255) PRIMARY KEY, text TEXT NOT NULL, deliveries INTEGER NOT NULL DEFAULT 1)`
-})
-
-const one = (index: number) =>
+// A result may come twice, if a kill comes between its being written and that being recorded: the key makes it one.
+const sink = Layer.effect(
+  RWKVDurable.Sink,
   Effect.gen(function*() {
-    const tasks = yield* TaskService.TaskService
     const sql = yield* SqlClient.SqlClient
-    const id = yield* Activity.make({
-      name: `create/${index}`,
-      success: Schema.String,
-      execute: tasks.create({ prompt: `prompt ${index}`, maxTokens: 100 }).pipe(
-        Effect.map(({ id }) => id),
-        Effect.orDie
-      )
-    })
-    const text = yield* Activity.make({
-      name: `wait/${index}`,
-      success: Schema.String,
-      execute: tasks.wait(id).pipe(Effect.map(({ text }) => text), Effect.orDie)
-    })
-    yield* Activity.make({
-      name: `sink/${index}`,
-      execute: sql`INSERT INTO results (key, text) VALUES (${`prompt ${index}`}, ${text})
-        ON CONFLICT (key) DO UPDATE SET deliveries = results.deliveries + 1`.pipe(
-        Effect.zipRight(Effect.ignore(tasks.delete(id))),
-        Effect.asVoid,
-        Effect.orDie
-      )
-    })
+    yield* sql`CREATE TABLE IF NOT EXISTS results
+      (key VARCHAR(255) PRIMARY KEY, text TEXT NOT NULL, deliveries INTEGER NOT NULL DEFAULT 1)`
+    return {
+      write: ({ key, text }) =>
+        sql`INSERT INTO results (key, text) VALUES (${key}, ${text})
+          ON CONFLICT (key) DO UPDATE SET deliveries = results.deliveries + 1`
+    }
   })
-
-const BatchLayer = Batch.toLayer(({ prompts }) =>
-  Effect.forEach(Array.from({ length: prompts }, (_, index) => index), one, { concurrency: 16, discard: true })
 )
 
-export const layer = BatchLayer.pipe(Layer.provide(Layer.effectDiscard(Effect.orDie(table))))
+/** Runs batches of this source for this sink. */
+export const layer = RWKVDurable.layerBatch.pipe(Layer.provide([source, sink]))
 
+// Closed when it is no longer read, unlike NodeStream.stdin: it would keep the process alive.
+const typed = NodeStream.fromReadable(() => process.stdin, () => "no input").pipe(Stream.decodeText(), Stream.splitLines)
+
+/** Starts the batch, or joins it, and tells how far it is until it has ended. */
 export const program = Effect.gen(function*() {
-  yield* Console.log(`running, pid ${process.pid}`)
-  yield* Batch.execute({ key: "demo", prompts })
-  yield* Console.log("done")
+  const size = yield* Config.integer("PROMPTS").pipe(Config.withDefault(500))
+  const batch = yield* RWKVDurable.batch({ key: "demo", source: "prompt", size, inFlight: 16 })
+  yield* Console.log(`running as process ${process.pid}: kill -9 ${process.pid}, then start me again. Or type cancel.`)
+  yield* typed.pipe(
+    Stream.filter((line) => line === "cancel"),
+    Stream.runForEach(() => batch.cancel),
+    Effect.ignore,
+    Effect.fork
+  )
+  yield* Stream.runForEach(batch.progress(), ({ done, failed }) => Console.log(`${done} of ${size}, ${failed} failed`))
+  const { cancelled, done, failed } = yield* batch.wait
+  yield* Console.log(`${cancelled ? "cancelled" : "done"}: ${done} results, ${failed} failed`)
 })

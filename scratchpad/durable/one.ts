@@ -1,21 +1,14 @@
-import { ClusterWorkflowEngine, SingleRunner } from "@effect/cluster"
-import { NodeHttpClient, NodeRuntime } from "@effect/platform-node"
+// One machine: `npx tsx scratchpad/durable/one.ts`. All that it has to remember is in one file, DATABASE.
+import { NodeRuntime } from "@effect/platform-node"
 import { SqliteClient } from "@effect/sql-sqlite-node"
-import { Effect, Layer } from "effect"
-import { RWKV } from "effect-rwkv"
+import { Config, Effect, Layer } from "effect"
+import * as RWKVDurable from "effect-rwkv/RWKVDurable"
 import { layer, program } from "./job.js"
+import * as Server from "./server.js"
 
-const filename = process.env["DATABASE"] ?? "durable.db"
+// In WAL mode, as this driver has it.
+const database = SqliteClient.layerConfig({ filename: Config.string("DATABASE").pipe(Config.withDefault("durable.db")) })
 
-const engine = ClusterWorkflowEngine.layer.pipe(
-  Layer.provideMerge(SingleRunner.layer()),
-  Layer.provideMerge(SqliteClient.layer({ filename }))
-)
+const engine = RWKVDurable.layerSingle().pipe(Layer.provideMerge(database))
 
-NodeRuntime.runMain(
-  program.pipe(Effect.provide(layer.pipe(
-    Layer.provideMerge(engine),
-    Layer.provideMerge(RWKV.layerConfig()),
-    Layer.provide(NodeHttpClient.layerUndici)
-  )))
-)
+NodeRuntime.runMain(program.pipe(Effect.provide(Layer.provideMerge(layer, Layer.merge(engine, Server.layer)))))

@@ -30,7 +30,7 @@ const endless = () => ({ tokens: ["x"], end: "loop" as const })
 /** What a text must begin with. */
 export const answer = (prompt: string) => `<${prompt}>.`
 
-/** `"endless"`: each run goes on to its `maxTokens`, 20 tokens a second. */
+/** `"endless"`: each run goes on to its `maxTokens`, two tokens a second. */
 export const layer = (replies: "brief" | "endless") =>
   Layer.scoped(
     Server,
@@ -42,7 +42,8 @@ export const layer = (replies: "brief" | "endless") =>
         return replies === "brief" ? brief(text) : endless()
       }
       // More tasks than a real server keeps: what is evicted is made anew, and here each task is counted.
-      const emulator = yield* Emulator.make({ reply, pulse: "50 millis", tokensPerPulse: 1, cacheCapacity: 4096 })
+      const pulse = replies === "brief" ? "50 millis" : "500 millis"
+      const emulator = yield* Emulator.make({ reply, pulse, tokensPerPulse: 1, cacheCapacity: 4096 })
       const server = yield* HttpServer.HttpServer
       yield* server.serve(emulator.httpApp)
       const port = server.address._tag === "TcpAddress" ? server.address.port : 0
