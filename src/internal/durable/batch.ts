@@ -15,18 +15,23 @@ import * as Cancellation from "./cancellation.js"
 import { check, type Generated, type Request } from "./schemas.js"
 import * as Work from "./work.js"
 
-export interface Range {
+export interface Page {
+  /** The place of the first prompt that is wanted, from 0 on. */
   readonly offset: number
+  /** How many are wanted: 1 to 64. */
   readonly limit: number
 }
 
 export class Source extends Context.Tag("effect-rwkv/RWKVDurable/Source")<Source, {
-  readonly page: (source: string, range: Range) => Effect.Effect<ReadonlyArray<Request>, unknown>
+  readonly page: (source: string, page: Page) => Effect.Effect<ReadonlyArray<Request>, unknown>
 }>() {}
 
 export interface Result extends Generated {
+  /** The batch's key, a slash and the index: the same whenever this result is handed over. */
   readonly key: string
+  /** The batch's key. */
   readonly batch: string
+  /** The place of the prompt in the source, from 0 on. */
   readonly index: number
 }
 
@@ -36,14 +41,31 @@ export class Sink extends Context.Tag("effect-rwkv/RWKVDurable/Sink")<Sink, {
 
 const Count = Schema.NonNegativeInt
 
-export const Failed = Schema.Struct({ index: Count, reason: Schema.String, message: Schema.String })
+export interface Failed {
+  /** The place of the prompt in the source, from 0 on. */
+  readonly index: number
+  /** The tag of the error; `"Source"` or `"Sink"` if that service of the program failed. */
+  readonly reason: string
+  readonly message: string
+}
 
-export type Failed = typeof Failed.Type
+const Failed: Schema.Schema<Failed> =
+  /*#__PURE__*/ (() => Schema.Struct({ index: Count, reason: Schema.String, message: Schema.String }))()
 
-/** How many prompts one workflow answers for: what a kill makes anew of its records is read again, and no more. */
+/** How many prompts one workflow answers for, and so the most that is read again after a kill. */
 export const chunkSize = 64
 
-export const Summary = Schema.Struct({ done: Count, failed: Count, cancelled: Schema.Boolean })
+export interface Summary {
+  /** Prompts whose results were handed over in this round. */
+  readonly done: number
+  /** Prompts that failed in this round. */
+  readonly failed: number
+  /** Whether the round was cancelled: the prompts that are in neither number were not begun. */
+  readonly cancelled: boolean
+}
+
+const Summary: Schema.Schema<Summary> =
+  /*#__PURE__*/ (() => Schema.Struct({ done: Count, failed: Count, cancelled: Schema.Boolean }))()
 
 export const Batch = /*#__PURE__*/ Workflow.make({
   name: "effect-rwkv/Batch",
@@ -117,6 +139,8 @@ const chunks = Chunk.toLayer((part) =>
         recreate,
         wait: undefined,
         isCancelled,
+        // A step less for each of a million; what is repeated after a kill is a chunk at most.
+        recordsDeletion: false,
         // The text is the sink's to keep: the engine records only that it was handed over, or why not.
         record: Schema.NullOr(Schema.String),
         finish: (generated) =>

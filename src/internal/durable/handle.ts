@@ -10,19 +10,33 @@ import { Batch, countOf, type Failed, type Job, type Look, look, spread, type Su
 import * as Cancellation from "./cancellation.js"
 
 export interface Progress {
+  /** Prompts whose results were handed over, in this round and those before. */
   readonly done: number
+  /** Prompts that failed in their last round. */
   readonly failed: number
+  /** All prompts. */
   readonly size: number
+  /** Whether the round has ended. */
   readonly ended: boolean
 }
 
 export interface Handle {
+  /** What the engine knows this round by. */
   readonly executionId: string
+  /** 0, and 1 more with each `retry`. */
   readonly round: number
-  readonly wait: Effect.Effect<typeof Summary.Type>
+  /** Waits for the end of the round. */
+  readonly wait: Effect.Effect<Summary>
+  /**
+   * How far it is, as chunks of 64 prompts end: looked at each second, or as often as `every` says, and told when it has
+   * changed. Ends with the round.
+   */
   readonly progress: (options?: { readonly every?: Duration.DurationInput | undefined }) => Stream.Stream<Progress>
+  /** The prompts that failed in their last round, of all chunks that have ended. */
   readonly failures: Stream.Stream<Failed>
+  /** Stops all tasks of the round within 10 seconds, and begins no more. What was not done is for `retry`. */
   readonly cancel: Effect.Effect<void>
+  /** Waits for the end of the round, then starts another one for what failed or was not begun, and returns its handle. */
   readonly retry: Effect.Effect<Handle>
 }
 

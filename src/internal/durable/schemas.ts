@@ -28,6 +28,11 @@ export const check = (operation: string, request: Request): Effect.Effect<void, 
     if (max_tokens === undefined) return yield* invalid(operation, "request.maxTokens", needed)
   })
 
+export const recreateOf = (operation: string, recreate = 3): Effect.Effect<number, errors.RWKVValidationError> =>
+  Number.isInteger(recreate) && recreate >= 0 && recreate <= 100
+    ? Effect.succeed(recreate)
+    : Effect.fail(invalid(operation, "recreate", "must be an integer from 0 to 100"))
+
 const create = /*#__PURE__*/ encoder(CreateRequest)
 const fim = /*#__PURE__*/ encoder(FimRequest)
 

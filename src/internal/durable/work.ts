@@ -33,6 +33,8 @@ export interface Work<A, I> extends Asked {
   /** What is recorded of the end. */
   readonly record: Schema.Schema<A, I>
   readonly finish: (generated: Generated) => Effect.Effect<A>
+  /** Whether the deletion is recorded too: otherwise it is repeated when the workflow is run again. */
+  readonly recordsDeletion: boolean
 }
 
 /** A server that is down for less than this time costs no run. */
@@ -105,7 +107,12 @@ export const run = <A, I>(
       }))
       waiting = false
       const isGone = Either.isLeft(ended) && ended.left._tag === "TaskNotFoundError"
-      if (!isGone) yield* Activity.make({ name: `${name}/delete/${attempt}`, execute: release(Either.isLeft(ended)) })
+      if (!isGone) {
+        const deletion = release(Either.isLeft(ended))
+        yield* work.recordsDeletion
+          ? Activity.make({ name: `${name}/delete/${attempt}`, execute: deletion })
+          : deletion
+      }
       if (!isGone || attempt >= recreate) return yield* ended
     }
   })
