@@ -32,7 +32,10 @@ const sink = Layer.effect(
 export const layer = RWKVDurable.layerBatch.pipe(Layer.provide([source, sink]))
 
 // Closed when it is no longer read, unlike NodeStream.stdin: it would keep the process alive.
-const typed = NodeStream.fromReadable(() => process.stdin, () => "no input").pipe(Stream.decodeText(), Stream.splitLines)
+const typed = NodeStream.fromReadable(() => process.stdin, () => "no input").pipe(
+  Stream.decodeText(),
+  Stream.splitLines
+)
 
 /** Starts the batch, or joins it, and tells how far it is until it has ended. */
 export const program = Effect.gen(function*() {

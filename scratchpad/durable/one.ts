@@ -7,7 +7,9 @@ import { layer, program } from "./job.js"
 import * as Server from "./server.js"
 
 // In WAL mode, as this driver has it.
-const database = SqliteClient.layerConfig({ filename: Config.string("DATABASE").pipe(Config.withDefault("durable.db")) })
+const database = SqliteClient.layerConfig({
+  filename: Config.string("DATABASE").pipe(Config.withDefault("durable.db"))
+})
 
 const engine = RWKVDurable.layerSingle().pipe(Layer.provideMerge(database))
 

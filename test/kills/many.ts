@@ -81,7 +81,7 @@ const replace = (slots: Array<Slot>, storage: Database, nextPort: () => number, 
     const isEarly = options.signal === "SIGKILL" && (yield* Random.nextIntBetween(0, 4)) === 0
     if (!isEarly) yield* slot.runner.said(/running/)
     yield* becomes(Effect.sync(() => created.length >= tasks), 120)
-    yield* Effect.sleep(yield* Random.nextIntBetween(0, 1000))
+    yield* Effect.sleep(yield* Random.nextIntBetween(0, 2500))
     const lives = !(yield* Effect.map(slot.runner.output, (output) => output.includes("done")))
     const before = yield* Clock.currentTimeMillis
     yield* slot.runner.kill(options.signal)

@@ -50,7 +50,7 @@ export const killed = (options: { readonly folder: string; readonly prompts: num
     const kills: Array<Kill> = []
     const begun = yield* Clock.currentTimeMillis
     for (const tasks of moments.sort((a, b) => a - b)) {
-      yield* life(env, tasks, yield* Random.nextIntBetween(0, 1000))
+      yield* life(env, tasks, yield* Random.nextIntBetween(0, 2500))
       yield* quiet
       kills.push({ at: yield* Clock.currentTimeMillis, lost: yield* lost(database, kills) })
     }

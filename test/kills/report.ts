@@ -1,7 +1,7 @@
 /** What is claimed and whether it holds, line by line as it is found out. */
 import { Console, Context, Effect, Layer, Ref } from "effect"
 
-export class Report extends Context.Tag("test/durable/Report")<Report, {
+export class Report extends Context.Tag("test/kills/Report")<Report, {
   readonly expect: (claim: string, holds: boolean, otherwise?: unknown) => Effect.Effect<void>
   readonly skip: (what: string, why: string) => Effect.Effect<void>
   readonly note: (text: string) => Effect.Effect<void>

@@ -4,7 +4,7 @@
  */
 import { FileSystem } from "@effect/platform"
 import { NodeContext, NodeRuntime } from "@effect/platform-node"
-import { Console, Data, Effect, Layer, Random } from "effect"
+import { Console, Data, Effect, Layer, Random, type Scope } from "effect"
 import { execFileSync } from "node:child_process"
 import { existsSync } from "node:fs"
 import { fileURLToPath } from "node:url"
@@ -12,6 +12,7 @@ import { parseArgs } from "node:util"
 import * as Halt from "./halt.js"
 import * as Many from "./many.js"
 import * as One from "./one.js"
+import { PostgresMissing } from "./postgres.js"
 import * as Report from "./report.js"
 import * as Server from "./server.js"
 
@@ -37,37 +38,50 @@ const install = Effect.sync(() => {
 
 const times = Math.ceil(kills / 4)
 
-const tests = {
-  "sqlite: kill -9": { replies: "brief", run: (folder: string) => One.killed({ folder, prompts, kills }) },
-  "sqlite: cancel": {
-    replies: "endless",
-    run: (folder: string) => Effect.flatMap(One.way(folder), (way) => Halt.cancelled(way, 1))
+type Test = (folder: string) => Effect.Effect<
+  void,
+  unknown,
+  Server.Server | Report.Report | FileSystem.FileSystem | Scope.Scope
+>
+
+interface Case {
+  readonly replies: Parameters<typeof Server.layer>[0]
+  readonly profile?: Parameters<typeof Server.layer>[1]
+  readonly run: Test
+}
+
+const one = (test: (way: Halt.Way) => ReturnType<Test>): Test => (folder) => Effect.flatMap(One.way(folder), test)
+
+const tests: Record<string, Case> = {
+  "sqlite: kill -9": { replies: "brief", run: (folder) => One.killed({ folder, prompts, kills }) },
+  "sqlite: cancel": { replies: "endless", run: one((way) => Halt.cancelled(way, 1)) },
+  "sqlite: cancel what has long begun": {
+    replies: "mixed",
+    profile: "documented",
+    run: one((way) => Halt.cancelled(way, 1))
   },
-  "sqlite: cancel after kill -9": {
-    replies: "endless",
-    run: (folder: string) => Effect.flatMap(One.way(folder), Halt.cancelledLater)
-  },
-  "sqlite: SIGTERM": {
-    replies: "brief",
-    run: (folder: string) => Effect.flatMap(One.way(folder), (way) => Halt.restarted(way, { prompts, times }))
-  },
+  "sqlite: cancel after kill -9": { replies: "endless", profile: "documented", run: one(Halt.cancelledLater) },
+  "sqlite: SIGTERM": { replies: "brief", run: one((way) => Halt.restarted(way, { prompts, times })) },
   "postgres: kill -9": { replies: "brief", run: () => Many.replaced({ prompts, times: kills, signal: "SIGKILL" }) },
   "postgres: cancel": { replies: "endless", run: () => Effect.flatMap(Many.way, (way) => Halt.cancelled(way, 2)) },
   "postgres: SIGTERM": { replies: "brief", run: () => Many.replaced({ prompts, times, signal: "SIGTERM" }) }
-} as const
+}
 
 const main = Effect.gen(function*() {
   yield* install
   const fs = yield* FileSystem.FileSystem
-  for (const [name, { replies, run }] of Object.entries(tests)) {
+  for (const [name, { profile = "current", replies, run }] of Object.entries(tests)) {
     if (!name.includes(values.only)) continue
     yield* Console.log(`${name}, seed ${seed}`)
     const folder = yield* fs.makeTempDirectoryScoped({ prefix: "durable-" })
     yield* Effect.scoped(run(folder)).pipe(
       Effect.withRandom(Random.make(seed)),
-      Effect.catchTag("PostgresMissing", ({ message }) => Report.skip(name, message)),
+      Effect.catchIf(
+        (error) => error instanceof PostgresMissing,
+        ({ message }) => Report.skip(name, message)
+      ),
       Effect.catchAllCause((cause) => Report.expect("it came to its end", false, cause.toString())),
-      Effect.provide(Server.layer(replies))
+      Effect.provide(Server.layer(replies, profile))
     )
   }
   const { failed, passed, skipped } = yield* Effect.flatMap(Report.Report, ({ counts }) => counts)
