@@ -5,14 +5,12 @@
 import { FileSystem } from "@effect/platform"
 import { NodeContext, NodeRuntime } from "@effect/platform-node"
 import { Console, Data, Effect, Layer, Random, type Scope } from "effect"
-import { execFileSync } from "node:child_process"
-import { existsSync } from "node:fs"
-import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import * as Halt from "./halt.js"
 import * as Many from "./many.js"
 import * as One from "./one.js"
 import { PostgresMissing } from "./postgres.js"
+import * as Programs from "./programs.js"
 import * as Report from "./report.js"
 import * as Server from "./server.js"
 
@@ -28,13 +26,6 @@ const { values } = parseArgs({
 const [seed, kills, prompts] = [Number(values.seed), Number(values.kills), Number(values.prompts)]
 
 class Failed extends Data.TaggedError("Failed")<{ readonly message: string }> {}
-
-const programs = fileURLToPath(new URL("../../scratchpad/durable/", import.meta.url))
-
-const install = Effect.sync(() => {
-  if (existsSync(`${programs}node_modules/better-sqlite3/build/Release/better_sqlite3.node`)) return
-  execFileSync("npm", ["ci", "--no-audit", "--no-fund"], { cwd: programs, stdio: "inherit" })
-})
 
 const times = Math.ceil(kills / 4)
 
@@ -58,7 +49,7 @@ const tests: Record<string, Case> = {
   "sqlite: cancel what has long begun": {
     replies: "mixed",
     profile: "documented",
-    run: one((way) => Halt.cancelled(way, 1))
+    run: one((way) => Halt.cancelled(way, 1, 8))
   },
   "sqlite: cancel after kill -9": { replies: "endless", profile: "documented", run: one(Halt.cancelledLater) },
   "sqlite: SIGTERM": { replies: "brief", run: one((way) => Halt.restarted(way, { prompts, times })) },
@@ -68,7 +59,7 @@ const tests: Record<string, Case> = {
 }
 
 const main = Effect.gen(function*() {
-  yield* install
+  yield* Programs.prepare
   const fs = yield* FileSystem.FileSystem
   for (const [name, { profile = "current", replies, run }] of Object.entries(tests)) {
     if (!name.includes(values.only)) continue

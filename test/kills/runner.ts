@@ -2,12 +2,10 @@
 import { Clock, Data, Deferred, Effect, type Scope } from "effect"
 import { spawn } from "node:child_process"
 import { createWriteStream } from "node:fs"
-import { fileURLToPath } from "node:url"
+import { fileOf, type Program } from "./programs.js"
 
 /** A folder to write what each runner says to, for whoever looks for a bug. */
 const logs = process.env["DURABLE_LOGS"]
-
-const programs = fileURLToPath(new URL("../../scratchpad/durable/", import.meta.url))
 
 export class RunnerFailed extends Data.TaggedError("RunnerFailed")<{ readonly message: string }> {}
 
@@ -24,11 +22,10 @@ export interface Runner {
   readonly moments: (words: string) => ReadonlyArray<number>
 }
 
-/** Starts a program, which is killed when the scope closes. `tsx` is loaded into it, since its command is a process more. */
+/** Starts a program, which is killed when the scope closes. */
 export const start = (
-  program: "one" | "many",
-  env: Record<string, string>,
-  ...args: ReadonlyArray<string>
+  program: Program,
+  env: Record<string, string>
 ): Effect.Effect<Runner, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.gen(function*() {
@@ -36,7 +33,7 @@ export const start = (
       const log = logs === undefined
         ? undefined
         : createWriteStream(`${logs}/${yield* Clock.currentTimeMillis}-${program}.log`)
-      const child = spawn(process.execPath, ["--import", "tsx", `${programs}${program}.ts`, ...args], {
+      const child = spawn(process.execPath, [fileOf(program)], {
         env: { ...process.env, ...env },
         stdio: ["pipe", "pipe", "pipe"]
       })
