@@ -50,5 +50,7 @@ export const program = Effect.gen(function*() {
   )
   yield* Stream.runForEach(batch.progress(), ({ done, failed }) => Console.log(`${done} of ${size}, ${failed} failed`))
   const { cancelled, done, failed } = yield* batch.wait
+  const failures = Stream.filter(batch.failures, ({ reason }) => reason !== "TaskCancelledError")
+  yield* Stream.runForEach(failures, ({ index, message, reason }) => Console.log(`${index}: ${reason}: ${message}`))
   yield* Console.log(`${cancelled ? "cancelled" : "done"}: ${done} results, ${failed} failed`)
 })

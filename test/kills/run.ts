@@ -25,6 +25,9 @@ const { values } = parseArgs({
 
 const [seed, kills, prompts] = [Number(values.seed), Number(values.kills), Number(values.prompts)]
 
+/** Where databases are kept, for whoever looks for a bug. */
+const keep = process.env["DURABLE_LOGS"]
+
 class Failed extends Data.TaggedError("Failed")<{ readonly message: string }> {}
 
 const times = Math.ceil(kills / 4)
@@ -64,7 +67,9 @@ const main = Effect.gen(function*() {
   for (const [name, { profile = "current", replies, run }] of Object.entries(tests)) {
     if (!name.includes(values.only)) continue
     yield* Console.log(`${name}, seed ${seed}`)
-    const folder = yield* fs.makeTempDirectoryScoped({ prefix: "durable-" })
+    const folder = keep === undefined
+      ? yield* fs.makeTempDirectoryScoped({ prefix: "durable-" })
+      : yield* fs.makeTempDirectory({ prefix: "durable-", directory: keep })
     yield* Effect.scoped(run(folder)).pipe(
       Effect.withRandom(Random.make(seed)),
       Effect.catchIf(
