@@ -10,7 +10,7 @@
 import * as ClusterWorkflowEngine from "@effect/cluster/ClusterWorkflowEngine"
 import * as SingleRunner from "@effect/cluster/SingleRunner"
 import * as Workflow from "@effect/workflow/Workflow"
-import { WorkflowEngine, WorkflowInstance } from "@effect/workflow/WorkflowEngine"
+import { type WorkflowEngine, WorkflowInstance } from "@effect/workflow/WorkflowEngine"
 import type { ConfigError } from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
@@ -153,9 +153,8 @@ export const generate = (
     const { name, request, wait } = options
     yield* schemas.check(operation, request)
     const recreate = yield* schemas.recreateOf(operation, options.recreate)
-    const engine = yield* WorkflowEngine
     const instance = yield* WorkflowInstance
-    const isAsked = Effect.provideService(cancellation.isAsked(instance.executionId), WorkflowEngine, engine)
+    const isAsked = yield* cancellation.looker(instance.executionId)
     return yield* work.run({
       operation,
       name,

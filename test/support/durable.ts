@@ -7,9 +7,10 @@ import * as RunnerStorage from "@effect/cluster/RunnerStorage"
 import * as Sharding from "@effect/cluster/Sharding"
 import * as ShardingConfig from "@effect/cluster/ShardingConfig"
 import * as WorkflowEngine from "@effect/workflow/WorkflowEngine"
-import { Effect, Exit, Layer, Scope } from "effect"
+import { Effect, Exit, Layer, Schedule, Scheduler, Scope } from "effect"
 import { RWKV, type RWKVConfig } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
+import { createHash } from "node:crypto"
 import * as Clock from "./clock.js"
 
 type Engine = WorkflowEngine.WorkflowEngine
@@ -48,5 +49,29 @@ export const processes = <A>(workflows: Layer.Layer<A, never, Needs>, config: RW
 export const memory = <A>(workflows: Layer.Layer<A, never, Needs>, config: RWKVConfig.Options = {}) =>
   Layer.provideMerge(workflows, Layer.mergeAll(RWKV.layer(config), WorkflowEngine.layerMemory))
 
-export const against = (options: Emulator.Options = {}) => <A, E, R>(program: Effect.Effect<A, E, R>) =>
-  program.pipe(Effect.scoped, Effect.provide(Emulator.layer(options)), Clock.run("1 day"))
+/** The engines make digests in real time, for which a clock that jumps does not wait: here they are made at once. */
+const digestsAtOnce = Effect.acquireRelease(
+  Effect.sync(() => {
+    Object.defineProperty(crypto.subtle, "digest", {
+      configurable: true,
+      value: (_algorithm: string, bytes: Uint8Array) =>
+        Promise.resolve(Uint8Array.from(createHash("sha256").update(bytes).digest()).buffer)
+    })
+  }),
+  () => Effect.sync(() => Reflect.deleteProperty(crypto.subtle, "digest"))
+)
+
+export const against =
+  (options: Emulator.Options = {}) =>
+  <A, E, R>(program: Effect.Effect<A, E, R>) =>
+    Effect.zipRight(digestsAtOnce, program).pipe(
+      Effect.scoped,
+      Effect.provide(Emulator.layer(options)),
+      Clock.run("1 day"),
+      // However much there is to do at one time, no timer is taken for it, which the clock would overtake.
+      Effect.withScheduler(new Scheduler.MixedScheduler(Infinity))
+    )
+
+/** Looks again and again, in virtual time. */
+export const until = <E, R>(look: Effect.Effect<boolean, E, R>) =>
+  Effect.repeat(look, { until: (found) => found, schedule: Schedule.spaced("100 millis") })

@@ -2,7 +2,7 @@
  * A batch: one workflow that starts chunks, and chunks that run prompts. Neither holds more than its own part of the job.
  */
 import * as Workflow from "@effect/workflow/Workflow"
-import { WorkflowEngine } from "@effect/workflow/WorkflowEngine"
+import type { WorkflowEngine } from "@effect/workflow/WorkflowEngine"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -108,8 +108,7 @@ const asked = <A>(ask: () => Effect.Effect<A, unknown>): Effect.Effect<A, string
 /** Looks for the cancellation of a batch as long as the workflow runs, for all that it has under way. */
 const watching = (batch: string) =>
   Effect.gen(function*() {
-    const engine = yield* WorkflowEngine
-    const look = Effect.provideService(Cancellation.isAsked(batch), WorkflowEngine, engine)
+    const look = yield* Cancellation.looker(batch)
     const flag = yield* Deferred.make<void>()
     const raise = Deferred.succeed(flag, undefined)
     if (yield* look) yield* raise
