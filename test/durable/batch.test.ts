@@ -143,7 +143,10 @@ describe("a batch", () => {
 describe("a batch that is cancelled", () => {
   it.live("stops all its tasks within ten seconds, begins no more, and is taken up again by another round", () =>
     Effect.gen(function*() {
-      const { workflows, written } = services(undefined, (index) => ({ prompt: `${index}`, maxTokens: 50 + index % 40 }))
+      const { workflows, written } = services(
+        undefined,
+        (index) => ({ prompt: `${index}`, maxTokens: 50 + index % 40 })
+      )
       yield* Effect.gen(function*() {
         const batch = yield* RWKVDurable.batch({ ...options, size: 1000, inFlight: 16 })
         yield* until(Effect.sync(() => written.size > 20))
@@ -154,7 +157,7 @@ describe("a batch that is cancelled", () => {
         expect(cancelled).toBe(true)
         expect(done).toBe(written.size)
         expect(failed).toBeLessThanOrEqual(8 * 64)
-        expect((yield* batch.failures.pipe(Stream.runHead))).toMatchObject({ value: { reason: "TaskCancelledError" } })
+        expect(yield* batch.failures.pipe(Stream.runHead)).toMatchObject({ value: { reason: "TaskCancelledError" } })
         const again = yield* batch.retry
         expect(yield* again.wait).toEqual({ done: 1000 - done, failed: 0, cancelled: false })
         expect(Math.max(...written.values())).toBe(1)
@@ -165,7 +168,10 @@ describe("a batch that is cancelled", () => {
 describe("a batch of which the process ends", () => {
   it.live("goes on in the next one: every result by its key, and no task is made twice that was recorded", () =>
     Effect.gen(function*() {
-      const { workflows, written } = services(undefined, (index) => ({ prompt: `${index}`, maxTokens: 50 + index % 40 }))
+      const { workflows, written } = services(
+        undefined,
+        (index) => ({ prompt: `${index}`, maxTokens: 50 + index % 40 })
+      )
       const { begin } = yield* processes<never>(workflows)
       const small = { ...options, size: 70, inFlight: 8 }
       for (const atLeast of [5, 20, 40]) {

@@ -61,16 +61,14 @@ const digestsAtOnce = Effect.acquireRelease(
   () => Effect.sync(() => Reflect.deleteProperty(crypto.subtle, "digest"))
 )
 
-export const against =
-  (options: Emulator.Options = {}) =>
-  <A, E, R>(program: Effect.Effect<A, E, R>) =>
-    Effect.zipRight(digestsAtOnce, program).pipe(
-      Effect.scoped,
-      Effect.provide(Emulator.layer(options)),
-      Clock.run("1 day"),
-      // However much there is to do at one time, no timer is taken for it, which the clock would overtake.
-      Effect.withScheduler(new Scheduler.MixedScheduler(Infinity))
-    )
+export const against = (options: Emulator.Options = {}) => <A, E, R>(program: Effect.Effect<A, E, R>) =>
+  Effect.zipRight(digestsAtOnce, program).pipe(
+    Effect.scoped,
+    Effect.provide(Emulator.layer(options)),
+    Clock.run("1 day"),
+    // However much there is to do at one time, no timer is taken for it, which the clock would overtake.
+    Effect.withScheduler(new Scheduler.MixedScheduler(Infinity))
+  )
 
 /** Looks again and again, in virtual time. */
 export const until = <E, R>(look: Effect.Effect<boolean, E, R>) =>
