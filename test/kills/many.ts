@@ -21,12 +21,6 @@ export const database = Effect.gen(function*() {
   return yield* postgres(url)
 })
 
-/** Each runner has a port of its own, where the others find it. */
-const ports = Effect.map(Random.nextIntBetween(20_000, 30_000), (first) => {
-  let port = first
-  return () => port++
-})
-
 const environment = (database: Database, prompts: number, port: number) =>
   Effect.map(Server, ({ url }) => ({
     ...database.env,
@@ -40,11 +34,13 @@ const environment = (database: Database, prompts: number, port: number) =>
 
 export const way = Effect.gen(function*() {
   const storage = yield* database
-  const nextPort = yield* ports
   const scope = yield* Effect.scope
   const server = yield* Server
   const begin = (prompts: number) =>
-    Effect.flatMap(environment(storage, prompts, nextPort()), (env) => start("many", env)).pipe(
+    Effect.flatMap(
+      Effect.flatMap(Postgres.freePort, (port) => environment(storage, prompts, port)),
+      (env) => start("many", env)
+    ).pipe(
       Scope.extend(scope),
       Effect.provideService(Server, server)
     )
@@ -72,7 +68,7 @@ interface Options {
 }
 
 /** Ends one of the runners at a random moment and lets another one take its place. */
-const replace = (slots: Array<Slot>, storage: Database, nextPort: () => number, tasks: number, options: Options) =>
+const replace = (slots: Array<Slot>, storage: Database, tasks: number, options: Options) =>
   Effect.gen(function*() {
     const { created } = yield* Server
     const index = yield* Random.nextIntBetween(0, slots.length)
@@ -92,7 +88,11 @@ const replace = (slots: Array<Slot>, storage: Database, nextPort: () => number, 
       `${now - before} ms`
     )
     // It comes back on the same machine, or another one takes its place.
-    slots[index] = yield* open(storage, options.prompts, (yield* Random.nextBoolean) ? slot.port : nextPort())
+    slots[index] = yield* open(
+      storage,
+      options.prompts,
+      (yield* Random.nextBoolean) ? slot.port : yield* Postgres.freePort
+    )
     return [slot.runner, now] as const
   })
 
@@ -100,16 +100,15 @@ const replace = (slots: Array<Slot>, storage: Database, nextPort: () => number, 
 export const replaced = (options: Options) =>
   Effect.gen(function*() {
     const storage = yield* database
-    const nextPort = yield* ports
     const slots = [
-      yield* open(storage, options.prompts, nextPort()),
-      yield* open(storage, options.prompts, nextPort())
+      yield* open(storage, options.prompts, yield* Postgres.freePort),
+      yield* open(storage, options.prompts, yield* Postgres.freePort)
     ]
     const thresholds = yield* Effect.replicateEffect(Random.nextIntBetween(0, options.prompts - 60), options.times)
     const begun = yield* Clock.currentTimeMillis
     const ended = yield* Effect.forEach(
       thresholds.sort((a, b) => a - b),
-      (tasks) => replace(slots, storage, nextPort, tasks, options)
+      (tasks) => replace(slots, storage, tasks, options)
     )
     const last = slots.map(({ runner }) => runner)
     const ends = yield* Effect.forEach(last, ending, { concurrency: "unbounded" })

@@ -36,7 +36,8 @@ const user = Effect.gen(function*() {
   return { uid: Number(uid), gid: Number(gid) }
 })
 
-const freePort = Effect.async<number>((resume) => {
+/** A port that nobody listens at just now. */
+export const freePort = Effect.async<number>((resume) => {
   const server = createServer()
   server.listen(0, "127.0.0.1", () => {
     const address = server.address()
