@@ -7,7 +7,18 @@ import { RWKVError } from "effect-rwkv"
 import * as RWKVDurable from "effect-rwkv/RWKVDurable"
 import { Emulator } from "effect-rwkv/testing"
 import { against, memory, type Needs, until } from "../support/durable.js"
-import { count, endless, FaultKind, inject, onCreate, request, running, says, tasks, verbs } from "../support/program.js"
+import {
+  count,
+  endless,
+  FaultKind,
+  inject,
+  onCreate,
+  request,
+  running,
+  says,
+  tasks,
+  verbs
+} from "../support/program.js"
 
 const generation = { key: "a", request }
 
@@ -155,7 +166,9 @@ describe("a server that is down", () => {
   it.live("is not asked twice to make what it may have made", () =>
     Effect.gen(function*() {
       yield* inject({ kind: FaultKind.Reset({ executed: true }), on: onCreate, times: 1 })
-      expect(yield* Effect.flip(RWKVDurable.Generation.execute(generation))).toMatchObject({ _tag: "RWKVConnectionError" })
+      expect(yield* Effect.flip(RWKVDurable.Generation.execute(generation))).toMatchObject({
+        _tag: "RWKVConnectionError"
+      })
       expect(yield* count("POST tmp")).toBe(1)
     }).pipe(durable(says("hello"))))
 })
@@ -191,7 +204,9 @@ describe("cancelling", () => {
       yield* RWKVDurable.cancel(id)
       yield* until(Effect.map(RWKVDurable.Cancellation.executionId({ executionId: id }), (id) => id !== ""))
       yield* Effect.sleep("1 second")
-      expect(yield* Effect.flip(RWKVDurable.Generation.execute(generation))).toMatchObject({ _tag: "TaskCancelledError" })
+      expect(yield* Effect.flip(RWKVDurable.Generation.execute(generation))).toMatchObject({
+        _tag: "TaskCancelledError"
+      })
       expect(yield* verbs).toEqual([])
     }).pipe(durable(endless)))
 })

@@ -94,9 +94,14 @@ export const run = <A, I>(
         error: Failure,
         execute: create(tasks, work)
       })
-      // What still runs is stopped first: a deletion whose stop misses leaves a task that nobody can find.
+      // What still runs is stopped first. If the stop misses (H29) it is not deleted, or nobody could find it.
+      const stopped = Effect.tapErrorTag(
+        tasks.stop(id),
+        "RWKVTimeoutError",
+        ({ message }) => Effect.logWarning(message)
+      )
       const release = (running: boolean) =>
-        Effect.ignore(Effect.zipRight(running ? Effect.ignore(tasks.stop(id)) : Effect.void, tasks.delete(id)))
+        Effect.ignore(Effect.zipRight(running ? stopped : Effect.void, tasks.delete(id)))
       let waiting = true
       yield* Workflow.addFinalizer((exit) => waiting && !isShutdown(instance, exit) ? release(true) : Effect.void)
       const ended = yield* Effect.either(Activity.make({
