@@ -7,7 +7,7 @@ import * as RunnerStorage from "@effect/cluster/RunnerStorage"
 import * as Sharding from "@effect/cluster/Sharding"
 import * as ShardingConfig from "@effect/cluster/ShardingConfig"
 import * as WorkflowEngine from "@effect/workflow/WorkflowEngine"
-import { Effect, Exit, Layer, Schedule, Scheduler, Scope } from "effect"
+import { Effect, Exit, Layer, Logger, LogLevel, Schedule, Scheduler, Scope } from "effect"
 import { RWKV, type RWKVConfig } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
 import { createHash } from "node:crypto"
@@ -65,6 +65,8 @@ export const against = (options: Emulator.Options = {}) => <A, E, R>(program: Ef
   Effect.zipRight(digestsAtOnce, program).pipe(
     Effect.scoped,
     Effect.provide(Emulator.layer(options)),
+    // The engine warns when the last runner leaves.
+    Logger.withMinimumLogLevel(LogLevel.Error),
     Clock.run("1 day"),
     // However much there is to do at one time, no timer is taken for it, which the clock would overtake.
     Effect.withScheduler(new Scheduler.MixedScheduler(Infinity))
