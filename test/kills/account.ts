@@ -10,8 +10,11 @@ export interface Kill {
   readonly lost: ReadonlyArray<Created>
 }
 
-/** How long a create that was on its way at a kill may take to reach the server. */
-const onItsWay = 500
+/** When a runner stopped to record what it did, and for how long creates of it could still arrive, in milliseconds. */
+export interface Moment {
+  readonly at: number
+  readonly within: number
+}
 
 export const prompt = (index: number) => `prompt ${index}`
 
@@ -39,15 +42,15 @@ export const lost = (database: Database, known: ReadonlyArray<Kill>) =>
  * The tasks that no record names at the end, given to the kills that they can be of: made before it, and made anew after
  * it. Those of no kill are the second part.
  */
-export const attributed = (database: Database, moments: ReadonlyArray<number>) =>
+export const attributed = (database: Database, moments: ReadonlyArray<Moment>) =>
   Effect.gen(function*() {
     const { created } = yield* Server
     const gone = yield* lost(database, [])
     const killOf = (task: Created) => {
       const next = created.find(({ at, prompt }) => prompt === task.prompt && at > task.at)
-      return moments.find((moment) => task.at <= moment + onItsWay && next !== undefined && moment <= next.at)
+      return moments.find(({ at, within }) => task.at <= at + within && next !== undefined && at <= next.at)
     }
-    const kills = moments.map((at) => ({ at, lost: gone.filter((task) => killOf(task) === at) }))
+    const kills = moments.map((moment) => ({ at: moment.at, lost: gone.filter((task) => killOf(task) === moment) }))
     return [kills, gone.filter((task) => killOf(task) === undefined)] as const
   })
 

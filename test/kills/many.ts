@@ -29,7 +29,9 @@ const environment = (database: Database, prompts: number, port: number) =>
     PORT: `${port}`,
     // A killed runner is missed after so long, in place of 35 seconds. On a busy machine less is too little: a runner
     // that does not get to tell that it lives within a third of this gives its work away.
-    SHARD_LOCK_EXPIRATION: "15 seconds"
+    SHARD_LOCK_EXPIRATION: "15 seconds",
+    // Each shard that moves to another runner costs two queries, one after the other: 300 are a second on an idle machine.
+    SHARDS_PER_GROUP: "32"
   }))
 
 export const way = Effect.gen(function*() {
@@ -119,9 +121,11 @@ export const replaced = (options: Options) =>
     const seconds = Math.round(((yield* Clock.currentTimeMillis) - begun) / 1000)
     yield* quiet
     // A runner that cannot refresh its locks in time is as good as killed, and says so.
-    const expelled = [...ended.map(([runner]) => runner), ...last].flatMap(({ moments }) => moments("is unhealthy"))
-    const killed = options.signal === "SIGKILL" ? ended.map(([, at]) => at) : []
-    const [kills, rest] = yield* attributed(storage, [...killed, ...expelled].sort((a, b) => a - b))
+    const expelled = [...ended.map(([runner]) => runner), ...last].flatMap(({ moments }) =>
+      moments("is unhealthy").map((at) => ({ at, within: 5000 }))
+    )
+    const killed = options.signal === "SIGKILL" ? ended.map(([, at]) => ({ at, within: 500 })) : []
+    const [kills, rest] = yield* attributed(storage, [...killed, ...expelled].sort((a, b) => a.at - b.at))
     yield* note(
       `${seconds} seconds, ${expelled.length} times a runner lost its locks; ` +
         `sent again after each kill: ${kills.map(({ lost }) => lost.length).join(" ")}`
