@@ -18,8 +18,10 @@ const sink = Layer.effect(
   RWKVDurable.Sink,
   Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
-    yield* sql`CREATE TABLE IF NOT EXISTS results
+    const table = sql`CREATE TABLE IF NOT EXISTS results
       (key VARCHAR(255) PRIMARY KEY, text TEXT NOT NULL, deliveries INTEGER NOT NULL DEFAULT 1)`
+    // PostgreSQL fails for one of two who make the same table at once.
+    yield* Effect.retry(table, { times: 3 })
     return {
       write: ({ key, text }) =>
         sql`INSERT INTO results (key, text) VALUES (${key}, ${text})

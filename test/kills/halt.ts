@@ -45,7 +45,8 @@ const ending = (runner: Runner, seconds: number) =>
 export const cancelled = ({ database, start }: Way, runners: number, least = inFlight) =>
   Effect.gen(function*() {
     const { created } = yield* Server
-    const all = yield* Effect.replicateEffect(start(200), runners)
+    const begin = Effect.tap(start(200), (runner) => runner.said(/running/))
+    const all = yield* Effect.replicateEffect(begin, runners)
     const tasks = yield* busy(database, all, least)
     const [begun, made] = [yield* Clock.currentTimeMillis, created.length]
     yield* all[0]?.type("cancel") ?? Effect.void
