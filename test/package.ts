@@ -52,7 +52,7 @@ const { text } = await Effect.runPromise(Effect.provide(LanguageModel.generateTe
 if (text !== "Hi there") throw new Error("wrong answer")
 
 const durable = RWKVDurable.layer.pipe(
-  Layer.provideMerge([RWKV.layer(), WorkflowEngine.layerMemory]),
+  Layer.provideMerge(Layer.merge(RWKV.layer(), WorkflowEngine.layerMemory)),
   Layer.provide(Emulator.layer({ reply: () => "Hi there" }))
 )
 const run = RWKVDurable.Generation.execute({ key: "a", request: { prompt: "Hello", maxTokens: 50 } })
