@@ -124,7 +124,7 @@ export interface BatchOptions {
   readonly size: number
   /** How many tasks run at once, over all machines: 1 to 4096, 64 by default. */
   readonly inFlight?: number | undefined
-  /** How often a task that is gone from the server is made anew: 0 to 100, 3 by default. */
+  /** How often a task is made anew that is gone from the server, or whose answer was lost: 0 to 100, 3 by default. */
   readonly recreate?: number | undefined
 }
 

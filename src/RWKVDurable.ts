@@ -102,7 +102,7 @@ export interface GenerateOptions {
   readonly name: string
   /** What to generate. */
   readonly request: schemas.Request
-  /** How often a task that is gone from the server is made anew: 0 to 100, 3 by default. */
+  /** How often a task is made anew that is gone from the server, or whose answer was lost: 0 to 100, 3 by default. */
   readonly recreate?: number | undefined
   /** How the end is waited for, as in `TaskService.wait`. A `timeout` begins anew with each process. */
   readonly wait?: WaitOptions | undefined

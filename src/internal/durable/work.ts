@@ -58,12 +58,20 @@ const generatedOf = ({ finishReason, text, usage }: TaskResult, { maxTokens }: R
   return { text, usage, finishReason: known ? finishReason : tokens === maxTokens ? "length" : "stop" }
 }
 
-const create = (tasks: Service, { isCancelled, operation, request }: Asked) =>
+/** An answer that is lost is as an id that dies with its process: the task is made anew, and `maxTokens` bounds it. */
+const create = (tasks: Service, { isCancelled, operation, request }: Asked, recreate: number) =>
   Effect.gen(function*() {
     if (yield* isCancelled) return yield* cancelled(operation, "")
     const task = yield* "prefix" in request ? tasks.fim(request) : tasks.create(request)
     return task.id
-  }).pipe(patiently((error) => error.isTransient && error.isSafeToRepeat))
+  }).pipe(
+    patiently((error) => error.isTransient && error.isSafeToRepeat),
+    Effect.retry({
+      while: (error) => error.isTransient && !error.isSafeToRepeat,
+      schedule: Schedule.exponential("1 second"),
+      times: recreate
+    })
+  )
 
 /** Waits; a cancellation stops the task, and so ends the wait with what there is of the text. */
 const end = (tasks: Service, id: string, { isCancelled, operation, wait }: Asked) =>
@@ -92,7 +100,7 @@ export const run = <A, I>(
         name: `${name}/create/${attempt}`,
         success: Schema.String,
         error: Failure,
-        execute: create(tasks, work)
+        execute: create(tasks, work, recreate)
       })
       // What still runs is stopped first. If the stop misses (H29) it is not deleted, or nobody could find it.
       const stopped = Effect.tapErrorTag(
