@@ -294,7 +294,7 @@ export const poll = (
  *
  * // nothing is kept: for tests
  * const live = RWKVDurable.layer.pipe(
- *   Layer.provideMerge([RWKV.layer(), WorkflowEngine.layerMemory]),
+ *   Layer.provideMerge(Layer.merge(RWKV.layer(), WorkflowEngine.layerMemory)),
  *   Layer.provide(FetchHttpClient.layer)
  * )
  * ```
@@ -322,7 +322,7 @@ export const layer: Layer.Layer<never, never, WorkflowEngine | TaskService> = /*
  *
  * // what is left to provide is a SqlClient, such as SqliteClient.layer({ filename: "runs.db" })
  * const live = RWKVDurable.layer.pipe(
- *   Layer.provideMerge([RWKV.layer(), RWKVDurable.layerSingle()]),
+ *   Layer.provideMerge(Layer.merge(RWKV.layer(), RWKVDurable.layerSingle())),
  *   Layer.provide(FetchHttpClient.layer)
  * )
  * ```

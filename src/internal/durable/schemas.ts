@@ -15,10 +15,13 @@ export type Request = (CreateRequest | FimRequest) & { readonly maxTokens: numbe
 
 const needed = "must be given: it bounds what runs on if its id is lost"
 
-export const Request = /*#__PURE__*/ (() =>
-  Schema.Union(CreateRequest, FimRequest).pipe(
-    Schema.filter((request): request is Request => request.maxTokens !== undefined, says(`maxTokens ${needed}`))
-  ))()
+export type RequestEncoded = Schema.Schema.Encoded<typeof CreateRequest> | Schema.Schema.Encoded<typeof FimRequest>
+
+export const Request: Schema.Schema<Request, RequestEncoded> =
+  /*#__PURE__*/ (() =>
+    Schema.Union(CreateRequest, FimRequest).pipe(
+      Schema.filter((request): request is Request => request.maxTokens !== undefined, says(`maxTokens ${needed}`))
+    ))()
 
 /** The whole of a request is checked before anything of it is recorded. */
 export const check = (operation: string, request: Request): Effect.Effect<void, errors.RWKVValidationError> =>
