@@ -1,62 +1,76 @@
 /**
- * What is pushed by a fiber, for readers who ask: each is answered in their order, and whoever leaves is let go at once.
+ * What is pushed by a fiber, for readers who ask: a web stream, and an async iterator over it. Each question is answered in
+ * its order, and whoever leaves is let go at once.
  */
 import * as Effect from "effect/Effect"
+import { constVoid } from "effect/Function"
 import { invalid } from "../input/validate.js"
 
 /** Starts what hands over each value, and is told how it ended; what it returns ends it early. */
 export type Begin<A> = (
   each: (value: A) => Effect.Effect<void>,
-  ended: (failure?: { readonly reason: unknown }) => void
+  ended: () => void,
+  failed: (reason: unknown) => void
 ) => () => Promise<void>
 
-interface Asked<A> {
-  readonly resolve: (result: IteratorResult<A>) => void
-  readonly reject: (reason: unknown) => void
+/** Nothing begins before the first value is asked for. */
+const source = <A>(begin: Begin<A>) => {
+  const latch = Effect.unsafeMakeLatch(false)
+  let close = constVoid
+  let over = false
+  let stop: (() => Promise<void>) | undefined
+  const web = new ReadableStream<A>({
+    start: (controller) => {
+      close = () => {
+        if (!over) controller.close()
+        over = true
+      }
+    },
+    pull: (controller) => {
+      const each = (value: A) =>
+        latch.whenOpen(Effect.sync(() => {
+          latch.unsafeClose()
+          controller.enqueue(value)
+        }))
+      latch.unsafeOpen()
+      stop ??= begin(each, close, (reason) => {
+        over = true
+        controller.error(reason)
+      })
+    },
+    cancel: () => {
+      over = true
+      return stop?.()
+    }
+  }, { highWaterMark: 0 })
+  const leave = async () => {
+    close()
+    await stop?.()
+  }
+  return { web, leave }
 }
 
-const done: IteratorResult<never> = { done: true, value: undefined }
-
-/** Nothing begins before the first value is asked for. */
-const iterate = <A>(begin: Begin<A>) => {
-  const asked: Array<Asked<A>> = []
-  const latch = Effect.unsafeMakeLatch(false)
-  let leave: (() => Promise<void>) | undefined
-  let failed: { readonly reason: unknown } | undefined
-  let over = false
-  const each = (value: A) =>
-    latch.whenOpen(Effect.sync(() => {
-      asked.shift()?.resolve({ done: false, value })
-      if (asked.length === 0) latch.unsafeClose()
-    }))
-  // A failure is told once, to the first who asks.
-  const settle = () => {
-    for (const { reject, resolve } of over ? asked.splice(0) : []) {
-      if (failed === undefined) resolve(done)
-      else reject(failed.reason)
-      failed = undefined
-    }
-  }
-  const end = (failure?: { readonly reason: unknown }) => {
-    if (!over) failed = failure
-    over = true
-    settle()
-  }
+const iterate = <A>({ leave, web }: ReturnType<typeof source<A>>) => {
+  const reader = web.getReader()
+  const done: IteratorResult<A, undefined> = { done: true, value: undefined }
+  let told = false
   const iterator = {
+    // A failure is told once, to the first who asks.
     next: () =>
-      new Promise<IteratorResult<A>>((resolve, reject) => {
-        asked.push({ resolve, reject })
-        latch.unsafeOpen()
-        if (!over) leave ??= begin(each, end)
-        settle()
-      }),
-    return: async (): Promise<IteratorResult<A>> => {
-      end()
-      failed = undefined
-      await leave?.()
+      reader.read().then(
+        (read): IteratorResult<A, undefined> => read.done ? done : read,
+        (reason: unknown) => {
+          const first = !told
+          told = true
+          return first ? Promise.reject(reason) : done
+        }
+      ),
+    return: async () => {
+      told = true
+      await leave()
       return done
     },
-    throw: async (error: unknown): Promise<IteratorResult<A>> => {
+    throw: async (error: unknown) => {
       await iterator.return()
       throw error
     },
@@ -65,31 +79,22 @@ const iterate = <A>(begin: Begin<A>) => {
   return iterator
 }
 
-export const asyncStream = <A>(operation: string, begin: Begin<A>) => {
-  const iterator = iterate(begin)
-  let taken = false
-  const refuse: Begin<A> = (_each, ended) => {
-    ended({ reason: invalid(operation, "", "has one reader, and was read already") })
-    return () => Promise.resolve()
-  }
+/** Those that have a lock in common have one reader. */
+export const asyncStream = <A>(operation: string, begin: Begin<A>, lock = { taken: false }) => {
+  const own = source(begin)
   const take = () => {
-    const mine = taken ? iterate(refuse) : iterator
-    taken = true
-    return mine
+    if (lock.taken) {
+      return source<A>((_each, _ended, failed) => {
+        failed(invalid(operation, "", "has one reader, and was read already"))
+        return () => Promise.resolve()
+      })
+    }
+    lock.taken = true
+    return own
   }
   return {
-    [Symbol.asyncIterator]: take,
-    [Symbol.asyncDispose]: async () => void await iterator.return(),
-    toReadableStream: () => {
-      const reader = take()
-      return new ReadableStream<A>({
-        pull: async (controller) => {
-          const { done, value } = await reader.next()
-          if (done === true) controller.close()
-          else controller.enqueue(value)
-        },
-        cancel: async () => void await reader.return()
-      }, { highWaterMark: 0 })
-    }
+    [Symbol.asyncIterator]: () => iterate(take()),
+    [Symbol.asyncDispose]: own.leave,
+    toReadableStream: () => take().web
   }
 }

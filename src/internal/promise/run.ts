@@ -7,41 +7,57 @@ import * as Fiber from "effect/Fiber"
 import { constVoid, isFunction } from "effect/Function"
 import type * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
-import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type { RWKVValidationError } from "../../RWKVError.js"
 import { attempt, invalid } from "../input/validate.js"
 import { clientClosed, closedBefore } from "../wire/closed.js"
 import { asyncStream } from "./read.js"
 
-type Options<O> = O & { readonly signal?: AbortSignal | undefined } | undefined
+interface Abortable {
+  readonly signal?: AbortSignal | undefined
+}
 
-/** What is rejected with after an abort: signals of old runtimes have no reason. */
-export const reasonOf = ({ reason }: AbortSignal): unknown =>
-  reason === undefined ? new DOMException("The operation was aborted", "AbortError") : reason
+type Callback<F> = F extends (told: infer A) => Effect.Effect<void> ? (told: A) => PromiseLike<void> | void : F
 
-/** Not every signal is of this realm's class. */
-const isSignal = (value: unknown): value is AbortSignal =>
-  hasProperty(value, "aborted") && hasProperty(value, "addEventListener") && isFunction(value.addEventListener) &&
-  hasProperty(value, "removeEventListener") && isFunction(value.removeEventListener)
+/** The options of a verb as promises have them. */
+export type Plain<O> = O extends unknown ? Abortable & { readonly [K in keyof O]: Callback<O[K]> } : never
+
+/** An option that is undefined is not given. What the callback throws is the caller's own, and passes as it is. */
+function effectful<O extends object>(options: Plain<O> | undefined): O | undefined
+function effectful(options: object | undefined): object | undefined {
+  const told = hasProperty(options, "onProgress") ? options.onProgress : undefined
+  const onProgress = isFunction(told) ? (a: unknown) => Effect.promise(async () => void await told(a)) : told
+  return options === undefined ? options : { ...options, onProgress, signal: undefined }
+}
 
 /** In the fiber that asks, so that what it does first is done at once. */
-const until = <A, E, R>(signal: AbortSignal, effect: Effect.Effect<A, E, R>) =>
-  Effect.withFiberRuntime<A, E, R>((fiber) => {
+const until = <A, E, R>(operation: string, signal: AbortSignal, effect: Effect.Effect<A, E, R>) =>
+  Effect.withFiberRuntime<A, E | RWKVValidationError, R>((fiber) => {
     if (signal.aborted) return Effect.interrupt
     const onAbort = () => fiber.unsafeInterruptAsFork(fiber.id())
-    signal.addEventListener("abort", onAbort, { once: true })
-    return Effect.ensuring(effect, Effect.sync(() => signal.removeEventListener("abort", onAbort)))
+    const listen = Effect.try({
+      try: () => signal.addEventListener("abort", onAbort, { once: true }),
+      catch: () => invalid(operation, "signal", "must be an AbortSignal")
+    })
+    return Effect.acquireUseRelease(
+      listen,
+      () => effect,
+      () => Effect.sync(() => signal.removeEventListener("abort", onAbort))
+    )
   })
 
-/** As `Stream.runForEach`, in the same fiber: who reads first has begun first. */
-const forEach = <A, E, R>(stream: Stream.Stream<A, E, R>, each: (value: A) => Effect.Effect<void>) =>
-  Stream.toPull(stream).pipe(
-    Effect.flatMap((pull) => Effect.forever(Effect.flatMap(pull, Effect.forEach(each, { discard: true })))),
-    Effect.catchAll(Option.match({ onNone: () => Effect.void, onSome: (error) => Effect.fail(error) })),
-    Effect.scoped
-  )
+/** What is held, with what its reader reads, and what those are told who ask for its end: both let it go then. */
+export interface Holding<A> {
+  readonly held: A
+  readonly signal: AbortSignal | undefined
+  readonly close: () => Promise<void>
+  readonly read: <B>(stream: Stream.Stream<B, unknown>) => ReturnType<typeof asyncStream<B>>
+  readonly tell: <B>(end: Effect.Effect<B, unknown>) => () => Promise<B>
+}
+
+type Verb<Args extends ReadonlyArray<unknown>, O, Result> = (...args: [...Args, O | undefined]) => Result
 
 /** Runs all that a client is asked for, until it is closed. */
 export const runner = <R, E>(layer: Layer.Layer<R, E>) => {
@@ -49,25 +65,20 @@ export const runner = <R, E>(layer: Layer.Layer<R, E>) => {
   const fibers = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
   let closing: Promise<void> | undefined
 
-  /** Runs a verb, without the signal that it does not know. What it returns interrupts, and waits for what that takes. */
-  const start = <O extends object, A, E>(
+  /** What it returns interrupts, and waits for what that takes. Under a holder's signal failures are that one's abort. */
+  const start = <A>(
     operation: string,
-    options: Options<O>,
-    use: (options: O | undefined) => Effect.Effect<A, E, R>,
+    options: Abortable | undefined,
+    use: (signal: AbortSignal | undefined) => Effect.Effect<A, unknown, R>,
     resolve: (value: A) => void,
-    reject: (reason: unknown) => void
+    reject: (reason: unknown) => void,
+    holder?: AbortSignal
   ) => {
     let signal: AbortSignal | undefined
-    const effect = Effect.gen(function*() {
-      const given = yield* attempt(operation, "signal", () => options?.signal)
-      if (given !== undefined && !isSignal(given)) {
-        return yield* Effect.fail(invalid(operation, "signal", "must be an AbortSignal"))
-      }
+    const effect = Effect.flatMap(attempt(operation, "signal", () => options?.signal), (given) => {
       signal = given
-      // An option that is undefined is not given.
-      const rest = options === undefined || signal === undefined ? options : { ...options, signal: undefined }
-      const verb = Effect.flatten(attempt(operation, "", () => use(rest)))
-      return yield* signal === undefined ? verb : until(signal, verb)
+      const verb = Effect.flatten(attempt(operation, "", () => use(given)))
+      return given === undefined ? verb : until(operation, given, verb)
     })
     const fiber: Fiber.RuntimeFiber<A, unknown> = closing === undefined
       ? runtime.runFork(effect)
@@ -75,56 +86,89 @@ export const runner = <R, E>(layer: Layer.Layer<R, E>) => {
     fibers.add(fiber)
     fiber.addObserver((exit) => {
       fibers.delete(fiber)
+      const aborted = [signal, holder].find((each) => each?.aborted)
       if (exit._tag === "Success") resolve(exit.value)
+      else if (aborted !== undefined) reject(aborted.reason)
       // An error that passed a span is a Proxy of itself.
       else if (!Cause.isInterruptedOnly(exit.cause)) reject(Cause.originalError(Cause.squash(exit.cause)))
-      else reject(signal?.aborted === true ? reasonOf(signal) : clientClosed(operation))
+      else reject(clientClosed(operation))
     })
     return () => Effect.runPromise(Effect.asVoid(Fiber.interrupt(fiber)))
   }
 
+  const run = <A>(
+    operation: string,
+    options: Abortable | undefined,
+    use: () => Effect.Effect<A, unknown, R>,
+    holder?: AbortSignal
+  ) => new Promise<A>((resolve, reject) => void start(operation, options, use, resolve, reject, holder))
+
+  const read = <A>(
+    operation: string,
+    options: Abortable | undefined,
+    use: () => Stream.Stream<A, unknown, R>,
+    holder?: AbortSignal,
+    lock?: { taken: boolean }
+  ) =>
+    asyncStream<A>(
+      operation,
+      (each, ended, failed) => start(operation, options, () => Stream.runForEach(use(), each), ended, failed, holder),
+      lock
+    )
+
+  const holding = <A>(operation: string, held: A, leave: () => Promise<void>, signal?: AbortSignal): Holding<A> => {
+    const lock = { taken: false }
+    const leaves = [leave]
+    const left = Effect.promise(leave)
+    return {
+      held,
+      signal,
+      close: async () => void await Promise.all(leaves.map((leave) => leave())),
+      read: (stream) => {
+        const mine = read(operation, { signal }, () => Stream.ensuring(stream, left), undefined, lock)
+        leaves.unshift(mine[Symbol.asyncDispose])
+        return mine
+      },
+      tell: (end) => () => run(operation, undefined, () => Effect.ensuring(end, left), signal)
+    }
+  }
+
+  /** The verbs of a client, or of what it holds until that signal aborts. */
+  const verbs = (holder?: AbortSignal) => ({
+    call: <Args extends ReadonlyArray<unknown>, O extends object, A, E>(
+      operation: string,
+      options: Plain<O> | undefined,
+      verb: Verb<Args, O, Effect.Effect<A, E, R>>,
+      ...args: Args
+    ) => run(operation, options, () => verb(...args, effectful(options)), holder),
+
+    streamed: <Args extends ReadonlyArray<unknown>, O extends object, A, E>(
+      operation: string,
+      options: Plain<O> | undefined,
+      verb: Verb<Args, O, Stream.Stream<A, E, R>>,
+      ...args: Args
+    ) => read(operation, options, () => verb(...args, effectful(options)), holder),
+
+    /** Acquires what lasts until it is closed, or left by its reader, or its signal aborts, or the client ends. */
+    hold: <Args extends ReadonlyArray<unknown>, O extends object, A, E>(
+      operation: string,
+      options: Plain<O> | undefined,
+      verb: Verb<Args, O, Effect.Effect<A, E, R | Scope.Scope>>,
+      ...args: Args
+    ) =>
+      new Promise<Holding<A>>((resolve, reject) => {
+        const use = (signal: AbortSignal | undefined) =>
+          Effect.scoped(Effect.flatMap(verb(...args, effectful(options)), (held) => {
+            resolve(holding(operation, held, () => leave(), signal))
+            // Effect.never would keep the process alive.
+            return Effect.async<never>(constVoid)
+          }))
+        const leave: () => Promise<void> = start(operation, options, use, constVoid, reject, holder)
+      })
+  })
+
   return {
-    call: <O extends object, A, E>(
-      operation: string,
-      options: Options<O>,
-      use: (options: O | undefined) => Effect.Effect<A, E, R>
-    ) => new Promise<A>((resolve, reject) => void start(operation, options, use, resolve, reject)),
-
-    streamed: <O extends object, A, E>(
-      operation: string,
-      options: Options<O>,
-      use: (options: O | undefined) => Stream.Stream<A, E, R>
-    ) =>
-      asyncStream<A>(operation, (each, ended) =>
-        start(
-          operation,
-          options,
-          (rest) => forEach(use(rest), each),
-          () => ended(),
-          (reason) => ended({ reason })
-        )),
-
-    /** Acquires what lasts until it is let go by the function beside it, by the signal or by the end of the client. */
-    hold: <O extends object, A, E>(
-      operation: string,
-      options: Options<O>,
-      use: (options: O | undefined) => Effect.Effect<A, E, R | Scope.Scope>
-    ) =>
-      new Promise<readonly [A, () => Promise<void>]>((resolve, reject) => {
-        const leave = start(
-          operation,
-          options,
-          (rest) =>
-            Effect.scoped(Effect.flatMap(use(rest), (held) => {
-              resolve([held, () => leave()])
-              // Effect.never would keep the process alive.
-              return Effect.async<never>(constVoid)
-            })),
-          constVoid,
-          reject
-        )
-      }),
-
+    verbs,
     /** The services end first, so that what is open fails by their word; what still waits then is let go. */
     close: () => {
       const end = Effect.suspend(() => Fiber.interruptAll(Array.from(fibers)))
