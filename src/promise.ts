@@ -11,22 +11,18 @@
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import type { HttpClient } from "@effect/platform/HttpClient"
 import * as Cause from "effect/Cause"
-import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
+import type * as Effect from "effect/Effect"
 import { constVoid, identity, isFunction } from "effect/Function"
 import * as Layer from "effect/Layer"
-import { hasProperty } from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import type { ContinueRequest, CreateRequest, FimRequest, ForkRequest } from "./Generation.js"
 import { attempt, invalid } from "./internal/input/validate.js"
-import { type Holding, type Plain, runner } from "./internal/promise/run.js"
+import type * as reading from "./internal/promise/read.js"
+import { type Asked, asking, type Plain, runner } from "./internal/promise/run.js"
 import { isFim } from "./internal/stream/starts.js"
-import type * as Protocol from "./Protocol.js"
 import * as RWKV from "./RWKV.js"
 import type * as RWKVConfig from "./RWKVConfig.js"
-import type { WaitFailure } from "./RWKVError.js"
-import type { Message, ReplyPart } from "./RWKVMessage.js"
 import * as RWKVSession from "./RWKVSession.js"
 import * as StreamService from "./StreamService.js"
 import type * as Task from "./Task.js"
@@ -49,7 +45,14 @@ export * from "./RWKVError.js"
  */
 export type Options<O = object> = Plain<O>
 
-type Request = CreateRequest | FimRequest
+/**
+ * Values as they come. It begins when the first is asked for, and has one reader: a second one is rejected with
+ * `RWKVValidationError`. `next` may be called in parallel, and `return` settles those that wait.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type AsyncStream<A> = reading.AsyncStream<A>
 
 /**
  * Where the server is, as in `RWKVConfig.Options`, and what requests go through. An invalid option rejects every call
@@ -67,166 +70,9 @@ export interface ClientOptions extends Omit<RWKVConfig.Options, "apiKey"> {
   readonly httpClient?: Layer.Layer<HttpClient> | undefined
 }
 
-/**
- * Values as they come. It begins when the first is asked for, and has one reader: a second one is rejected with
- * `RWKVValidationError`. `next` may be called in parallel, and `return` settles those that wait.
- *
- * @since 0.2.0
- * @category models
- */
-export interface AsyncStream<A> extends AsyncDisposable {
-  readonly [Symbol.asyncIterator]: () => Required<AsyncIterator<A, undefined>> & AsyncIterableIterator<A>
-  /** The values for what takes a web stream; cancelling that leaves early. For bytes, pipe it through an encoder. */
-  readonly toReadableStream: () => ReadableStream<A>
-}
+type Request = CreateRequest | FimRequest
 
-/**
- * What lasts until it is closed, left by its reader, or aborted by the signal that it was made with.
- *
- * @since 0.2.0
- * @category models
- */
-export interface Held extends AsyncDisposable {
-  /** Stops what runs, and leaves nothing of it on the server; `await using` does the same. */
-  readonly close: () => Promise<void>
-}
-
-/**
- * A run whose task the server has named. Either `text` or `events` may be read, once; leaving that early stops the task.
- *
- * @since 0.2.0
- * @category models
- */
-export interface Run extends Omit<Task.Opened, "text" | "events" | "finished">, Held {
-  readonly text: AsyncStream<string>
-  readonly events: AsyncStream<Protocol.StreamEvent>
-  /** The end, as often as one likes. If nobody reads, the rest is read for it. */
-  readonly finished: () => Promise<Protocol.TaskResult>
-}
-
-/**
- * A task on the server, by its id. It holds no state: every verb asks the server, as that of `Task.Task` does. Nothing
- * stops or deletes it but `stop` and `delete`.
- *
- * @since 0.2.0
- * @category models
- */
-export interface TaskHandle {
-  readonly id: string
-  /** Waits for the end and reads the text. Aborting it leaves the task alone. */
-  readonly wait: (options?: Options<Task.WaitOptions>) => Promise<Protocol.TaskResult>
-  /** Reads the text so far. */
-  readonly result: (options?: Options) => Promise<Protocol.TaskResult>
-  /** Reads the state and the number of tokens so far. */
-  readonly status: (options?: Options) => Promise<Protocol.TaskInfo>
-  /** Stops the generation and waits until it has stopped. */
-  readonly stop: (options?: Options<Task.StopOptions>) => Promise<Protocol.TaskInfo>
-  /** Deletes the task, stopping it if it runs: `stop` first, for a stop that misses leaves it running unseen. */
-  readonly delete: (options?: Options<Task.DeleteOptions>) => Promise<void>
-  /** Starts a new run of this task, which keeps its id. */
-  readonly continue: (request: ContinueRequest, options?: Options<Task.BranchOptions>) => Promise<TaskHandle>
-  /** Starts a run of a copy of this task. */
-  readonly fork: (request: ForkRequest, options?: Options<Task.BranchOptions>) => Promise<TaskHandle>
-  /** As `continue`, with the run: `StreamService.openContinue`. */
-  readonly openContinue: (request: ContinueRequest, options?: Options<Task.StreamOptions>) => Promise<Run>
-  /** As `fork`, with the run: `StreamService.openFork`. */
-  readonly openFork: (request: ForkRequest, options?: Options<Task.StreamOptions>) => Promise<Run>
-  /** Turns a copy of this task into a template. */
-  readonly asTemplate: (options?: Options) => Promise<TaskHandle>
-  /** The text of the current run, from its beginning on. Leaving it early leaves the task alone. */
-  readonly stream: (options?: Options<Task.SubscribeOptions>) => AsyncStream<string>
-  /** The same as events, with the task's figures. */
-  readonly streamEvents: (options?: Options<Task.SubscribeOptions>) => AsyncStream<Protocol.StreamEvent>
-}
-
-/**
- * A turn whose task the server has named: `RWKVChat.OpenTurn`. No other begins before its end.
- *
- * @since 0.2.0
- * @category models
- */
-export interface OpenTurn extends Held {
-  /** The reply while it comes. It has one reader; leaving that early leaves the turn. */
-  readonly parts: AsyncStream<ReplyPart>
-  /** The whole turn, as often as one likes. If nobody reads, the rest is read for it. */
-  readonly turn: () => Promise<RWKVSession.Turn>
-}
-
-/**
- * A chat with a memory: `RWKVChat.Session`. Turns that are sent at once are sent one after the other. Its history always
- * ends with whole turns: one that is aborted or fails leaves nothing in it, unless `onInterrupt` is `"keep"`. After
- * `close` its verbs reject with `RWKVConnectionError`.
- *
- * @since 0.2.0
- * @category models
- */
-export interface Chat extends Held {
-  /** The messages so far, without the system's. */
-  readonly history: ReadonlyArray<Message>
-  /** What `Client.resume` goes on from, here or in another process: plain JSON. */
-  readonly state: RWKVSession.SessionState
-  /** Sends a turn and reads its reply. Text is a user's message; results of tools are sent as messages. */
-  readonly send: (input: RWKVSession.Input, options?: Options<RWKVSession.TurnOptions>) => Promise<RWKVSession.Turn>
-  /** The parts of a reply while it comes. Leaving it early leaves the turn. */
-  readonly stream: (input: RWKVSession.Input, options?: Options<RWKVSession.TurnOptions>) => AsyncStream<ReplyPart>
-  /** Resolves once the server has named the turn's task. */
-  readonly open: (input: RWKVSession.Input, options?: Options<RWKVSession.TurnOptions>) => Promise<OpenTurn>
-  /** Takes off the user's last message and all after it, and gives them. It waits like a turn. */
-  readonly undo: (options?: Options) => Promise<ReadonlyArray<Message>>
-  /** A chat of its own with the history of now, and with other options if they are given. */
-  readonly branch: (options?: Options<Omit<RWKVSession.SessionOptions, "history">>) => Promise<Chat>
-}
-
-/**
- * How one of many runs ended: with a result, or with an error.
- *
- * @since 0.2.0
- * @category models
- */
-export type BulkResult =
-  & Omit<Task.BulkResult, "result">
-  & (
-    | { readonly result: Protocol.TaskResult; readonly error?: undefined }
-    | { readonly result?: undefined; readonly error: WaitFailure }
-  )
-
-/**
- * A client of one server. Each verb is the one of `TaskService` or `StreamService` whose name its errors have as
- * `operation`; after `close` it rejects with `RWKVConnectionError`.
- *
- * @since 0.2.0
- * @category models
- */
-export interface Client extends AsyncDisposable {
-  /** Runs a task to its end: `TaskService.run`. A `prefix` instead of a `prompt` fills in the middle, here and below. */
-  readonly generate: (request: Request, options?: Options<Task.RunOptions>) => Promise<Protocol.TaskResult>
-  /** Streams the text of a task: `StreamService.create` and `fim`. */
-  readonly stream: (request: Request, options?: Options<Task.StreamOptions>) => AsyncStream<string>
-  /** Resolves once the server has named the task: `StreamService.open`. */
-  readonly open: (request: Request, options?: Options<Task.StreamOptions>) => Promise<Run>
-  /** Creates a task that is left to itself: `TaskService.create` and `fim`. */
-  readonly create: (request: Request, options?: Options) => Promise<TaskHandle>
-  /** The handle of a task from its id. The server is not asked; a malformed id is rejected by the verbs. */
-  readonly task: (id: string) => TaskHandle
-  /** Runs many requests, 64 at a time by default: `TaskService.runAll`. What `requests` throws is thrown. */
-  readonly generateAll: (
-    requests: Iterable<Request> | AsyncIterable<Request>,
-    options?: Options<Task.BulkOptions>
-  ) => AsyncStream<BulkResult>
-  /** Begins a chat with a memory: `RWKVChat.session`. Nothing is sent before its first turn. */
-  readonly chat: (options?: Options<RWKVSession.SessionOptions>) => Promise<Chat>
-  /** Goes on from the `state` of a chat: `RWKVChat.resume`. */
-  readonly resume: (
-    state: RWKVSession.SessionState,
-    options?: Options<Omit<RWKVSession.SessionOptions, "history">>
-  ) => Promise<Chat>
-  /** Reads how many tasks the server holds, and their ids. */
-  readonly list: (options?: Options) => Promise<Protocol.TaskList>
-  /** Reads the server's models; also the way to ask whether it is up. */
-  readonly models: (options?: Options) => Promise<ReadonlyArray<Protocol.Model>>
-  /** Ends the client: what is open rejects with `RWKVConnectionError`, and its tasks are stopped (`closeTimeout`). */
-  readonly close: () => Promise<void>
-}
+type Requests = Iterable<Request> | AsyncIterable<Request>
 
 const name = "promise.createClient"
 
@@ -243,18 +89,156 @@ const layerOf = ({ apiKey, fetch, httpClient, ...config }: ClientOptions) => {
 const textOf = (request: Request, options?: Task.StreamOptions) =>
   isFim(request) ? StreamService.fim(request, options) : StreamService.create(request, options)
 
-const bulk = (requests: Iterable<Request> | AsyncIterable<Request>, options?: Task.BulkOptions) =>
+const taskOf = (request: Request) => isFim(request) ? TaskService.fim(request) : TaskService.create(request)
+
+const bulkOf = (requests: Requests, options?: Task.BulkOptions) =>
   Stream.map(
     TaskService.runAll(
-      hasProperty(requests, Symbol.asyncIterator) ? Stream.fromAsyncIterable(requests, identity) : requests,
+      Symbol.asyncIterator in requests ? Stream.fromAsyncIterable(requests, identity) : requests,
       options
     ),
     ({ result, ...rest }) =>
-      Either.match(result, {
-        onLeft: (error): BulkResult => ({ ...rest, error: Cause.originalError(error) }),
-        onRight: (result): BulkResult => ({ ...rest, result })
-      })
+      result._tag === "Left"
+        ? { ...rest, result: undefined, error: Cause.originalError(result.left) }
+        : { ...rest, result: result.right, error: undefined }
   )
+
+/**
+ * How one of many runs ended: with a result, or with an error.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type BulkResult = Stream.Stream.Success<ReturnType<typeof bulkOf>>
+
+const make = (options: ClientOptions) => runner(Layer.unwrapEffect(attempt(name, "", () => layerOf(options))))
+
+type Verbs = ReturnType<typeof make>
+
+const open = ({ hold }: Verbs, asked: Asked<ReturnType<typeof StreamService.open>>) =>
+  hold(asked).then(({ ends, held, read, tell }) => ({
+    ...held,
+    /** The text. Leaving it early stops the task. Either `text` or `events` may be read, once. */
+    text: read(held.text),
+    /** The text between its beginning and its end with the figures. */
+    events: read(held.events),
+    /** The end, as often as one likes. If nobody reads, the rest is read for it. */
+    finished: tell(held.finished),
+    ...ends
+  }))
+
+/**
+ * A run whose task the server has named. It lasts until its end, `close` (or `await using`), its reader's leaving or the
+ * signal that it was opened with.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Run extends Awaited<ReturnType<typeof open>> {}
+
+const ask = asking()
+
+const handle = (verbs: Verbs, id: string) => ({
+  id,
+  /** Waits for the end and reads the text. Aborting it leaves the task alone. */
+  wait: (options?: Options<Task.WaitOptions>) => verbs.call(ask("TaskService.wait", options, TaskService.wait, id)),
+  /** Reads the text so far. */
+  result: (options?: Options) => verbs.call(ask("TaskService.result", options, () => TaskService.result(id))),
+  /** Reads the state and the number of tokens so far. */
+  status: (options?: Options) => verbs.call(ask("TaskService.status", options, () => TaskService.status(id))),
+  /** Stops the generation and waits until it has stopped. */
+  stop: (options?: Options<Task.StopOptions>) => verbs.call(ask("TaskService.stop", options, TaskService.stop, id)),
+  /** Deletes the task, stopping it if it runs: `stop` first, for a stop that misses leaves it running unseen. */
+  delete: (options?: Options<Task.DeleteOptions>) =>
+    verbs.call(ask("TaskService.delete", options, TaskService.delete, id)),
+  /** Starts a new run of this task, which keeps its id. */
+  continue: (request: ContinueRequest, options?: Options<Task.BranchOptions>) =>
+    tasked(verbs, ask("TaskService.continue", options, TaskService.continue, id, request)),
+  /** Starts a run of a copy of this task. */
+  fork: (request: ForkRequest, options?: Options<Task.BranchOptions>) =>
+    tasked(verbs, ask("TaskService.fork", options, TaskService.fork, id, request)),
+  /** Turns a copy of this task into a template. */
+  asTemplate: (options?: Options) =>
+    tasked(verbs, ask("TaskService.asTemplate", options, () => TaskService.asTemplate(id))),
+  /** The text of the current run, from its beginning on. Leaving it early leaves the task alone. */
+  stream: (options?: Options<Task.SubscribeOptions>) =>
+    verbs.read(ask("StreamService.subscribe", options, StreamService.subscribe, id)),
+  /** `stream` as events with the task's figures. */
+  streamEvents: (options?: Options<Task.SubscribeOptions>) =>
+    verbs.read(ask("StreamService.subscribeEvents", options, StreamService.subscribeEvents, id)),
+  /** `continue`, opened as a run. */
+  openContinue: (request: ContinueRequest, options?: Options<Task.StreamOptions>): Promise<Run> =>
+    open(verbs, ask("StreamService.openContinue", options, StreamService.openContinue, id, request)),
+  /** `fork`, opened as a run. */
+  openFork: (request: ForkRequest, options?: Options<Task.StreamOptions>): Promise<Run> =>
+    open(verbs, ask("StreamService.openFork", options, StreamService.openFork, id, request))
+})
+
+const tasked = (verbs: Verbs, asked: Asked<Effect.Effect<Task.Task, unknown, RWKV.RWKV>>): Promise<TaskHandle> =>
+  verbs.call(asked).then(({ id }) => handle(verbs, id))
+
+/**
+ * A task on the server, by its id. It holds no state: every verb asks the server, as that of `Task.Task` does. Nothing
+ * stops or deletes it but `stop` and `delete`.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface TaskHandle extends ReturnType<typeof handle> {}
+
+const session = "RWKVChat.session"
+
+const turn = ({ hold }: Verbs, asked: Asked<ReturnType<RWKVSession.Session["open"]>>) =>
+  hold(asked).then(({ ends, held, read, tell }) => ({
+    /** The reply while it comes. It has one reader, and leaving it early leaves the turn. */
+    parts: read(held.parts),
+    /** The whole turn, as often as one likes. If nobody reads, the rest is read for it. */
+    turn: tell(held.turn),
+    ...ends
+  }))
+
+/**
+ * A turn whose task the server has named: `RWKVChat.OpenTurn`. No other turn begins before its end, `close` (or
+ * `await using`), its reader's leaving or the signal that it was opened with.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface OpenTurn extends Awaited<ReturnType<typeof turn>> {}
+
+const chat = (verbs: Verbs, asked: Asked<ReturnType<typeof RWKVSession.session>>) =>
+  verbs.hold(asked).then(({ ask, ends, held }) => ({
+    /** Sends a turn and reads its reply. Text is a user's message; results of tools are sent as messages. */
+    send: (input: RWKVSession.Input, options?: Options<RWKVSession.TurnOptions>) =>
+      verbs.call(ask(session, options, held.send, input)),
+    /** The parts of a reply while it comes. Leaving it early leaves the turn. */
+    stream: (input: RWKVSession.Input, options?: Options<RWKVSession.TurnOptions>) =>
+      verbs.read(ask(session, options, held.stream, input)),
+    /** Resolves once the server has named the turn's task. */
+    open: (input: RWKVSession.Input, options?: Options<RWKVSession.TurnOptions>): Promise<OpenTurn> =>
+      turn(verbs, ask(session, options, held.open, input)),
+    /** The messages so far, whole turns only, without the system's. */
+    history: (options?: Options) => verbs.call(ask(session, options, () => held.history)),
+    /** What `Client.resume` goes on from, here or in another process: plain JSON. */
+    state: (options?: Options) => verbs.call(ask(session, options, () => held.state)),
+    /** Takes off the user's last message and all after it, and gives them. It waits like a turn. */
+    undo: (options?: Options) => verbs.call(ask(session, options, () => held.undo)),
+    /** A chat of its own with the history of now, and with other options if they are given. */
+    branch: (options?: Options<Omit<RWKVSession.SessionOptions, "history">>): Promise<Chat> =>
+      chat(verbs, ask(session, options, held.branch)),
+    ...ends
+  }))
+
+/**
+ * A chat with a memory: `RWKVChat.Session`. Turns that are sent at once are sent one after the other. One that fails or is
+ * aborted leaves the history as it was, unless `onInterrupt` is `"keep"`. It lasts until `close` (or `await using`), which
+ * leaves nothing of it on the server, or the signal that it was made with; its verbs reject with `RWKVConnectionError`
+ * then, or with `signal.reason`.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Chat extends Awaited<ReturnType<typeof chat>> {}
 
 /**
  * Makes a client. Nothing is sent, and nothing is held, before its first verb.
@@ -279,78 +263,46 @@ const bulk = (requests: Iterable<Request> | AsyncIterable<Request>, options?: Ta
  * @since 0.2.0
  * @category constructors
  */
-export const createClient = (options: ClientOptions = {}): Client => {
-  const { close, verbs } = runner(Layer.unwrapEffect(attempt(name, "", () => layerOf(options))))
-  const { call, hold, streamed } = verbs()
+export const createClient = (options: ClientOptions = {}): Client => client(make(options))
 
-  const running = ({ close, held, read, tell }: Holding<Task.Opened>): Run => ({
-    ...held,
-    text: read(held.text),
-    events: read(held.events),
-    finished: tell(held.finished),
-    close,
-    [Symbol.asyncDispose]: close
-  })
+const client = (verbs: Verbs) => ({
+  /** Runs a task to its end: `TaskService.run`. A `prefix` instead of a `prompt` fills in the middle, here and below. */
+  generate: (request: Request, options?: Options<Task.RunOptions>) =>
+    verbs.call(ask("TaskService.run", options, TaskService.run, request)),
+  /** Streams the text of a task: `StreamService.create` and `fim`. */
+  stream: (request: Request, options?: Options<Task.StreamOptions>) =>
+    verbs.read(ask("StreamService.create", options, textOf, request)),
+  /** Resolves once the server has named the task: `StreamService.open`. */
+  open: (request: Request, options?: Options<Task.StreamOptions>): Promise<Run> =>
+    open(verbs, ask("StreamService.open", options, StreamService.open, request)),
+  /** Creates a task that is left to itself: `TaskService.create` and `fim`. */
+  create: (request: Request, options?: Options) =>
+    tasked(verbs, ask("TaskService.create", options, () => taskOf(request))),
+  /** The handle of a task from its id. The server is not asked; a malformed id is rejected by the verbs. */
+  task: (id: string): TaskHandle => handle(verbs, id),
+  /** Runs many requests, 64 at a time by default: `TaskService.runAll`. What `requests` throws is thrown. */
+  generateAll: (requests: Requests, options?: Options<Task.BulkOptions>): AsyncStream<BulkResult> =>
+    verbs.read(ask("TaskService.runAll", options, bulkOf, requests)),
+  /** Begins a chat with a memory: `RWKVChat.session`. Nothing is sent before its first turn. */
+  chat: (options?: Options<RWKVSession.SessionOptions>): Promise<Chat> =>
+    chat(verbs, ask(session, options, RWKVSession.session)),
+  /** Goes on from the `state` of a chat: `RWKVChat.resume`. */
+  resume: (state: RWKVSession.SessionState, options?: Options<Omit<RWKVSession.SessionOptions, "history">>) =>
+    chat(verbs, ask(session, options, RWKVSession.resume, state)),
+  /** Reads how many tasks the server holds, and their ids. */
+  list: (options?: Options) => verbs.call(ask("TaskService.list", options, () => TaskService.list)),
+  /** Reads the server's models; also the way to ask whether it is up. */
+  models: (options?: Options) => verbs.call(ask("TaskService.models", options, () => TaskService.models)),
+  /** Ends the client: what is open rejects with `RWKVConnectionError`, and its tasks are stopped (`closeTimeout`). */
+  close: verbs.close,
+  [Symbol.asyncDispose]: verbs.close
+})
 
-  const handle = ({ id }: { readonly id: string }): TaskHandle => ({
-    id,
-    wait: (options) => call("TaskService.wait", options, TaskService.wait, id),
-    result: (options) => call("TaskService.result", options, () => TaskService.result(id)),
-    status: (options) => call("TaskService.status", options, () => TaskService.status(id)),
-    stop: (options) => call("TaskService.stop", options, TaskService.stop, id),
-    delete: (options) => call("TaskService.delete", options, TaskService.delete, id),
-    continue: (request, options) =>
-      call("TaskService.continue", options, TaskService.continue, id, request).then(handle),
-    fork: (request, options) => call("TaskService.fork", options, TaskService.fork, id, request).then(handle),
-    openContinue: (request, options) =>
-      hold("StreamService.openContinue", options, StreamService.openContinue, id, request).then(running),
-    openFork: (request, options) =>
-      hold("StreamService.openFork", options, StreamService.openFork, id, request).then(running),
-    asTemplate: (options) => call("TaskService.asTemplate", options, () => TaskService.asTemplate(id)).then(handle),
-    stream: (options) => streamed("StreamService.subscribe", options, StreamService.subscribe, id),
-    streamEvents: (options) => streamed("StreamService.subscribeEvents", options, StreamService.subscribeEvents, id)
-  })
-
-  const chat = "RWKVChat.session"
-  const chatting = ({ close, held, signal }: Holding<RWKVSession.Session>): Chat => {
-    const inner = verbs(signal)
-    return {
-      get history() {
-        return Effect.runSync(held.history)
-      },
-      get state() {
-        return Effect.runSync(held.state)
-      },
-      send: (input, options) => inner.call(chat, options, held.send, input),
-      stream: (input, options) => inner.streamed(chat, options, held.stream, input),
-      open: (input, options) =>
-        inner.hold(chat, options, held.open, input).then(({ close, held, read, tell }) => ({
-          parts: read(held.parts),
-          turn: tell(held.turn),
-          close,
-          [Symbol.asyncDispose]: close
-        })),
-      undo: (options) => inner.call(chat, options, () => held.undo),
-      branch: (options) => hold(chat, options, held.branch).then(chatting),
-      close,
-      [Symbol.asyncDispose]: close
-    }
-  }
-
-  return {
-    generate: (request, options) => call("TaskService.run", options, TaskService.run, request),
-    stream: (request, options) => streamed("StreamService.create", options, textOf, request),
-    open: (request, options) => hold("StreamService.open", options, StreamService.open, request).then(running),
-    create: (request, options) =>
-      call("TaskService.create", options, () => isFim(request) ? TaskService.fim(request) : TaskService.create(request))
-        .then(handle),
-    task: (id) => handle({ id }),
-    generateAll: (requests, options) => streamed("TaskService.runAll", options, bulk, requests),
-    chat: (options) => hold(chat, options, RWKVSession.session).then(chatting),
-    resume: (state, options) => hold(chat, options, RWKVSession.resume, state).then(chatting),
-    list: (options) => call("TaskService.list", options, () => TaskService.list),
-    models: (options) => call("TaskService.models", options, () => TaskService.models),
-    close,
-    [Symbol.asyncDispose]: close
-  }
-}
+/**
+ * A client of one server. Each verb is the one of `TaskService`, `StreamService` or `RWKVChat` whose name its errors have
+ * as `operation`; after `close` it rejects with `RWKVConnectionError`.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Client extends ReturnType<typeof client> {}

@@ -3,11 +3,16 @@
  * its order, and whoever leaves is let go at once.
  */
 import * as Effect from "effect/Effect"
-import { constVoid } from "effect/Function"
 import { invalid } from "../input/validate.js"
 
+export interface AsyncStream<A> extends AsyncDisposable {
+  readonly [Symbol.asyncIterator]: () => Required<Omit<AsyncIterableIterator<A, undefined>, "throw">>
+  /** The values for what takes a web stream; cancelling that leaves early. For bytes, pipe it through an encoder. */
+  readonly toReadableStream: () => ReadableStream<A>
+}
+
 /** Starts what hands over each value, and is told how it ended; what it returns ends it early. */
-export type Begin<A> = (
+type Begin<A> = (
   each: (value: A) => Effect.Effect<void>,
   ended: () => void,
   failed: (reason: unknown) => void
@@ -16,35 +21,31 @@ export type Begin<A> = (
 /** Nothing begins before the first value is asked for. */
 const source = <A>(begin: Begin<A>) => {
   const latch = Effect.unsafeMakeLatch(false)
-  let close = constVoid
-  let over = false
   let stop: (() => Promise<void>) | undefined
+  let reader: ReadableStreamDefaultController<A> | undefined
+  const end = () => {
+    const last = reader
+    reader = undefined
+    return last
+  }
+  const each = (value: A) =>
+    latch.whenOpen(Effect.sync(() => {
+      latch.unsafeClose()
+      reader?.enqueue(value)
+    }))
   const web = new ReadableStream<A>({
-    start: (controller) => {
-      close = () => {
-        if (!over) controller.close()
-        over = true
-      }
-    },
-    pull: (controller) => {
-      const each = (value: A) =>
-        latch.whenOpen(Effect.sync(() => {
-          latch.unsafeClose()
-          controller.enqueue(value)
-        }))
+    start: (controller) => void (reader = controller),
+    pull: () => {
       latch.unsafeOpen()
-      stop ??= begin(each, close, (reason) => {
-        over = true
-        controller.error(reason)
-      })
+      stop ??= begin(each, () => end()?.close(), (reason) => end()?.error(reason))
     },
     cancel: () => {
-      over = true
+      end()
       return stop?.()
     }
   }, { highWaterMark: 0 })
   const leave = async () => {
-    close()
+    end()?.close()
     await stop?.()
   }
   return { web, leave }
@@ -54,25 +55,18 @@ const iterate = <A>({ leave, web }: ReturnType<typeof source<A>>) => {
   const reader = web.getReader()
   const done: IteratorResult<A, undefined> = { done: true, value: undefined }
   let told = false
-  const iterator = {
-    // A failure is told once, to the first who asks.
+  const iterator: ReturnType<AsyncStream<A>[typeof Symbol.asyncIterator]> = {
     next: () =>
-      reader.read().then(
-        (read): IteratorResult<A, undefined> => read.done ? done : read,
-        (reason: unknown) => {
-          const first = !told
-          told = true
-          return first ? Promise.reject(reason) : done
-        }
-      ),
+      reader.read().then((read) => read.done ? done : read, (reason: unknown) => {
+        // A failure is told once, to the first who asks.
+        if (told) return done
+        told = true
+        throw reason
+      }),
     return: async () => {
       told = true
       await leave()
       return done
-    },
-    throw: async (error: unknown) => {
-      await iterator.return()
-      throw error
     },
     [Symbol.asyncIterator]: () => iterator
   }
@@ -80,17 +74,16 @@ const iterate = <A>({ leave, web }: ReturnType<typeof source<A>>) => {
 }
 
 /** Those that have a lock in common have one reader. */
-export const asyncStream = <A>(operation: string, begin: Begin<A>, lock = { taken: false }) => {
+export const asyncStream = <A>(operation: string, begin: Begin<A>, lock = { taken: false }): AsyncStream<A> => {
   const own = source(begin)
   const take = () => {
-    if (lock.taken) {
-      return source<A>((_each, _ended, failed) => {
-        failed(invalid(operation, "", "has one reader, and was read already"))
-        return () => Promise.resolve()
-      })
-    }
+    const refused = source<A>((_each, _ended, failed) => {
+      failed(invalid(operation, "", "has one reader, and was read already"))
+      return () => Promise.resolve()
+    })
+    const mine = lock.taken ? refused : own
     lock.taken = true
-    return own
+    return mine
   }
   return {
     [Symbol.asyncIterator]: () => iterate(take()),

@@ -32,32 +32,35 @@ function effectful(options: object | undefined): object | undefined {
   return options === undefined ? options : { ...options, onProgress, signal: undefined }
 }
 
+/** What is asked of a verb, by its name. If `holder` has aborted, it failed for that. */
+export interface Asked<T> {
+  readonly operation: string
+  readonly options?: Abortable | undefined
+  readonly holder?: AbortSignal | undefined
+  readonly use: () => T
+}
+
+export const asking = (holder?: AbortSignal) =>
+<Args extends ReadonlyArray<unknown>, O extends object, T>(
+  operation: string,
+  options: Plain<O> | undefined,
+  verb: (...args: [...Args, O | undefined]) => T,
+  ...args: Args
+): Asked<T> => ({ operation, options, holder, use: () => verb(...args, effectful(options)) })
+
 /** In the fiber that asks, so that what it does first is done at once. */
-const until = <A, E, R>(operation: string, signal: AbortSignal, effect: Effect.Effect<A, E, R>) =>
+const until = <A, E, R>(operation: string, signal: AbortSignal | undefined, effect: Effect.Effect<A, E, R>) =>
   Effect.withFiberRuntime<A, E | RWKVValidationError, R>((fiber) => {
+    if (signal === undefined) return effect
     if (signal.aborted) return Effect.interrupt
     const onAbort = () => fiber.unsafeInterruptAsFork(fiber.id())
     const listen = Effect.try({
       try: () => signal.addEventListener("abort", onAbort, { once: true }),
       catch: () => invalid(operation, "signal", "must be an AbortSignal")
     })
-    return Effect.acquireUseRelease(
-      listen,
-      () => effect,
-      () => Effect.sync(() => signal.removeEventListener("abort", onAbort))
-    )
+    const ignore = Effect.sync(() => signal.removeEventListener("abort", onAbort))
+    return Effect.acquireUseRelease(listen, () => effect, () => ignore)
   })
-
-/** What is held, with what its reader reads, and what those are told who ask for its end: both let it go then. */
-export interface Holding<A> {
-  readonly held: A
-  readonly signal: AbortSignal | undefined
-  readonly close: () => Promise<void>
-  readonly read: <B>(stream: Stream.Stream<B, unknown>) => ReturnType<typeof asyncStream<B>>
-  readonly tell: <B>(end: Effect.Effect<B, unknown>) => () => Promise<B>
-}
-
-type Verb<Args extends ReadonlyArray<unknown>, O, Result> = (...args: [...Args, O | undefined]) => Result
 
 /** Runs all that a client is asked for, until it is closed. */
 export const runner = <R, E>(layer: Layer.Layer<R, E>) => {
@@ -65,23 +68,17 @@ export const runner = <R, E>(layer: Layer.Layer<R, E>) => {
   const fibers = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
   let closing: Promise<void> | undefined
 
-  /** What it returns interrupts, and waits for what that takes. Under a holder's signal failures are that one's abort. */
+  /** What it returns interrupts, and waits for what that takes. */
   const start = <A>(
-    operation: string,
-    options: Abortable | undefined,
-    use: (signal: AbortSignal | undefined) => Effect.Effect<A, unknown, R>,
+    { holder, operation, options, use }: Asked<Effect.Effect<A, unknown, R>>,
     resolve: (value: A) => void,
-    reject: (reason: unknown) => void,
-    holder?: AbortSignal
+    reject: (reason: unknown) => void
   ) => {
     let signal: AbortSignal | undefined
-    const effect = Effect.flatMap(attempt(operation, "signal", () => options?.signal), (given) => {
-      signal = given
-      const verb = Effect.flatten(attempt(operation, "", () => use(given)))
-      return given === undefined ? verb : until(operation, given, verb)
-    })
+    const verb = Effect.flatten(attempt(operation, "", use))
+    const given = attempt(operation, "signal", () => signal = options?.signal)
     const fiber: Fiber.RuntimeFiber<A, unknown> = closing === undefined
-      ? runtime.runFork(effect)
+      ? runtime.runFork(Effect.flatMap(given, (signal) => until(operation, signal, verb)))
       : Effect.runFork(Effect.fail(closedBefore(operation)))
     fibers.add(fiber)
     fiber.addObserver((exit) => {
@@ -89,92 +86,61 @@ export const runner = <R, E>(layer: Layer.Layer<R, E>) => {
       const aborted = [signal, holder].find((each) => each?.aborted)
       if (exit._tag === "Success") resolve(exit.value)
       else if (aborted !== undefined) reject(aborted.reason)
+      else if (Cause.isInterruptedOnly(exit.cause)) reject(clientClosed(operation))
       // An error that passed a span is a Proxy of itself.
-      else if (!Cause.isInterruptedOnly(exit.cause)) reject(Cause.originalError(Cause.squash(exit.cause)))
-      else reject(clientClosed(operation))
+      else reject(Cause.originalError(Cause.squash(exit.cause)))
     })
     return () => Effect.runPromise(Effect.asVoid(Fiber.interrupt(fiber)))
   }
 
-  const run = <A>(
-    operation: string,
-    options: Abortable | undefined,
-    use: () => Effect.Effect<A, unknown, R>,
-    holder?: AbortSignal
-  ) => new Promise<A>((resolve, reject) => void start(operation, options, use, resolve, reject, holder))
+  const call = <A, E>(asked: Asked<Effect.Effect<A, E, R>>) =>
+    new Promise<A>((resolve, reject) => void start(asked, resolve, reject))
 
-  const read = <A>(
-    operation: string,
-    options: Abortable | undefined,
-    use: () => Stream.Stream<A, unknown, R>,
-    holder?: AbortSignal,
-    lock?: { taken: boolean }
-  ) =>
+  const read = <A, E>(asked: Asked<Stream.Stream<A, E, R>>, lock?: { taken: boolean }) =>
     asyncStream<A>(
-      operation,
-      (each, ended, failed) => start(operation, options, () => Stream.runForEach(use(), each), ended, failed, holder),
+      asked.operation,
+      (each, ended, failed) => start({ ...asked, use: () => Stream.runForEach(asked.use(), each) }, ended, failed),
       lock
     )
 
-  const holding = <A>(operation: string, held: A, leave: () => Promise<void>, signal?: AbortSignal): Holding<A> => {
+  /** What is held ends with its reader, and with those who are told its end. */
+  const holding = <A>(operation: string, held: A, leave: () => Promise<void>, signal: AbortSignal | undefined) => {
     const lock = { taken: false }
-    const leaves = [leave]
+    const leaves: Array<() => PromiseLike<void>> = [leave]
     const left = Effect.promise(leave)
+    const close = async () => void await Promise.all(leaves.map((leave) => leave()))
     return {
       held,
-      signal,
-      close: async () => void await Promise.all(leaves.map((leave) => leave())),
-      read: (stream) => {
-        const mine = read(operation, { signal }, () => Stream.ensuring(stream, left), undefined, lock)
+      ask: asking(signal),
+      ends: { close, [Symbol.asyncDispose]: close },
+      read: <B, E>(stream: Stream.Stream<B, E, R>) => {
+        const mine = read({ operation, options: { signal }, use: () => Stream.ensuring(stream, left) }, lock)
         leaves.unshift(mine[Symbol.asyncDispose])
         return mine
       },
-      tell: (end) => () => run(operation, undefined, () => Effect.ensuring(end, left), signal)
+      tell: <B, E>(end: Effect.Effect<B, E, R>) => () =>
+        call({ operation, holder: signal, use: () => Effect.ensuring(end, left) })
     }
   }
 
-  /** The verbs of a client, or of what it holds until that signal aborts. */
-  const verbs = (holder?: AbortSignal) => ({
-    call: <Args extends ReadonlyArray<unknown>, O extends object, A, E>(
-      operation: string,
-      options: Plain<O> | undefined,
-      verb: Verb<Args, O, Effect.Effect<A, E, R>>,
-      ...args: Args
-    ) => run(operation, options, () => verb(...args, effectful(options)), holder),
+  /** Acquires what lasts until it is closed, or left by its reader, or its signal aborts, or the client ends. */
+  const hold = <A, E>(asked: Asked<Effect.Effect<A, E, R | Scope.Scope>>) =>
+    new Promise<ReturnType<typeof holding<A>>>((resolve, reject) => {
+      const use = () =>
+        Effect.scoped(Effect.flatMap(asked.use(), (held) => {
+          resolve(holding(asked.operation, held, () => leave(), asked.options?.signal))
+          // Effect.never would keep the process alive.
+          return Effect.async<never>(constVoid)
+        }))
+      const leave: () => Promise<void> = start({ ...asked, use }, constVoid, reject)
+    })
 
-    streamed: <Args extends ReadonlyArray<unknown>, O extends object, A, E>(
-      operation: string,
-      options: Plain<O> | undefined,
-      verb: Verb<Args, O, Stream.Stream<A, E, R>>,
-      ...args: Args
-    ) => read(operation, options, () => verb(...args, effectful(options)), holder),
-
-    /** Acquires what lasts until it is closed, or left by its reader, or its signal aborts, or the client ends. */
-    hold: <Args extends ReadonlyArray<unknown>, O extends object, A, E>(
-      operation: string,
-      options: Plain<O> | undefined,
-      verb: Verb<Args, O, Effect.Effect<A, E, R | Scope.Scope>>,
-      ...args: Args
-    ) =>
-      new Promise<Holding<A>>((resolve, reject) => {
-        const use = (signal: AbortSignal | undefined) =>
-          Effect.scoped(Effect.flatMap(verb(...args, effectful(options)), (held) => {
-            resolve(holding(operation, held, () => leave(), signal))
-            // Effect.never would keep the process alive.
-            return Effect.async<never>(constVoid)
-          }))
-        const leave: () => Promise<void> = start(operation, options, use, constVoid, reject, holder)
-      })
-  })
-
-  return {
-    verbs,
-    /** The services end first, so that what is open fails by their word; what still waits then is let go. */
-    close: () => {
-      const end = Effect.suspend(() => Fiber.interruptAll(Array.from(fibers)))
-      // Later, for what is closed may call the client from within.
-      closing ??= Promise.resolve().then(() => Effect.runPromise(Effect.ensuring(runtime.disposeEffect, end)))
-      return closing
-    }
+  /** The services end first, so that what is open fails by their word; what still waits then is let go. */
+  const close = () => {
+    const end = Effect.suspend(() => Fiber.interruptAll(Array.from(fibers)))
+    // Later, for what is closed may call the client from within.
+    closing ??= Promise.resolve().then(() => Effect.runPromise(Effect.ensuring(runtime.disposeEffect, end)))
+    return closing
   }
+  return { call, close, hold, read }
 }
