@@ -11,15 +11,13 @@
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import type { HttpClient } from "@effect/platform/HttpClient"
 import * as Cause from "effect/Cause"
-import type * as Effect from "effect/Effect"
-import { constVoid, identity, isFunction } from "effect/Function"
+import { flow, identity, isFunction } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
-import type { ContinueRequest, CreateRequest, FimRequest, ForkRequest } from "./Generation.js"
 import { attempt, invalid } from "./internal/input/validate.js"
 import type * as reading from "./internal/promise/read.js"
-import { type Asked, asking, type Plain, runner } from "./internal/promise/run.js"
+import * as running from "./internal/promise/run.js"
 import { isFim } from "./internal/stream/starts.js"
 import * as RWKV from "./RWKV.js"
 import type * as RWKVConfig from "./RWKVConfig.js"
@@ -43,7 +41,7 @@ export * from "./RWKVError.js"
  * @since 0.2.0
  * @category models
  */
-export type Options<O = object> = Plain<O>
+export type Options<O = object> = running.Options<O>
 
 /**
  * Values as they come. It begins when the first is asked for, and has one reader: a second one is rejected with
@@ -70,38 +68,30 @@ export interface ClientOptions extends Omit<RWKVConfig.Options, "apiKey"> {
   readonly httpClient?: Layer.Layer<HttpClient> | undefined
 }
 
-type Request = CreateRequest | FimRequest
-
-type Requests = Iterable<Request> | AsyncIterable<Request>
+type Request = Task.BulkResult["request"]
 
 const name = "promise.createClient"
 
 const layerOf = ({ apiKey, fetch, httpClient, ...config }: ClientOptions) => {
+  if (!isFunction(fetch ?? identity)) return Layer.fail(invalid(name, "fetch", "must be a function"))
+  if (!Layer.isLayer(httpClient ?? Layer.empty)) return Layer.fail(invalid(name, "httpClient", "must be a layer"))
   const custom = fetch === undefined ? Layer.empty : Layer.succeed(FetchHttpClient.Fetch, fetch)
-  if (!isFunction(fetch ?? constVoid)) return Layer.fail(invalid(name, "fetch", "must be a function"))
-  if (!Layer.isLayer(httpClient ?? custom)) return Layer.fail(invalid(name, "httpClient", "must be a layer"))
-  return Layer.provide(
-    RWKV.layer({ ...config, apiKey: typeof apiKey === "string" ? Redacted.make(apiKey) : apiKey }),
-    httpClient ?? Layer.provide(FetchHttpClient.layer, custom)
-  )
+  const rwkv = RWKV.layer({ ...config, apiKey: typeof apiKey === "string" ? Redacted.make(apiKey) : apiKey })
+  return Layer.provide(rwkv, httpClient ?? Layer.provide(FetchHttpClient.layer, custom))
 }
 
 const textOf = (request: Request, options?: Task.StreamOptions) =>
   isFim(request) ? StreamService.fim(request, options) : StreamService.create(request, options)
 
-const taskOf = (request: Request) => isFim(request) ? TaskService.fim(request) : TaskService.create(request)
+const taskOf = (request: Request, _?: object) => isFim(request) ? TaskService.fim(request) : TaskService.create(request)
 
-const bulkOf = (requests: Requests, options?: Task.BulkOptions) =>
-  Stream.map(
-    TaskService.runAll(
-      Symbol.asyncIterator in requests ? Stream.fromAsyncIterable(requests, identity) : requests,
-      options
-    ),
-    ({ result, ...rest }) =>
-      result._tag === "Left"
-        ? { ...rest, result: undefined, error: Cause.originalError(result.left) }
-        : { ...rest, result: result.right, error: undefined }
-  )
+const bulkOf = (requests: Iterable<Request> | AsyncIterable<Request>, options?: Task.BulkOptions) => {
+  const all = Symbol.asyncIterator in requests ? Stream.fromAsyncIterable(requests, identity) : requests
+  return Stream.map(TaskService.runAll(all, options), ({ result, ...rest }) =>
+    result._tag === "Left"
+      ? { ...rest, result: undefined, error: Cause.originalError(result.left) }
+      : { ...rest, result: result.right, error: undefined })
+}
 
 /**
  * How one of many runs ended: with a result, or with an error.
@@ -111,11 +101,11 @@ const bulkOf = (requests: Requests, options?: Task.BulkOptions) =>
  */
 export type BulkResult = Stream.Stream.Success<ReturnType<typeof bulkOf>>
 
-const make = (options: ClientOptions) => runner(Layer.unwrapEffect(attempt(name, "", () => layerOf(options))))
+const make = (options: ClientOptions) => running.runner(Layer.unwrapEffect(attempt(name, "", () => layerOf(options))))
 
 type Verbs = ReturnType<typeof make>
 
-const open = ({ hold }: Verbs, asked: Asked<ReturnType<typeof StreamService.open>>) =>
+const open = ({ hold }: Verbs) => (asked: running.Asked<ReturnType<typeof StreamService.open>>) =>
   hold(asked).then(({ ends, held, read, tell }) => ({
     ...held,
     /** The text. Leaving it early stops the task. Either `text` or `events` may be read, once. */
@@ -134,48 +124,43 @@ const open = ({ hold }: Verbs, asked: Asked<ReturnType<typeof StreamService.open
  * @since 0.2.0
  * @category models
  */
-export interface Run extends Awaited<ReturnType<typeof open>> {}
-
-const ask = asking()
+export interface Run extends Awaited<ReturnType<ReturnType<typeof open>>> {}
 
 const handle = (verbs: Verbs, id: string) => ({
   id,
   /** Waits for the end and reads the text. Aborting it leaves the task alone. */
-  wait: (options?: Options<Task.WaitOptions>) => verbs.call(ask("TaskService.wait", options, TaskService.wait, id)),
+  wait: flow(verbs.asks("TaskService.wait", TaskService.wait.bind(null, id)), verbs.call),
   /** Reads the text so far. */
-  result: (options?: Options) => verbs.call(ask("TaskService.result", options, () => TaskService.result(id))),
+  result: flow(verbs.asks("TaskService.result", () => TaskService.result(id)), verbs.call),
   /** Reads the state and the number of tokens so far. */
-  status: (options?: Options) => verbs.call(ask("TaskService.status", options, () => TaskService.status(id))),
+  status: flow(verbs.asks("TaskService.status", () => TaskService.status(id)), verbs.call),
   /** Stops the generation and waits until it has stopped. */
-  stop: (options?: Options<Task.StopOptions>) => verbs.call(ask("TaskService.stop", options, TaskService.stop, id)),
+  stop: flow(verbs.asks("TaskService.stop", TaskService.stop.bind(null, id)), verbs.call),
   /** Deletes the task, stopping it if it runs: `stop` first, for a stop that misses leaves it running unseen. */
-  delete: (options?: Options<Task.DeleteOptions>) =>
-    verbs.call(ask("TaskService.delete", options, TaskService.delete, id)),
+  delete: flow(verbs.asks("TaskService.delete", TaskService.delete.bind(null, id)), verbs.call),
   /** Starts a new run of this task, which keeps its id. */
-  continue: (request: ContinueRequest, options?: Options<Task.BranchOptions>) =>
-    tasked(verbs, ask("TaskService.continue", options, TaskService.continue, id, request)),
+  continue: flow(verbs.sends("TaskService.continue", TaskService.continue.bind(null, id)), task(verbs)),
   /** Starts a run of a copy of this task. */
-  fork: (request: ForkRequest, options?: Options<Task.BranchOptions>) =>
-    tasked(verbs, ask("TaskService.fork", options, TaskService.fork, id, request)),
+  fork: flow(verbs.sends("TaskService.fork", TaskService.fork.bind(null, id)), task(verbs)),
   /** Turns a copy of this task into a template. */
-  asTemplate: (options?: Options) =>
-    tasked(verbs, ask("TaskService.asTemplate", options, () => TaskService.asTemplate(id))),
+  asTemplate: flow(verbs.asks("TaskService.asTemplate", () => TaskService.asTemplate(id)), task(verbs)),
   /** The text of the current run, from its beginning on. Leaving it early leaves the task alone. */
-  stream: (options?: Options<Task.SubscribeOptions>) =>
-    verbs.read(ask("StreamService.subscribe", options, StreamService.subscribe, id)),
+  stream: flow(verbs.asks("StreamService.subscribe", StreamService.subscribe.bind(null, id)), verbs.read),
   /** `stream` as events with the task's figures. */
-  streamEvents: (options?: Options<Task.SubscribeOptions>) =>
-    verbs.read(ask("StreamService.subscribeEvents", options, StreamService.subscribeEvents, id)),
+  streamEvents: flow(
+    verbs.asks("StreamService.subscribeEvents", StreamService.subscribeEvents.bind(null, id)),
+    verbs.read
+  ),
   /** `continue`, opened as a run. */
-  openContinue: (request: ContinueRequest, options?: Options<Task.StreamOptions>): Promise<Run> =>
-    open(verbs, ask("StreamService.openContinue", options, StreamService.openContinue, id, request)),
+  openContinue: flow(verbs.sends("StreamService.openContinue", StreamService.openContinue.bind(null, id)), open(verbs)),
   /** `fork`, opened as a run. */
-  openFork: (request: ForkRequest, options?: Options<Task.StreamOptions>): Promise<Run> =>
-    open(verbs, ask("StreamService.openFork", options, StreamService.openFork, id, request))
+  openFork: flow(verbs.sends("StreamService.openFork", StreamService.openFork.bind(null, id)), open(verbs))
 })
 
-const tasked = (verbs: Verbs, asked: Asked<Effect.Effect<Task.Task, unknown, RWKV.RWKV>>): Promise<TaskHandle> =>
-  verbs.call(asked).then(({ id }) => handle(verbs, id))
+const task =
+  (verbs: Verbs) =>
+  (asked: running.Asked<ReturnType<typeof TaskService.fork | typeof TaskService.asTemplate>>): Promise<TaskHandle> =>
+    verbs.call(asked).then(({ id }) => handle(verbs, id))
 
 /**
  * A task on the server, by its id. It holds no state: every verb asks the server, as that of `Task.Task` does. Nothing
@@ -188,7 +173,7 @@ export interface TaskHandle extends ReturnType<typeof handle> {}
 
 const session = "RWKVChat.session"
 
-const turn = ({ hold }: Verbs, asked: Asked<ReturnType<RWKVSession.Session["open"]>>) =>
+const turn = ({ hold }: Verbs) => (asked: running.Asked<ReturnType<RWKVSession.Session["open"]>>) =>
   hold(asked).then(({ ends, held, read, tell }) => ({
     /** The reply while it comes. It has one reader, and leaving it early leaves the turn. */
     parts: read(held.parts),
@@ -204,28 +189,24 @@ const turn = ({ hold }: Verbs, asked: Asked<ReturnType<RWKVSession.Session["open
  * @since 0.2.0
  * @category models
  */
-export interface OpenTurn extends Awaited<ReturnType<typeof turn>> {}
+export interface OpenTurn extends Awaited<ReturnType<ReturnType<typeof turn>>> {}
 
-const chat = (verbs: Verbs, asked: Asked<ReturnType<typeof RWKVSession.session>>) =>
-  verbs.hold(asked).then(({ ask, ends, held }) => ({
+const chat = (verbs: Verbs) => (asked: running.Asked<ReturnType<typeof RWKVSession.session>>) =>
+  verbs.hold(asked).then(({ asks, ends, held, sends }) => ({
     /** Sends a turn and reads its reply. Text is a user's message; results of tools are sent as messages. */
-    send: (input: RWKVSession.Input, options?: Options<RWKVSession.TurnOptions>) =>
-      verbs.call(ask(session, options, held.send, input)),
+    send: flow(sends(session, held.send), verbs.call),
     /** The parts of a reply while it comes. Leaving it early leaves the turn. */
-    stream: (input: RWKVSession.Input, options?: Options<RWKVSession.TurnOptions>) =>
-      verbs.read(ask(session, options, held.stream, input)),
+    stream: flow(sends(session, held.stream), verbs.read),
     /** Resolves once the server has named the turn's task. */
-    open: (input: RWKVSession.Input, options?: Options<RWKVSession.TurnOptions>): Promise<OpenTurn> =>
-      turn(verbs, ask(session, options, held.open, input)),
+    open: flow(sends(session, held.open), turn(verbs)),
     /** The messages so far, whole turns only, without the system's. */
-    history: (options?: Options) => verbs.call(ask(session, options, () => held.history)),
+    history: flow(asks(session, () => held.history), verbs.call),
     /** What `Client.resume` goes on from, here or in another process: plain JSON. */
-    state: (options?: Options) => verbs.call(ask(session, options, () => held.state)),
+    state: flow(asks(session, () => held.state), verbs.call),
     /** Takes off the user's last message and all after it, and gives them. It waits like a turn. */
-    undo: (options?: Options) => verbs.call(ask(session, options, () => held.undo)),
+    undo: flow(asks(session, () => held.undo), verbs.call),
     /** A chat of its own with the history of now, and with other options if they are given. */
-    branch: (options?: Options<Omit<RWKVSession.SessionOptions, "history">>): Promise<Chat> =>
-      chat(verbs, ask(session, options, held.branch)),
+    branch: flow(asks(session, held.branch), (asked): Promise<Chat> => chat(verbs)(asked)),
     ...ends
   }))
 
@@ -238,7 +219,7 @@ const chat = (verbs: Verbs, asked: Asked<ReturnType<typeof RWKVSession.session>>
  * @since 0.2.0
  * @category models
  */
-export interface Chat extends Awaited<ReturnType<typeof chat>> {}
+export interface Chat extends Awaited<ReturnType<ReturnType<typeof chat>>> {}
 
 /**
  * Makes a client. Nothing is sent, and nothing is held, before its first verb.
@@ -266,33 +247,26 @@ export interface Chat extends Awaited<ReturnType<typeof chat>> {}
 export const createClient = (options: ClientOptions = {}): Client => client(make(options))
 
 const client = (verbs: Verbs) => ({
-  /** Runs a task to its end: `TaskService.run`. A `prefix` instead of a `prompt` fills in the middle, here and below. */
-  generate: (request: Request, options?: Options<Task.RunOptions>) =>
-    verbs.call(ask("TaskService.run", options, TaskService.run, request)),
+  /** Runs a task to its end: `TaskService.run`. A `prefix` instead of a `prompt` fills in the middle, as below. */
+  generate: flow(verbs.sends("TaskService.run", TaskService.run), verbs.call),
   /** Streams the text of a task: `StreamService.create` and `fim`. */
-  stream: (request: Request, options?: Options<Task.StreamOptions>) =>
-    verbs.read(ask("StreamService.create", options, textOf, request)),
+  stream: flow(verbs.sends("StreamService.create", textOf), verbs.read),
   /** Resolves once the server has named the task: `StreamService.open`. */
-  open: (request: Request, options?: Options<Task.StreamOptions>): Promise<Run> =>
-    open(verbs, ask("StreamService.open", options, StreamService.open, request)),
+  open: flow(verbs.sends("StreamService.open", StreamService.open), open(verbs)),
   /** Creates a task that is left to itself: `TaskService.create` and `fim`. */
-  create: (request: Request, options?: Options) =>
-    tasked(verbs, ask("TaskService.create", options, () => taskOf(request))),
+  create: flow(verbs.sends("TaskService.create", taskOf), task(verbs)),
   /** The handle of a task from its id. The server is not asked; a malformed id is rejected by the verbs. */
   task: (id: string): TaskHandle => handle(verbs, id),
   /** Runs many requests, 64 at a time by default: `TaskService.runAll`. What `requests` throws is thrown. */
-  generateAll: (requests: Requests, options?: Options<Task.BulkOptions>): AsyncStream<BulkResult> =>
-    verbs.read(ask("TaskService.runAll", options, bulkOf, requests)),
+  generateAll: flow(verbs.sends("TaskService.runAll", bulkOf), verbs.read),
   /** Begins a chat with a memory: `RWKVChat.session`. Nothing is sent before its first turn. */
-  chat: (options?: Options<RWKVSession.SessionOptions>): Promise<Chat> =>
-    chat(verbs, ask(session, options, RWKVSession.session)),
+  chat: flow(verbs.asks(session, RWKVSession.session), chat(verbs)),
   /** Goes on from the `state` of a chat: `RWKVChat.resume`. */
-  resume: (state: RWKVSession.SessionState, options?: Options<Omit<RWKVSession.SessionOptions, "history">>) =>
-    chat(verbs, ask(session, options, RWKVSession.resume, state)),
+  resume: flow(verbs.sends(session, RWKVSession.resume), chat(verbs)),
   /** Reads how many tasks the server holds, and their ids. */
-  list: (options?: Options) => verbs.call(ask("TaskService.list", options, () => TaskService.list)),
+  list: flow(verbs.asks("TaskService.list", () => TaskService.list), verbs.call),
   /** Reads the server's models; also the way to ask whether it is up. */
-  models: (options?: Options) => verbs.call(ask("TaskService.models", options, () => TaskService.models)),
+  models: flow(verbs.asks("TaskService.models", () => TaskService.models), verbs.call),
   /** Ends the client: what is open rejects with `RWKVConnectionError`, and its tasks are stopped (`closeTimeout`). */
   close: verbs.close,
   [Symbol.asyncDispose]: verbs.close

@@ -3,59 +3,60 @@
  * its order, and whoever leaves is let go at once.
  */
 import * as Effect from "effect/Effect"
+import { constVoid } from "effect/Function"
 import { invalid } from "../input/validate.js"
 
+type Iterator<A> = Required<Omit<AsyncIterableIterator<A, undefined>, "throw">>
+
 export interface AsyncStream<A> extends AsyncDisposable {
-  readonly [Symbol.asyncIterator]: () => Required<Omit<AsyncIterableIterator<A, undefined>, "throw">>
+  readonly [Symbol.asyncIterator]: () => Iterator<A>
   /** The values for what takes a web stream; cancelling that leaves early. For bytes, pipe it through an encoder. */
   readonly toReadableStream: () => ReadableStream<A>
 }
 
+type Settle = (failure?: { readonly reason: unknown }) => void
+
 /** Starts what hands over each value, and is told how it ended; what it returns ends it early. */
-type Begin<A> = (
-  each: (value: A) => Effect.Effect<void>,
-  ended: () => void,
-  failed: (reason: unknown) => void
-) => () => Promise<void>
+type Begin<A> = (each: (value: A) => Effect.Effect<void>, settle: Settle) => () => Promise<void>
 
 /** Nothing begins before the first value is asked for. */
 const source = <A>(begin: Begin<A>) => {
-  const latch = Effect.unsafeMakeLatch(false)
+  let asked = constVoid
   let stop: (() => Promise<void>) | undefined
   let reader: ReadableStreamDefaultController<A> | undefined
-  const end = () => {
-    const last = reader
+  const settle: Settle = (failure) => {
+    if (failure === undefined) reader?.close()
+    else reader?.error(failure.reason)
     reader = undefined
-    return last
   }
   const each = (value: A) =>
-    latch.whenOpen(Effect.sync(() => {
-      latch.unsafeClose()
+    Effect.async<void>((resume) => {
+      asked = () => resume(Effect.void)
       reader?.enqueue(value)
-    }))
+    })
+  const leave = async () => {
+    settle()
+    await stop?.()
+  }
   const web = new ReadableStream<A>({
     start: (controller) => void (reader = controller),
     pull: () => {
-      latch.unsafeOpen()
-      stop ??= begin(each, () => end()?.close(), (reason) => end()?.error(reason))
+      asked()
+      stop ??= begin(each, settle)
     },
     cancel: () => {
-      end()
+      reader = undefined
       return stop?.()
     }
   }, { highWaterMark: 0 })
-  const leave = async () => {
-    end()?.close()
-    await stop?.()
-  }
-  return { web, leave }
+  return { leave, web }
 }
 
 const iterate = <A>({ leave, web }: ReturnType<typeof source<A>>) => {
   const reader = web.getReader()
   const done: IteratorResult<A, undefined> = { done: true, value: undefined }
   let told = false
-  const iterator: ReturnType<AsyncStream<A>[typeof Symbol.asyncIterator]> = {
+  const iterator: Iterator<A> = {
     next: () =>
       reader.read().then((read) => read.done ? done : read, (reason: unknown) => {
         // A failure is told once, to the first who asks.
@@ -73,16 +74,20 @@ const iterate = <A>({ leave, web }: ReturnType<typeof source<A>>) => {
   return iterator
 }
 
-/** Those that have a lock in common have one reader. */
-export const asyncStream = <A>(operation: string, begin: Begin<A>, lock = { taken: false }): AsyncStream<A> => {
+/** Who takes it first leaves what ends that one's reading in the lock: those that share it have one reader. */
+export const asyncStream = <A>(
+  operation: string,
+  begin: Begin<A>,
+  lock: { leave?: () => Promise<void> }
+): AsyncStream<A> => {
   const own = source(begin)
+  const refuse: Begin<A> = (_each, settle) => {
+    settle({ reason: invalid(operation, "", "has one reader, and was read already") })
+    return () => Promise.resolve()
+  }
   const take = () => {
-    const refused = source<A>((_each, _ended, failed) => {
-      failed(invalid(operation, "", "has one reader, and was read already"))
-      return () => Promise.resolve()
-    })
-    const mine = lock.taken ? refused : own
-    lock.taken = true
+    const mine = lock.leave === undefined ? own : source(refuse)
+    lock.leave ??= own.leave
     return mine
   }
   return {

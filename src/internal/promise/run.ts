@@ -10,22 +10,19 @@ import * as ManagedRuntime from "effect/ManagedRuntime"
 import { hasProperty } from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { RWKVValidationError } from "../../RWKVError.js"
 import { attempt, invalid } from "../input/validate.js"
 import { clientClosed, closedBefore } from "../wire/closed.js"
 import { asyncStream } from "./read.js"
 
-interface Abortable {
-  readonly signal?: AbortSignal | undefined
-}
+type Abortable = { readonly signal?: AbortSignal | undefined }
 
 type Callback<F> = F extends (told: infer A) => Effect.Effect<void> ? (told: A) => PromiseLike<void> | void : F
 
 /** The options of a verb as promises have them. */
-export type Plain<O> = O extends unknown ? Abortable & { readonly [K in keyof O]: Callback<O[K]> } : never
+export type Options<O> = O extends unknown ? Abortable & { readonly [K in keyof O]: Callback<O[K]> } : never
 
 /** An option that is undefined is not given. What the callback throws is the caller's own, and passes as it is. */
-function effectful<O extends object>(options: Plain<O> | undefined): O | undefined
+function effectful<O extends object>(options: Options<O> | undefined): O | undefined
 function effectful(options: object | undefined): object | undefined {
   const told = hasProperty(options, "onProgress") ? options.onProgress : undefined
   const onProgress = isFunction(told) ? (a: unknown) => Effect.promise(async () => void await told(a)) : told
@@ -40,27 +37,23 @@ export interface Asked<T> {
   readonly use: () => T
 }
 
-export const asking = (holder?: AbortSignal) =>
-<Args extends ReadonlyArray<unknown>, O extends object, T>(
-  operation: string,
-  options: Plain<O> | undefined,
-  verb: (...args: [...Args, O | undefined]) => T,
-  ...args: Args
-): Asked<T> => ({ operation, options, holder, use: () => verb(...args, effectful(options)) })
-
-/** In the fiber that asks, so that what it does first is done at once. */
-const until = <A, E, R>(operation: string, signal: AbortSignal | undefined, effect: Effect.Effect<A, E, R>) =>
-  Effect.withFiberRuntime<A, E | RWKVValidationError, R>((fiber) => {
-    if (signal === undefined) return effect
-    if (signal.aborted) return Effect.interrupt
-    const onAbort = () => fiber.unsafeInterruptAsFork(fiber.id())
-    const listen = Effect.try({
-      try: () => signal.addEventListener("abort", onAbort, { once: true }),
-      catch: () => invalid(operation, "signal", "must be an AbortSignal")
+/** From verbs of the Effect API to questions, with options alone or after a request. */
+const asking = (holder?: AbortSignal) => ({
+  asks: <O extends object, T>(operation: string, verb: (options?: O) => T) => (options?: Options<O>): Asked<T> => ({
+    operation,
+    options,
+    holder,
+    use: () => verb(effectful(options))
+  }),
+  sends:
+    <Q, O extends object, T>(operation: string, verb: (request: Q, options?: O) => T) =>
+    (request: Q, options?: Options<O>): Asked<T> => ({
+      operation,
+      options,
+      holder,
+      use: () => verb(request, effectful(options))
     })
-    const ignore = Effect.sync(() => signal.removeEventListener("abort", onAbort))
-    return Effect.acquireUseRelease(listen, () => effect, () => ignore)
-  })
+})
 
 /** Runs all that a client is asked for, until it is closed. */
 export const runner = <R, E>(layer: Layer.Layer<R, E>) => {
@@ -75,10 +68,22 @@ export const runner = <R, E>(layer: Layer.Layer<R, E>) => {
     reject: (reason: unknown) => void
   ) => {
     let signal: AbortSignal | undefined
-    const verb = Effect.flatten(attempt(operation, "", use))
-    const given = attempt(operation, "signal", () => signal = options?.signal)
+    // In the fiber that asks, so that what it does first is done at once.
+    const effect = Effect.withFiberRuntime<A, unknown, R>((fiber) => {
+      const onAbort = () => fiber.unsafeInterruptAsFork(fiber.id())
+      const listen = Effect.try({
+        try: () => {
+          signal = options?.signal
+          if (signal !== undefined) signal.addEventListener("abort", onAbort, { once: true })
+        },
+        catch: () => invalid(operation, "signal", "must be an AbortSignal")
+      })
+      const verb = () => signal?.aborted === true ? Effect.interrupt : Effect.flatten(attempt(operation, "", use))
+      const ignore = Effect.sync(() => signal?.removeEventListener("abort", onAbort))
+      return Effect.acquireUseRelease(listen, verb, () => ignore)
+    })
     const fiber: Fiber.RuntimeFiber<A, unknown> = closing === undefined
-      ? runtime.runFork(Effect.flatMap(given, (signal) => until(operation, signal, verb)))
+      ? runtime.runFork(effect)
       : Effect.runFork(Effect.fail(closedBefore(operation)))
     fibers.add(fiber)
     fiber.addObserver((exit) => {
@@ -93,38 +98,33 @@ export const runner = <R, E>(layer: Layer.Layer<R, E>) => {
     return () => Effect.runPromise(Effect.asVoid(Fiber.interrupt(fiber)))
   }
 
-  const call = <A, E>(asked: Asked<Effect.Effect<A, E, R>>) =>
+  const call = <A>(asked: Asked<Effect.Effect<A, unknown, R>>) =>
     new Promise<A>((resolve, reject) => void start(asked, resolve, reject))
 
-  const read = <A, E>(asked: Asked<Stream.Stream<A, E, R>>, lock?: { taken: boolean }) =>
-    asyncStream<A>(
-      asked.operation,
-      (each, ended, failed) => start({ ...asked, use: () => Stream.runForEach(asked.use(), each) }, ended, failed),
-      lock
-    )
+  const read = <A>(asked: Asked<Stream.Stream<A, unknown, R>>, lock = {}) =>
+    asyncStream<A>(asked.operation, (each, settle) => {
+      const use = () => Stream.runForEach(asked.use(), each)
+      return start({ ...asked, use }, () => settle(), (reason) => settle({ reason }))
+    }, lock)
 
   /** What is held ends with its reader, and with those who are told its end. */
   const holding = <A>(operation: string, held: A, leave: () => Promise<void>, signal: AbortSignal | undefined) => {
-    const lock = { taken: false }
-    const leaves: Array<() => PromiseLike<void>> = [leave]
+    const lock: { leave?: () => Promise<void> } = {}
     const left = Effect.promise(leave)
-    const close = async () => void await Promise.all(leaves.map((leave) => leave()))
+    const close = async () => void await Promise.all([lock.leave?.(), leave()])
     return {
+      ...asking(signal),
       held,
-      ask: asking(signal),
       ends: { close, [Symbol.asyncDispose]: close },
-      read: <B, E>(stream: Stream.Stream<B, E, R>) => {
-        const mine = read({ operation, options: { signal }, use: () => Stream.ensuring(stream, left) }, lock)
-        leaves.unshift(mine[Symbol.asyncDispose])
-        return mine
-      },
-      tell: <B, E>(end: Effect.Effect<B, E, R>) => () =>
+      read: <B>(stream: Stream.Stream<B, unknown, R>) =>
+        read({ operation, options: { signal }, use: () => Stream.ensuring(stream, left) }, lock),
+      tell: <B>(end: Effect.Effect<B, unknown, R>) => () =>
         call({ operation, holder: signal, use: () => Effect.ensuring(end, left) })
     }
   }
 
   /** Acquires what lasts until it is closed, or left by its reader, or its signal aborts, or the client ends. */
-  const hold = <A, E>(asked: Asked<Effect.Effect<A, E, R | Scope.Scope>>) =>
+  const hold = <A>(asked: Asked<Effect.Effect<A, unknown, R | Scope.Scope>>) =>
     new Promise<ReturnType<typeof holding<A>>>((resolve, reject) => {
       const use = () =>
         Effect.scoped(Effect.flatMap(asked.use(), (held) => {
@@ -142,5 +142,5 @@ export const runner = <R, E>(layer: Layer.Layer<R, E>) => {
     closing ??= Promise.resolve().then(() => Effect.runPromise(Effect.ensuring(runtime.disposeEffect, end)))
     return closing
   }
-  return { call, close, hold, read }
+  return { ...asking(), call, close, hold, read }
 }
