@@ -212,7 +212,7 @@ const chat = (verbs: Verbs) => (asked: running.Asked<ReturnType<typeof RWKVSessi
 
 /**
  * A chat with a memory: `RWKVChat.Session`. Turns that are sent at once go one after the other. One that fails or is
- * aborted leaves the history as it was, unless `onInterrupt` is `"keep"`. It lasts until `close` or `await using`, which
+ * aborted leaves the history as it is, unless `onInterrupt` is `"keep"`. It lasts until `close` or `await using`, which
  * leaves nothing of it on the server, or the signal that it was made with; its verbs reject with `RWKVConnectionError`
  * then, or with `signal.reason`.
  *

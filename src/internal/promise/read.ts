@@ -1,6 +1,6 @@
 /**
- * What is pushed by a fiber, for readers who ask: a web stream, and an async iterator over it. Each question is answered
- * in its order, and whoever leaves is let go at once.
+ * What is pushed by a fiber, for readers who ask: a web stream, and an async iterator over it. Each question is
+ * answered in its order, and whoever leaves is let go at once.
  */
 import * as Effect from "effect/Effect"
 import { constVoid } from "effect/Function"
