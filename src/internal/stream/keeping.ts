@@ -85,7 +85,6 @@ export const make = (
     /** Between two runs. */
     hold: (taskId: TaskId): Held => {
       const end = release("StreamService.open", taskId, false)
-      const withdraw = lifetime.onClosing(end)
       let isHeld = true
       const take = () => {
         isHeld = false
@@ -96,6 +95,8 @@ export const make = (
         take()
         return end
       })
+      // The service's end waits for as long as it has ends: this one takes itself back.
+      const withdraw = lifetime.onClosing(drop)
       return { taskId, isHeld: () => isHeld, take, drop }
     }
   }
