@@ -28,7 +28,8 @@ const requestOf = ({ baseUrl }: Where, taskId: string | undefined) => {
   return { method, url: `${baseUrl}/v1/tasks/${path}`, urlParams: [], hash: Option.none<string>(), headers: {} }
 }
 
-export const toAiError = (where: Where) => (error: RWKVError): AiError.AiError => {
+export const toAiError = (where: Where) => (error: RWKVError | AiError.AiError): AiError.AiError => {
+  if (AiError.isAiError(error)) return error
   const about = { module, method: where.method, description: bare(error) }
   const request = requestOf(where, error.taskId)
   const answered = (reason: "StatusCode" | "Decode", status: number) => {

@@ -33,8 +33,8 @@ export interface Needs {
 const prepare = (needs: Needs, method: Where["method"], options: LanguageModel.ProviderOptions) =>
   Effect.gen(function*() {
     const where: Where = { method, baseUrl: needs.baseUrl }
-    const given = yield* needs.settings
-    const settled = yield* Effect.mapError(settle(operationOf(where), given, options), toAiError(where))
+    const settling = settle(operationOf(where), yield* needs.settings, options)
+    const settled = yield* Effect.mapError(settling, toAiError(where))
     const choice = yield* choose(where, options)
     const { prompt, responseFormat, span } = options
     const isObject = responseFormat.type === "json"
@@ -45,9 +45,9 @@ const prepare = (needs: Needs, method: Where["method"], options: LanguageModel.P
 
 type Call = Effect.Effect.Success<ReturnType<typeof prepare>>
 
-const answer = (
-  { choice, isObject, messages, settled, span, streams, where }: Call
-): Stream.Stream<Response.PartEncoded, AiError, IdGenerator> =>
+type Pieces = Stream.Stream<Response.PartEncoded, AiError, IdGenerator>
+
+const answer = ({ choice, isObject, messages, settled, span, streams, where }: Call): Pieces =>
   Stream.unwrapScoped(
     Effect.gen(function*() {
       const { generation, model, stop } = settled
@@ -56,9 +56,8 @@ const answer = (
       const rendered = yield* render(operationOf(where), messages, { ...reading, tools })
       // Who does not think and has no tools is left no choice but JSON.
       const end = isObject && toolChoice === "none" && reading.think === "off" ? format.forced : ""
-      const opened = yield* streams.open({ ...generation, prompt: rendered.prompt + end }, {
-        stop: [...stops, ...stop]
-      })
+      const request = { ...generation, prompt: rendered.prompt + end }
+      const opened = yield* streams.open(request, { stop: [...stops, ...stop] })
       const id = opened.taskId
       Telemetry.addGenAIAnnotations(span, { response: { id, model } })
       const timestamp = DateTime.formatIso(yield* DateTime.now)
@@ -70,11 +69,11 @@ const answer = (
         return part
       })
       return Stream.make({ type: "response-metadata", id, modelId: model, timestamp } as const).pipe(
-        Stream.concat(split(opened.text, reading).pipe(Stream.mapError(toAiError(where)), Stream.mapEffect(piece))),
-        Stream.concat(Effect.mapError(finished, toAiError(where)))
+        Stream.concat(Stream.mapEffect(split(opened.text, reading), piece)),
+        Stream.concat(finished)
       )
-    }).pipe(Effect.mapError(toAiError(where)))
-  )
+    })
+  ).pipe(Stream.mapError(toAiError(where)))
 
 type Answered = Effect.Effect<Array<Response.PartEncoded>, AiError, IdGenerator>
 
