@@ -20,17 +20,6 @@ import type { FollowFailure } from "./signals.js"
 import * as Starts from "./starts.js"
 import type { Opening } from "./telling.js"
 
-export interface Held {
-  readonly taskId: TaskId
-  /** Whether it was neither gone on with nor deleted. */
-  readonly isHeld: () => boolean
-  readonly take: () => void
-  /** Deletes it in the background. */
-  readonly drop: Effect.Effect<void>
-}
-
-export type Keeper = ReturnType<typeof make>
-
 export const make = (
   http: HttpService,
   config: RWKVConfig.Service,
@@ -51,7 +40,7 @@ export const make = (
     },
     /** Whatever prevents the run, its task is deleted. */
     continue: (
-      { take, taskId }: Held,
+      { take, taskId }: { readonly take: () => void; readonly taskId: TaskId },
       request: Generation.ContinueRequest,
       options: StreamOptions,
       keeps: () => boolean
@@ -83,7 +72,7 @@ export const make = (
         })
       }),
     /** Between two runs. */
-    hold: (taskId: TaskId): Held => {
+    hold: (taskId: TaskId) => {
       const end = release("StreamService.open", taskId, false)
       const withdraw = lifetime.onClosing(end)
       let isHeld = true
