@@ -56,14 +56,17 @@ export const make = (
           const limited = { ...request, maxTokens: request.maxTokens ?? defaults?.maxTokens }
           const start = continuing(operation, taskId, limited, options)
           /** An answer that comes when nobody waits for it has found its run, or there is none. */
-          const create = Effect.suspend(() => {
-            sent = true
-            return Effect.tapErrorCause(start.create, () => {
-              sent = false
-              return left ? gone : Effect.void
-            })
-          })
-          return opened(operation, ledger.requestIds, launched<BranchFailure>({ ...start, create, keeps }))
+          const before = Effect.map(start.before, (ready) => ({
+            ...ready,
+            create: () => {
+              sent = true
+              return Effect.tapErrorCause(ready.create(), () => {
+                sent = false
+                return left ? gone : Effect.void
+              })
+            }
+          }))
+          return opened(operation, ledger.requestIds, launched<BranchFailure>({ ...start, before, keeps }))
         })
         return Effect.onError(restore(opening), (cause) => {
           left = true

@@ -34,19 +34,25 @@ import type { FollowFailure, Signal } from "./signals.js"
 import * as Stops from "./stops.js"
 import type { Opening, Telling } from "./telling.js"
 
+/** What a run is asked for by. */
+interface Ready<E> {
+  /** The tasks that it shares its buffer with. */
+  readonly group?: Ledger.Group | undefined
+  /** The most tokens that it can have, if its caller said so. */
+  readonly maxTokens: number | undefined
+  readonly create: () => Effect.Effect<TaskResult, E>
+  readonly stream: () => Stream.Stream<Frame, TaskFailure>
+}
+
 /** @typeParam E what can prevent the run */
 export interface Launch<E = BranchFailure> {
   readonly operation: string
   readonly options: Effect.Effect<StreamOptions, RWKVValidationError>
-  /** What has to hold before the server is asked; it tells which tasks the run will share its buffer with. */
-  readonly before: Effect.Effect<Ledger.Group | undefined, E>
-  readonly create: Effect.Effect<TaskResult, E>
-  readonly stream: Effect.Effect<Stream.Stream<Frame, TaskFailure>, E>
+  /** What has to hold before the server is asked. */
+  readonly before: Effect.Effect<Ready<E>, E>
   readonly explain: (error: E | FollowFailure) => Effect.Effect<never, E | FollowFailure>
   /** Whether the run makes its task: then nobody else can want what was abandoned. */
   readonly fresh: boolean
-  /** The most tokens that the run can have, if its caller said so; known once it has begun. */
-  readonly maxTokens: () => number | undefined
   /** Whether the run has been handed over, and goes on when its stream is left. */
   readonly detached?: () => boolean
   /** Whether the owner of the task wants it after this run: then it goes on from run to run. */
@@ -112,10 +118,10 @@ export const make = (
   }
 
   /** Opens a POST stream and reads on until the server has told which task it is. */
-  const openDirect = (operation: string, frames: Stream.Stream<Frame, TaskFailure>) =>
+  const openDirect = (operation: string, stream: () => Stream.Stream<Frame, TaskFailure>) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(
-        connect(frames),
+        Effect.suspend(() => connect(stream())),
         (connection) =>
           restore(Effect.flatMap(effective(config), ({ requestTimeout }) =>
             limited(connection.take, requestTimeout, { operation, kind: "request" }))).pipe(
@@ -135,12 +141,12 @@ export const make = (
       yield* note(({ annotate }) => annotate({ [names.stopSequences]: options.stop }))
       const stays = () => options.onInterrupt === "detach" || run.detached?.() === true
       const stops = options.stop === undefined ? undefined : Stops.make(options.stop)
-      const group = yield* run.before
+      const { create, group, maxTokens, stream } = yield* run.before
       const entered = group === undefined ? undefined : yield* enter(group)
       const isDirect = options.transport === "direct"
       const begin: Effect.Effect<Begun, E | FollowFailure> = isDirect
-        ? Effect.flatMap(run.stream, (frames) => openDirect(operation, frames))
-        : Effect.map(run.create, ({ prefillTime, requestId, taskId }) => ({
+        ? openDirect(operation, stream)
+        : Effect.map(Effect.suspend(create), ({ prefillTime, requestId, taskId }) => ({
           taskId,
           prefillTime,
           requestId,
@@ -152,7 +158,6 @@ export const make = (
         begin,
         (begun) => {
           const { taskId } = begun
-          const maxTokens = run.maxTokens()
           const deletes = options.cleanup === "delete" && taskId.startsWith("TMP_")
           ledger.begins(taskId, maxTokens, begun.requestId)
           const about = { operation, taskId, maxTokens, run: entered, keeps: run.keeps }
@@ -163,7 +168,7 @@ export const make = (
           lifetime.release({
             operation,
             taskId,
-            maxTokens: run.maxTokens(),
+            maxTokens,
             retry: config,
             within: chosen.stopTimeout,
             after: opened?.connection.close,
