@@ -15,7 +15,7 @@ import { type Checked, messagesAt, type PromptOptions, refuse } from "./check.js
 import { stops, type Think, type ToolChoice } from "./format.js"
 import { render } from "./prompt.js"
 import * as Queue from "./queue.js"
-import { begin, type Live, type Sending, type Server } from "./strategy.js"
+import { begin, type Keeper, type Live, type Sending, type Server } from "./strategy.js"
 import * as Turns from "./turn.js"
 
 /** What a turn is sent with; what is not given is as the session has it. */
@@ -157,10 +157,8 @@ const checkHistory = (system: ReadonlyArray<Message>, history: ReadonlyArray<Mes
       })
   )
 
-export const make = (
-  server: Server,
-  given: SessionOptions = {}
-): Effect.Effect<Session, RWKVValidationError, Scope.Scope> =>
+/** How a session begins. */
+const beginning = (given: SessionOptions) =>
   Effect.gen(function*() {
     const options = yield* sessionOptions(operation, given)
     yield* named(Budgets.check(options.budget))
@@ -169,9 +167,28 @@ export const make = (
     const begins = first?._tag === "System" && options.system === undefined
     const text = begins ? first.content : options.system
     const system: ReadonlyArray<Message> = text === undefined ? [] : [{ _tag: "System", content: text }]
-    let messages: ReadonlyArray<Message> = begins || first === undefined ? rest : [first, ...rest]
-    yield* checkHistory(system, messages, usual.prompt)
+    const history: ReadonlyArray<Message> = begins || first === undefined ? rest : [first, ...rest]
+    yield* checkHistory(system, history, usual.prompt)
+    return { options, usual, text, system, history }
+  })
 
+/** What the next turn may go on with: the task of a run whose end is known. */
+const liveOf = (keeper: Keeper, stands: ReadonlyArray<Message>, { begun, result }: Turns.Ended): Live | undefined => {
+  const { finishReason: end } = result
+  if (end !== "stop" && end !== "length") return undefined
+  const { generation, run, tools } = begun
+  // What the server cannot decode stands behind the text that is known, and is no line break.
+  const text = result.undecodedTail ? "" : result.text
+  return { held: keeper.hold(run.taskId), stands, text, end, generation, tools }
+}
+
+export const make = (
+  server: Server,
+  given: SessionOptions = {}
+): Effect.Effect<Session, RWKVValidationError, Scope.Scope> =>
+  Effect.gen(function*() {
+    const { history, options, system, text, usual } = yield* beginning(given)
+    let messages = history
     const enter = Queue.make()
     let live: Live | undefined
     let isClosed = false
@@ -188,15 +205,11 @@ export const make = (
     const commit: Turns.Setting["commit"] = (added, ended) => {
       messages = [...messages, ...added]
       if (ended === undefined || keeper === undefined || isClosed) return false
-      const { begun, result } = ended
-      if (result.finishReason !== "stop" && result.finishReason !== "length") return false
-      const { generation, run, tools } = begun
-      const { finishReason: end } = result
-      // What the server cannot decode stands behind the text that is known, and is no line break.
-      const text = result.undecodedTail ? "" : result.text
-      live = { held: keeper.hold(run.taskId), stands: messages, text, end, generation, tools }
-      return true
+      const next = liveOf(keeper, messages, ended)
+      live = next ?? live
+      return next !== undefined
     }
+    const about = { server: { ...server, keeper }, operation, system, budget: options.budget }
 
     const open: Session["open"] = (input, given = {}) =>
       Effect.gen(function*() {
@@ -213,19 +226,7 @@ export const make = (
               reply: sending.prompt,
               keepsPart: options.onInterrupt === "keep",
               begin: (keeps) =>
-                Effect.suspend(() =>
-                  begin({
-                    server: { ...server, keeper },
-                    operation,
-                    system,
-                    history: messages,
-                    input: sent,
-                    sending,
-                    budget: options.budget,
-                    live,
-                    keeps
-                  })
-                ),
+                Effect.suspend(() => begin({ ...about, history: messages, input: sent, sending, live, keeps })),
               commit,
               leave
             })
