@@ -5,11 +5,11 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { type RWKVError, RWKVValidationError } from "../../RWKVError.js"
+import type { RWKVError, RWKVValidationError } from "../../RWKVError.js"
 import type { Message, ReplyPart } from "../../RWKVMessage.js"
 import { encoder } from "../input/request.js"
 import * as rule from "../input/rules.js"
-import { attempt } from "../input/validate.js"
+import { attempt, relabelled } from "../input/validate.js"
 import * as Budgets from "./budget.js"
 import { type Checked, messagesAt, type PromptOptions, refuse } from "./check.js"
 import { stops, type Think, type ToolChoice } from "./format.js"
@@ -110,8 +110,7 @@ const sessionOptions = encoder(Schema.Struct({
   budget: rule.anything<Budgets.Budget>()
 }))
 
-const named = <A>(check: Checked<A>): Checked<A> =>
-  Effect.mapError(check, ({ issues }) => new RWKVValidationError({ operation, source: "client", issues }))
+const named = <A>(check: Checked<A>): Checked<A> => Effect.mapError(check, relabelled(operation))
 
 /** What a caller may give in place of a list. */
 const listOf = (input: Input): unknown =>
@@ -145,16 +144,14 @@ const nothing: Sending = { prompt: {}, generation: {}, stop: stops }
 const checkHistory = (system: ReadonlyArray<Message>, history: ReadonlyArray<Message>, prompt: PromptOptions) =>
   Effect.mapError(
     render(operation, [...system, ...history, { _tag: "User", content: "?" }], prompt),
-    ({ issues }) =>
-      new RWKVValidationError({
-        operation,
-        source: "client",
-        issues: issues.map(({ message, path }) => ({
-          message,
-          path: path.replace(/^messages\.(\d+)/, (_, at) =>
-            Number(at) < system.length ? "system" : `history.${Number(at) - system.length}`)
-        }))
-      })
+    relabelled(
+      operation,
+      (path) =>
+        path.replace(
+          /^messages\.(\d+)/,
+          (_, at) => Number(at) < system.length ? "system" : `history.${Number(at) - system.length}`
+        )
+    )
   )
 
 /** How a session begins. */

@@ -5,6 +5,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Record from "effect/Record"
 import type * as Stream from "effect/Stream"
 import type * as HttpClient from "../../HttpClient.js"
 import type { TaskId, TaskResult } from "../../Protocol.js"
@@ -108,14 +109,8 @@ export const make = (
   const creates = retry.creates(config)
 
   const settings = (operation: string, options: FollowOptions) => {
-    const of = (name: keyof typeof usual) => validate.duration(operation, name, options[name], usual[name])
-    return Effect.all({
-      idleTimeout: of("idleTimeout"),
-      stallTimeout: of("stallTimeout"),
-      queueTimeout: of("queueTimeout"),
-      stopTimeout: of("stopTimeout"),
-      retry: Effect.map(effective(config), ({ retry }) => options.retry ?? retry)
-    })
+    const limits = Record.map(usual, (limit, name) => validate.duration(operation, name, options[name], limit))
+    return Effect.all({ ...limits, retry: Effect.map(effective(config), ({ retry }) => options.retry ?? retry) })
   }
 
   /** Opens a POST stream and reads on until the server has told which task it is. */
@@ -180,32 +175,20 @@ export const make = (
     })
   }
 
+  /** How a run that is there already is parted from. */
   const leaving = (
-    { counts, operation, options, taskId }: {
-      readonly operation: string
-      readonly options: FollowOptions
-      readonly taskId: TaskId
-      readonly counts: boolean
-    },
-    stopTimeout: Duration.Duration
-  ) =>
-    part({
-      operation,
-      taskId,
-      stopTimeout,
-      counts,
-      maxTokens: ledger.limits.get(taskId),
-      retry: config,
-      stays: () => options.onInterrupt !== "stop",
-      deletes: false,
-      run: undefined
-    })
+    about: Pick<Parting.About, "operation" | "taskId" | "counts" | "stopTimeout">,
+    { onInterrupt }: FollowOptions
+  ) => {
+    const maxTokens = ledger.limits.get(about.taskId)
+    return part({ ...about, maxTokens, retry: config, stays: () => onInterrupt !== "stop", deletes: false })
+  }
 
   /** What leaving a recorded run tells the server. */
   const leaves = (operation: string, taskId: TaskId, options: FollowOptions) =>
     Effect.map(
       settings(operation, options),
-      ({ stopTimeout }) => leaving({ operation, taskId, options, counts: false }, stopTimeout).farewell
+      ({ stopTimeout }) => leaving({ operation, taskId, counts: false, stopTimeout }, options).farewell
     )
 
   /** Without a span: for those who have one. */
@@ -221,15 +204,10 @@ export const make = (
     Effect.gen(function*() {
       yield* lifetime.usable(operation)
       const chosen = yield* settings(operation, options)
-      const parting = leaving({ operation, taskId, options, counts: telling.counts }, chosen.stopTimeout)
-      const maxTokens = ledger.limits.get(taskId)
-      return yield* Effect.uninterruptible(follow(
-        http,
-        lifetime,
-        { operation, taskId, maxTokens, prefillTime: undefined, opened: undefined, run: undefined, fromToken },
-        { ...chosen, parting },
-        telling
-      ))
+      const about = { operation, taskId, stopTimeout: chosen.stopTimeout, counts: telling.counts }
+      const policy = { ...chosen, parting: leaving(about, options) }
+      const subject = { operation, taskId, maxTokens: ledger.limits.get(taskId), fromToken }
+      return yield* Effect.uninterruptible(follow(http, lifetime, subject, policy, telling))
     })
 
   return { launch, leaves, listen }

@@ -21,14 +21,14 @@ export interface Subject {
   readonly operation: string
   readonly taskId: TaskId
   /** Known from the answer to a create, otherwise told by the first frame. */
-  readonly prefillTime: Duration.Duration | undefined
+  readonly prefillTime?: Duration.Duration | undefined
   /** The open POST stream of a direct transport, and what was read of it already. */
-  readonly opened: { readonly connection: Connection; readonly signals: ReadonlyArray<Signal> } | undefined
+  readonly opened?: { readonly connection: Connection; readonly signals: ReadonlyArray<Signal> } | undefined
   /**
    * Present if other tasks may write to the buffer that `get_result` reads: then a whole POST stream is the better
    * witness.
    */
-  readonly run: Run | undefined
+  readonly run?: Run | undefined
   /** The most tokens of the run, where they are known. */
   readonly maxTokens?: number | undefined
   readonly fromToken: number
