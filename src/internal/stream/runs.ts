@@ -118,8 +118,7 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
         Effect.gen(function*() {
           const taskId = yield* validate.taskId(operation, id)
           const chosen = yield* Options.ofSubscribe(operation, options)
-          const given = chosen.fromToken === undefined ? 0 : chosen.fromToken
-          const from = yield* validate.integer(operation, "fromToken", given)
+          const { fromToken: from = 0 } = chosen
           const recording = ledger.recordings.get(taskId)
           if (recording !== undefined && from === 0) {
             const leaving = yield* leaves(operation, taskId, chosen)
