@@ -13,7 +13,7 @@ const { names } = Telemetry
 /** Metrics are those of the process: a model that no other test names tells them apart. */
 const metrics = (model: string) => Tracing.metricsOf(names.model, model)
 const under = (model: string, more: Telemetry.Settings = {}) =>
-  Effect.provideService(Telemetry.Telemetry, { model, ...more })
+  Effect.provide(Telemetry.layer({ model, ...more }))
 
 const story = says(long)
 const text = Stream.mkString(StreamService.create({ ...request, maxTokens: 320 }))
@@ -52,6 +52,13 @@ describe("metrics", () => {
       expect(yield* tokens("m-polled")).toMatchObject({ count: told && "count" in told ? told.count : NaN })
     }).pipe(against(story)))
 
+  it.effect("are none where no layer turns them on", () =>
+    Effect.gen(function*() {
+      yield* text.pipe(Effect.provideService(Telemetry.Telemetry, { model: "m-off" }))
+      yield* Effect.sleep("5 seconds")
+      expect((yield* metrics("m-off")).size).toBe(0)
+    }).pipe(against(story)))
+
   it.effect("tell how many tasks run now", () =>
     Effect.gen(function*() {
       const running = Effect.map(metrics("m-running"), (all) => all.get("rwkv.client.tasks.running"))
@@ -84,19 +91,24 @@ describe("what goes wrong", () => {
         times: Infinity,
         kind: FaultKind.Status({ status: 410 })
       })
-      const error = yield* text.pipe(broken.traced, Effect.flip)
-      const span = broken.one("text_completion")
+      const error = yield* text.pipe(under("m-broken"), broken.traced, Effect.flip)
+      const span = broken.one("text_completion m-broken")
       expect(span.attributes.get("error.type")).toBe(error._tag)
       expect(Tracing.failureOf(span)).toMatchObject({ name: error._tag })
+      const plain = Tracing.make()
+      yield* text.pipe(plain.traced, Effect.flip)
+      expect(Tracing.failureOf(plain.one("StreamService.create"))).toMatchObject({ name: error._tag })
     }).pipe(against(story)))
 
   it.effect("in the consumer of a stream is no failure of it", () =>
     Effect.gen(function*() {
       const { one, traced } = Tracing.make()
       const failing = Stream.mapEffect(StreamService.create(request), () => Effect.fail("a secret of the consumer"))
+      yield* traced(under("m-consumer")(Effect.ignore(Stream.runDrain(failing))))
+      expect(one("text_completion m-consumer").exit).toMatchObject({ _tag: "Success" })
+      expect(one("text_completion m-consumer").attributes.has("error.type")).toBe(false)
       yield* traced(Effect.ignore(Stream.runDrain(failing)))
-      expect(one("text_completion").exit).toMatchObject({ _tag: "Success" })
-      expect(one("text_completion").attributes.has("error.type")).toBe(false)
+      expect(one("StreamService.create").exit).toMatchObject({ _tag: "Success" })
     }).pipe(against(story)))
 
   it.effect("and is repeated is an event, a metric and a hook, in this order before the pause", () =>
@@ -163,7 +175,7 @@ describe("what goes wrong", () => {
         },
         onReconnect: () => Effect.die("a defect")
       }
-      expect(yield* text.pipe(Effect.provideService(Telemetry.Telemetry, hooks))).toBe(long)
+      expect(yield* text.pipe(Effect.provide(Telemetry.layer(hooks)))).toBe(long)
     }).pipe(against(story)))
 
   it.effect("with two stops is told: they missed, and the task runs on", () =>
