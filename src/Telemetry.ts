@@ -12,7 +12,7 @@ import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
 import * as MetricKey from "effect/MetricKey"
 import * as MetricLabel from "effect/MetricLabel"
-import * as Record from "./internal/telemetry/record.js"
+import * as Records from "./internal/telemetry/begin.js"
 import { Recorder } from "./internal/telemetry/recorder.js"
 import type { RWKVError } from "./RWKVError.js"
 
@@ -367,7 +367,7 @@ export const layer = (settings: Settings = {}): Layer.Layer<never> =>
   Layer.succeedContext(
     Context.make(Telemetry, settings).pipe(Context.add(
       Recorder,
-      Record.make({
+      Records.make({
         names,
         inferenceDuration,
         timeToFirstText,

@@ -12,8 +12,7 @@ const { names } = Telemetry
 
 /** Metrics are those of the process: a model that no other test names tells them apart. */
 const metrics = (model: string) => Tracing.metricsOf(names.model, model)
-const under = (model: string, more: Telemetry.Settings = {}) =>
-  Effect.provide(Telemetry.layer({ model, ...more }))
+const under = (model: string, more: Telemetry.Settings = {}) => Effect.provide(Telemetry.layer({ model, ...more }))
 
 const story = says(long)
 const text = Stream.mkString(StreamService.create({ ...request, maxTokens: 320 }))
@@ -50,6 +49,48 @@ describe("metrics", () => {
       expect(told).toMatchObject({ count: expect.any(Number) })
       expect(yield* tokens("m-text")).toMatchObject({ count: told && "count" in told ? told.count : NaN })
       expect(yield* tokens("m-polled")).toMatchObject({ count: told && "count" in told ? told.count : NaN })
+    }).pipe(against(story)))
+
+  it.effect("of a create that is waited for while it runs are those of its run, once", () =>
+    Effect.gen(function*() {
+      for (const [model, options] of [["m-waited", {}], ["m-looked", { by: "polling" }]] as const) {
+        yield* Effect.gen(function*() {
+          const task = yield* TaskService.create({ ...request, maxTokens: 320 })
+          yield* Effect.sleep("100 millis")
+          const { usage } = yield* task.wait(options)
+          yield* task.wait(options)
+          const all = yield* metrics(model)
+          expect(all.get("gen_ai.client.inference.duration"), model).toMatchObject({ count: 1 })
+          expect(all.get("gen_ai.client.inference.usage.output_tokens"), model).toMatchObject({
+            count: usage.outputTokens
+          })
+          expect(all.get("gen_ai.client.inference.operation.output_tokens"), model).toMatchObject({ count: 1 })
+          expect(all.has("gen_ai.client.inference.time_to_first_chunk")).toBe(false)
+        }).pipe(under(model))
+      }
+    }).pipe(against(story)))
+
+  it.effect("of a create that is subscribed to are as well", () =>
+    Effect.gen(function*() {
+      const task = yield* TaskService.create({ ...request, maxTokens: 320 })
+      yield* Stream.runDrain(task.streamEvents())
+      expect((yield* metrics("m-subscribed")).get("gen_ai.client.inference.duration")).toMatchObject({ count: 1 })
+    }).pipe(under("m-subscribed"), against(story)))
+
+  it.effect("guess no duration of a create that was not followed to its end, nor of a task of others", () =>
+    Effect.gen(function*() {
+      const late = Effect.gen(function*() {
+        const task = yield* TaskService.create({ ...request, maxTokens: 320 })
+        yield* Effect.sleep("1 hour")
+        return yield* task.wait()
+      })
+      const { usage } = yield* late.pipe(under("m-late"))
+      const all = yield* metrics("m-late")
+      expect(all.has("gen_ai.client.inference.duration")).toBe(false)
+      expect(all.get("gen_ai.client.inference.usage.output_tokens")).toMatchObject({ count: usage.outputTokens })
+      const others = yield* TaskService.create({ ...request, maxTokens: 320 })
+      yield* others.wait().pipe(under("m-others"))
+      expect((yield* metrics("m-others")).size).toBe(0)
     }).pipe(against(story)))
 
   it.effect("are none where no layer turns them on", () =>

@@ -45,8 +45,10 @@ type Locally = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, 
 export const keep: Effect.Effect<Locally> = Effect.map(
   FiberRef.get(current),
   (override): Locally => (effect) =>
-    Effect.flatMap(FiberRef.get(current), (now) =>
-      now === override ? effect : Effect.locally(effect, current, override))
+    Effect.flatMap(
+      FiberRef.get(current),
+      (now) => now === override ? effect : Effect.locally(effect, current, override)
+    )
 )
 
 /** How to run something here under an override, merged into those that hold. */

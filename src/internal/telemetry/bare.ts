@@ -25,3 +25,21 @@ export const bare = (exit: Exit.Exit<unknown, unknown>): Exit.Exit<unknown, unkn
         onSome: (error) => Exit.fail(worded(error))
       })
   })
+
+/**
+ * The end of an operation: what others do while a stream is open is no failure of it.
+ *
+ * @param failure what it was seen to fail with
+ * @param operation whose failures are its own as well, if not all of them were seen
+ */
+export const ownEnd = (
+  operation: string | undefined,
+  failure: Cause.Cause<unknown> | undefined,
+  exit: Exit.Exit<unknown, unknown>
+): Exit.Exit<unknown, unknown> =>
+  failure !== undefined
+    ? Exit.failCause(failure)
+    : Exit.isSuccess(exit) || Cause.isInterrupted(exit.cause) ||
+        Option.exists(Cause.failureOption(exit.cause), (error) => isRWKVError(error) && error.operation === operation)
+    ? exit
+    : Exit.void

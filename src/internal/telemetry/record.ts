@@ -7,21 +7,19 @@ import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as FiberRef from "effect/FiberRef"
-import * as MetricLabel from "effect/MetricLabel"
+import type * as MetricLabel from "effect/MetricLabel"
 import * as Option from "effect/Option"
 import type * as Tracer from "effect/Tracer"
 import type { TaskResult } from "../../Protocol.js"
 import { isRWKVError, type RWKVError } from "../../RWKVError.js"
 import type * as Telemetry from "../../Telemetry.js"
 import { property } from "../input/json.js"
-import { Newest } from "../input/newest.js"
-import { isTaskId } from "../input/validate.js"
-import { bare } from "./bare.js"
-import type { Begin, Operation } from "./recorder.js"
+import type { Newest } from "../input/newest.js"
+import { bare, ownEnd } from "./bare.js"
+import type { Operation } from "./recorder.js"
 
-type Labels = ReadonlyArray<MetricLabel.MetricLabel>
-type Tags = Readonly<Record<string, string>>
+export type Labels = ReadonlyArray<MetricLabel.MetricLabel>
+export type Tags = Readonly<Record<string, string>>
 
 /** The table of names, the metrics, and the settings that hold where an operation begins. */
 export interface Given extends
@@ -69,7 +67,7 @@ interface Figures {
 }
 
 /** Told the end of a run that its operation only started, and since when the one who tells it has followed it. */
-type Ending = (result: TaskResult, since: bigint) => void
+export type Ending = (result: TaskResult, since: bigint) => void
 
 export type Observed = ReturnType<ReturnType<typeof observing>>
 
@@ -89,25 +87,11 @@ const told = <A>(hook: ((told: A) => Effect.Effect<void>) | undefined, what: A):
     Effect.annotateLogs({ package: "effect-rwkv" })
   )
 
-/** Metrics know a list of labels again by its identity, which is much cheaper than by what is in it. */
-const makeLabels = () => {
-  const known = new WeakMap<Labels, Map<string, Labels>>()
-  return (outer: Labels, tags: Tags): Labels => {
-    const lists = known.get(outer) ?? new Map<string, Labels>()
-    known.set(outer, lists)
-    const key = JSON.stringify(tags)
-    const labels = lists.get(key) ??
-      [...outer, ...Object.entries(tags).map(([name, tag]) => MetricLabel.make(name, tag))]
-    lists.set(key, labels)
-    return labels
-  }
-}
-
-const spanOf = (name: string, kind: Tracer.SpanKind, attributes: Record<string, unknown>) =>
+export const spanOf = (name: string, kind: Tracer.SpanKind, attributes: Record<string, unknown>) =>
   Effect.makeSpan(name, { attributes, kind, captureStackTrace: false })
 
 /** @param started by server and task, what this program started and nobody was told the end of */
-const observing = (given: Given, started: Newest<Ending>) => {
+export const observing = (given: Given, started: Newest<Ending>) => {
   const { names } = given
   const text = { [names.modality]: "text" }
 
@@ -235,18 +219,14 @@ const observing = (given: Given, started: Newest<Ending>) => {
         const end = now()
         run.over ??= end
         settle(undefined)
-        // What others do while a stream is open is no failure of it.
-        const how = run.failure === undefined
-          ? Exit.isInterrupted(exit) ? exit : Exit.void
-          : Exit.failCause(run.failure)
-        const failure = Option.flatMap(
-          Exit.causeOption(how),
-          (cause) =>
+        const how = ownEnd(kind === "call" ? operation : undefined, run.failure, exit)
+        const type = Option.match(Exit.causeOption(how), {
+          onNone: () => undefined,
+          onSome: (cause) =>
             Cause.isInterruptedOnly(cause)
-              ? Option.none()
-              : Option.some(tagOf(Option.getOrUndefined(Cause.failureOption(cause))))
-        )
-        const type = Option.match(failure, { onNone: () => undefined, onSome: (tag) => ({ [names.errorType]: tag }) })
+              ? undefined
+              : { [names.errorType]: tagOf(Option.getOrUndefined(Cause.failureOption(cause))) }
+        })
         annotate({
           ...type,
           [names.reconnects]: run.reconnects > 0 ? run.reconnects : undefined,
@@ -264,67 +244,4 @@ const observing = (given: Given, started: Newest<Ending>) => {
     }
   }
   return observe
-}
-
-export const make = (given: Given): Begin => {
-  const { names } = given
-  const observe = observing(given, new Newest())
-  const labelsOf = makeLabels()
-  const servers = new Newest<Readonly<Record<string, string | number>>>()
-
-  const serverOf = (baseUrl: string) => {
-    const known = servers.get(baseUrl)
-    if (known !== undefined) return known
-    const { hostname, port, protocol } = new URL(baseUrl)
-    const server = {
-      [names.provider]: "rwkv",
-      [names.address]: hostname,
-      [names.port]: port === "" ? protocol === "https:" ? 443 : 80 : Number(port)
-    }
-    servers.set(baseUrl, server)
-    return server
-  }
-
-  return {
-    begin: (begun) =>
-      Effect.gen(function*() {
-        const { about, baseUrl, kind, operation } = begun
-        const settings = yield* given.settings
-        const clock = yield* Effect.clock
-        const outer = yield* FiberRef.get(FiberRef.currentMetricLabels)
-        const { model } = settings
-        const server = serverOf(baseUrl)
-        const shared = {
-          ...server,
-          ...(kind !== "call" && { [names.operationName]: names.completion }),
-          ...(model !== undefined && { [names.model]: model })
-        }
-        const taskId = isTaskId(about) ? about : undefined
-        const name = kind === "call"
-          ? operation
-          : model === undefined
-          ? names.completion
-          : `${names.completion} ${model}`
-        const span = yield* spanOf(
-          name,
-          kind === "call" && operation === "TaskService.runAll" ? "internal" : "client",
-          {
-            ...shared,
-            [names.verb]: operation,
-            ...(kind !== "call" && { [names.stream]: operation.startsWith("StreamService.") }),
-            ...(taskId !== undefined && { [names.taskId]: taskId })
-          }
-        )
-        const labels = (tags?: Tags) =>
-          labelsOf(outer, { ...shared, [names.port]: String(server[names.port]), ...tags })
-        return observe({ ...begun, settings, clock, begun: clock.unsafeCurrentTimeNanos(), labels }, span, {
-          healed: 0,
-          reconnects: 0,
-          taskId,
-          running: false,
-          shared: false,
-          counted: false
-        })
-      })
-  }
 }

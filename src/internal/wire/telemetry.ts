@@ -1,17 +1,15 @@
 /**
  * What operations tell tracers, and the records that programs may ask for: each goes where its operation's context goes.
  */
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
+import type * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type * as RWKVConfig from "../../RWKVConfig.js"
-import { isRWKVError } from "../../RWKVError.js"
 import * as Override from "../input/override.js"
-import { bare } from "../telemetry/bare.js"
+import { bare, ownEnd } from "../telemetry/bare.js"
 import type { Observed } from "../telemetry/record.js"
 import { type Kind, Recorder } from "../telemetry/recorder.js"
 
@@ -64,22 +62,26 @@ const recorded = (observed: Observed): Begun => ({
   end: observed.end
 })
 
-/** What others do while a stream is open is no failure of it. */
-const isTheirs = (operation: string, exit: Exit.Exit<unknown, unknown>) =>
-  Option.exists(
-    Option.flatMap(Exit.causeOption(exit), Cause.failureOption),
-    (error) => !isRWKVError(error) || error.operation !== operation
-  )
-
 /** A span by the name of the verb. */
 const plain = (operation: string): Effect.Effect<Begun> =>
   Effect.zipWith(
     Effect.makeSpan(operation, { kind: "client", captureStackTrace: false }),
     Effect.clock,
-    (span, clock) => ({
-      inside: Effect.provideService(Tracer.ParentSpan, span),
-      end: (exit) => span.end(clock.unsafeCurrentTimeNanos(), isTheirs(operation, exit) ? Exit.void : bare(exit))
-    })
+    (span, clock) => {
+      let failure: Cause.Cause<unknown> | undefined
+      return {
+        inside: (effect) =>
+          Effect.provideService(
+            Effect.tapErrorCause(effect, (cause) =>
+              Effect.sync(() => {
+                failure = cause
+              })),
+            Tracer.ParentSpan,
+            span
+          ),
+        end: (exit) => span.end(clock.unsafeCurrentTimeNanos(), bare(ownEnd(operation, failure, exit)))
+      }
+    }
   )
 
 const ended = ({ end }: Begun, exit: Exit.Exit<unknown, unknown>) => Effect.sync(() => end(exit))
