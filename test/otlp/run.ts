@@ -126,14 +126,14 @@ const check = () => {
 
 /** Why the exporter is not there, if it is not. */
 const install = (): string | undefined => {
-  const given = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline", "--fetch-retries=1"]
+  const given = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline", "--loglevel=error"]
   const { status, stderr } = spawnSync("npm", given, {
     cwd: here,
     encoding: "utf8",
     timeout: 180_000,
     shell: process.platform === "win32"
   })
-  return status === 0 ? undefined : /code (E\w+)/.exec(stderr ?? "")?.[1] ?? "npm did not end in time"
+  return status === 0 ? undefined : /code (E\w+)/.exec(stderr ?? "")?.[1] ?? "npm said nothing, or did not end in time"
 }
 
 const run = async () => {
