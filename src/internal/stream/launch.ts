@@ -23,7 +23,6 @@ import type { FollowOptions, StreamOptions } from "../../Task.js"
 import { effective } from "../input/override.js"
 import * as validate from "../input/validate.js"
 import type * as Ledger from "../owner/ledger.js"
-import { names } from "../../Telemetry.js"
 import { limited } from "../wire/limit.js"
 import { note } from "../wire/telemetry.js"
 import * as retry from "../wire/retry.js"
@@ -134,7 +133,7 @@ export const make = (
     return Effect.gen(function*() {
       const options = yield* run.options
       const chosen = yield* settings(operation, options)
-      yield* note(({ annotate }) => annotate({ [names.stopSequences]: options.stop }))
+      yield* note(({ stops }) => stops(options.stop))
       const stays = () => options.onInterrupt === "detach" || run.detached?.() === true
       const stops = options.stop === undefined ? undefined : Stops.make(options.stop)
       const { create, group, maxTokens, stream } = yield* run.before

@@ -64,7 +64,13 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
     spans.opening(start.operation, "run", launch(start, telling))
 
   const recorded = (id: string, start: Launcher.Launch, counts: boolean) =>
-    record(ledger, start.operation, () => ledger.sharing.get(id), launched(start, { ...events, counts }))
+    record(
+      ledger,
+      start.operation,
+      spans.checked(start.operation, "run", id, ledger.lifetime.usable(start.operation)),
+      () => ledger.sharing.get(id),
+      launched(start, { ...events, counts })
+    )
 
   /** A run that is left when its stream is. */
   const attached = <A>(id: string, start: Launcher.Launch, telling: Telling<A>): Opening<A> =>

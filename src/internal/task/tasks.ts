@@ -14,6 +14,7 @@ import {
   AlreadyTemplateError,
   type BranchFailure,
   type RWKVConnectionError,
+  type RWKVValidationError,
   TemplateProtectedError
 } from "../../RWKVError.js"
 import type {
@@ -34,7 +35,7 @@ import type { Gate } from "../owner/ledger.js"
 import { isTemplate } from "../stream/preconditions.js"
 import type { Begun } from "../stream/record.js"
 import type * as Runs from "../stream/runs.js"
-import type { Kind } from "../wire/observed.js"
+import type { Kind } from "../telemetry/recorder.js"
 import * as retry from "../wire/retry.js"
 import * as Bulk from "./bulk.js"
 import * as Run from "./run.js"
@@ -62,27 +63,38 @@ export const make = (
   const { completed, run, started } = Run.make(http, config, runs, waiting)
   const reads = retry.reads(config)
 
-  /** A verb under its name, refused once the service was closed; runs that go on without it bring their own span. */
-  const gated = <Args extends ReadonlyArray<unknown>, A, E>(
-    operation: string,
-    perform: (operation: string, ...args: Args) => Effect.Effect<A, E>
-  ) =>
-  (...args: Args): Effect.Effect<A, E | RWKVConnectionError> =>
-    Effect.zipRight(gate(operation, args[0]), Effect.suspend(() => perform(operation, ...args)))
-
-  /** The same in a span. */
+  /** A verb under its name and in a span, refused once the service was closed. */
   const verb = <Args extends ReadonlyArray<unknown>, A, E>(
     operation: string,
     perform: (operation: string, ...args: Args) => Effect.Effect<A, E>,
     kind: Kind = "call"
-  ) => {
-    const call = gated(operation, perform)
-    return (...args: Args) => spans.around(operation, kind, args[0], call(...args))
-  }
+  ) =>
+  (...args: Args): Effect.Effect<A, E | RWKVConnectionError> =>
+    spans.around(
+      operation,
+      kind,
+      args[0],
+      Effect.zipRight(gate(operation, args[0]), Effect.suspend(() => perform(operation, ...args)))
+    )
 
-  /** The same for a stream, which brings its own spans. */
+  /** The same for what brings its own span, as a run does that goes on without its verb. */
+  const branching = <A, E>(
+    operation: string,
+    kind: Kind,
+    perform: (id: string, request: A, options: BranchOptions) => Effect.Effect<Task, E>
+  ) =>
+  (
+    id: string,
+    request: A,
+    options?: BranchOptions
+  ): Effect.Effect<Task, E | RWKVConnectionError | RWKVValidationError> =>
+    Effect.flatMap(
+      spans.checked(operation, kind, id, Effect.zipRight(gate(operation, id), Options.ofBranch(operation, options))),
+      (given) => perform(id, request, given)
+    )
+
   const streamed = <A, E, R>(operation: string, about: unknown, stream: () => Stream.Stream<A, E, R>) =>
-    Stream.unwrap(Effect.map(gate(operation, about), stream))
+    Stream.unwrap(Effect.map(spans.checked(operation, "call", about, gate(operation, about)), stream))
 
   const creating = <A extends Generation.GenerationOptions>(operation: string, create: Run.Create<A>) =>
     verb(
@@ -151,21 +163,13 @@ export const make = (
       )
     })
 
-  const continueTask = gated(
+  const continueTask = branching(
     "TaskService.continue",
-    (
-      operation,
-      id: string,
-      request: Generation.ContinueRequest,
-      options?: BranchOptions
-    ): Effect.Effect<Task, BranchFailure> =>
-      Effect.gen(function*() {
-        const given = yield* Options.ofBranch(operation, options)
-        if (ledger.sharing.get(id) !== undefined) {
-          return yield* branched(runs.continueSharing(operation, id, request, given))
-        }
-        return yield* spans.around(operation, "start", id, goOn(operation, id, request, given))
-      })
+    "start",
+    (id, request: Generation.ContinueRequest, given): Effect.Effect<Task, BranchFailure> =>
+      ledger.sharing.get(id) === undefined
+        ? spans.around("TaskService.continue", "start", id, goOn("TaskService.continue", id, request, given))
+        : branched(runs.continueSharing("TaskService.continue", id, request, given))
   )
 
   const asTemplate = verb(
@@ -202,13 +206,10 @@ export const make = (
         )
     ))
 
-  const fork = gated(
+  const fork = branching(
     "TaskService.fork",
-    (operation, id: string, request: Generation.ForkRequest, options?: BranchOptions) =>
-      Effect.flatMap(
-        Options.ofBranch(operation, options),
-        (given) => branched(runs.fork(operation, id, request, given))
-      )
+    "run",
+    (id, request: Generation.ForkRequest, given) => branched(runs.fork("TaskService.fork", id, request, given))
   )
 
   const wait = verb(
