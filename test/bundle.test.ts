@@ -13,9 +13,9 @@ const KiB = 1024
 const budget = {
   tasksAndStreams: 38 * KiB,
   streamsAlone: 34.5 * KiB,
-  chat: 42 * KiB,
-  promptsAlone: 9.5 * KiB,
-  languageModel: 44 * KiB,
+  chat: 41 * KiB,
+  promptsAlone: 9.25 * KiB,
+  languageModel: 41.25 * KiB,
   promise: 3 * KiB
 }
 

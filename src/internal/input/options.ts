@@ -49,21 +49,17 @@ const waiting = <Progress>() => ({
   onProgress: rule.aFunction<Progress>()
 })
 
+type Given = Readonly<Record<string, unknown>>
+
 /** A subscription does not look, and what it would ignore is refused. */
-const fitting =
-  <const Keys extends ReadonlyArray<string>>(...looks: Keys) =>
-  (given: { readonly by?: unknown } & { readonly [Key in Keys[number]]?: unknown }) =>
-    given.by !== "subscription" || looks.filter((key: Keys[number]) => given[key] !== undefined)
-      .map((key) => ({ path: [key], message: "must not be given for by: \"subscription\"" }))
+const fitting = (...looks: ReadonlyArray<string>) => (given: Given) =>
+  given["by"] !== "subscription" || looks.filter((key) => given[key] !== undefined)
+    .map((key) => ({ path: [key], message: "must not be given for by: \"subscription\"" }))
 
 /** Whoever looks at the status sees no text, and could not stop at once. */
-const stopping =
-  <const Keys extends ReadonlyArray<string>>(...looks: Keys) =>
-  (given: { readonly by?: unknown; readonly stop?: unknown } & { readonly [Key in Keys[number]]?: unknown }) =>
-    given.stop === undefined || given.by !== "polling" && looks.every((key: Keys[number]) =>
-        given[key] === undefined
-      ) ||
-    { path: ["stop"], message: "must not be given where the end is waited for by polling" }
+const stopping = (...looks: ReadonlyArray<string>) => (given: Given) =>
+  given["stop"] === undefined || given["by"] !== "polling" && looks.every((key) => given[key] === undefined) ||
+  { path: ["stop"], message: "must not be given where the end is waited for by polling" }
 
 /** Most calls give no options: the Schema is made by the first that does. What is no object counts as none. */
 const reader = <A extends object>(schema: () => Schema.Schema<A>) => {

@@ -93,11 +93,10 @@ const makeLink = (open: Open, opened: Mind.Subject["opened"], stopTimeout: Durat
         signals = later
         return next
       },
-      take: Effect.suspend(() =>
+      take: () =>
         Effect.map(connection.take, (taken) => {
           signals = taken
-        })
-      ),
+        }),
       renew: Effect.gen(function*() {
         yield* close
         connection = yield* open
@@ -196,7 +195,7 @@ export const follow = <A>(
 
     const listen = Effect.suspend(() => {
       const next = link.next()
-      if (next === undefined) return link.take
+      if (next === undefined) return link.take()
       mind.hear(next)
       // The stop does not wait for a consumer that is slow to take the text before it.
       return mind.how() === "cut" ? Effect.asVoid(part) : Effect.void
