@@ -3,6 +3,7 @@
  * heartbeats that are events (F96). Pages of any origin may read what they answer.
  */
 import { execFileSync } from "node:child_process"
+import { lookup } from "node:dns/promises"
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { createServer as createHttpServer, type RequestListener } from "node:http"
 import { createServer as createHttpsServer } from "node:https"
@@ -73,6 +74,15 @@ const certificate = () => {
   }
 }
 
+export const nobody = "no-such-host.invalid"
+
+/** Whether somebody says that a name is nobody's; without a network nobody may. */
+const hasNames = () =>
+  Promise.race([
+    lookup(nobody).then(() => false, ({ code }) => code === "ENOTFOUND"),
+    new Promise<boolean>((resolve) => setTimeout(resolve, 3000, false).unref())
+  ])
+
 export const start = async () => {
   const closed = createServer()
   const refused = `http://${await listen(closed)}`
@@ -90,6 +100,7 @@ export const start = async () => {
     refused,
     reset: `http://${await listen(reset)}`,
     beating: `http://${await listen(beating)}`,
+    hasNames: await hasNames(),
     /** Undefined where no certificate could be made. */
     selfSigned: tls && `https://${await listen(tls)}`,
     /** How often the stream with heartbeats was opened since this was asked last. */
