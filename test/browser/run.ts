@@ -96,7 +96,7 @@ const main = Effect.gen(function*() {
 }).pipe(
   Effect.scoped,
   Effect.catchAllCause((cause) => Effect.sync(() => judge("the test itself", `${cause}`))),
-  Effect.timeout("5 minutes")
+  Effect.timeout("10 minutes")
 )
 
 await Effect.runPromise(main)
