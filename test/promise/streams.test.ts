@@ -126,9 +126,9 @@ describe("an async stream", () => {
   })
 
   promises("tells a failure that came while nobody asked to the next who asks", async ({ client }) => {
-    const iterator = reader(client.generateAll([says, endless], { failures: "fail", timeout: 200 }))
+    const iterator = reader(client.generateAll([says, endless], { failures: "fail", timeout: 1000 }))
     await iterator.next()
-    await new Promise((resolve) => setTimeout(resolve, 300))
+    await new Promise((resolve) => setTimeout(resolve, 1200))
     expect(await rejection(iterator.next())).toMatchObject({ _tag: "RWKVTimeoutError", kind: "wait" })
     expect(await iterator.next()).toEqual(done)
   }, { profile: "documented" })
