@@ -104,7 +104,6 @@ export class Server {
     this.reading++
     this.request(task.prompt * this.model.perUnit / this.speed, () => {
       this.reading--
-      task.read = true
       this.remember(task)
       this.waiting.push(task)
       this.listener.onRead(task)
@@ -118,11 +117,6 @@ export class Server {
 
   delete(task: Task): void {
     this.request(0, () => this.cache.delete(task.id))
-  }
-
-  die(): ReadonlyArray<Task> {
-    this.alive = false
-    return [...this.running, ...this.waiting]
   }
 
   private remember(task: Task): void {
@@ -143,7 +137,7 @@ export class Server {
     while (this.running.length < model.slots) {
       const task = this.waiting.shift()
       if (task === undefined) break
-      task.started = this.events.now
+      if (!task.replayed) task.started = this.events.now
       this.running.push(task)
     }
     this.pulsing = this.running.length > 0
@@ -184,8 +178,14 @@ export class Server {
       this.behind(0, () =>
         this.request(0, () => {
           this.look(task)
-          task.ended = this.events.now
-          this.listener.onEnded(task)
+          if (task.keptFor === 0) return this.tell(task)
+          // Its tokens are counted; the answer to a deletion tells them.
+          this.request(0, () => this.tell(task))
         })))
+  }
+
+  private tell(task: Task): void {
+    task.ended = this.events.now
+    this.listener.onEnded(task)
   }
 }

@@ -34,8 +34,14 @@ export interface Task {
   heard: number
   /** When its stream was opened. */
   opened: number
-  /** Whether its prompt was read. */
-  read: boolean
+  /** Whether a server was lost while it ran there, and it began anew. */
+  replayed: boolean
+}
+
+/** As it was before it was sent. */
+export const forget = (task: Task): void => {
+  task.made = 0
+  task.replayed = true
 }
 
 export interface Workload {
@@ -77,7 +83,7 @@ export const tasksOf = (workload: Workload): Array<Task> => {
       ended: Number.NaN,
       heard: 0,
       opened: 0,
-      read: false
+      replayed: false
     }
   })
 }
