@@ -14,7 +14,9 @@ export type Way = "pool" | "random" | "least" | "flood" | ((task: Task) => numbe
 export interface Options {
   readonly seed: number
   readonly way: Way
-  readonly servers: ReadonlyArray<{ readonly weight: number | undefined; readonly capacity: number; readonly keeps: number }>
+  readonly servers: ReadonlyArray<
+    { readonly weight: number | undefined; readonly capacity: number; readonly keeps: number }
+  >
   /** Sends a task to a server. */
   readonly send: (task: Task, server: number) => void
 }

@@ -38,8 +38,9 @@ export interface World {
   /** Tokens made in each second. */
   readonly timeline: ReadonlyArray<number>
   readonly lostAt: number | undefined
-  /** Tasks that were made anew. */
+  /** Tasks that were made anew, and tasks whose results came. */
   readonly replayed: number
+  readonly ended: number
 }
 
 class Run {
