@@ -13,7 +13,7 @@ export const model: Model = {
   perTask: 0,
   tokensPerPulse: 32,
   perUnit: 0.000_05,
-  poll: 0.1
+  poll: 0.25
 }
 
 export interface Side {
@@ -58,8 +58,8 @@ export const calibrate = async (options: Options): Promise<Calibration> => {
     count,
     arrivals,
     prompt: 200,
-    tokens: options.tokens ?? 160,
-    maxTokens: [64, 128, 256, 512],
+    tokens: options.tokens ?? 96,
+    maxTokens: [64, 128, 256],
     kept: 0.1,
     keptFor: 3
   }

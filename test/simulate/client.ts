@@ -98,19 +98,29 @@ export class Client {
     this.change(task, (load) => Policy.progressed(load, { tokens: 0, prompt: task.prompt }, 0))
   }
 
-  /** So many tokens, so many seconds after those before them or after the task was sent. */
-  onTokens(task: Task, tokens: number, seconds: number): void {
-    this.change(task, (load) => Policy.progressed(load, { tokens, prompt: 0 }, seconds))
+  onTokens(task: Task, tokens: number): void {
+    // One token stays, for the speed to be measured by.
+    const done = Math.min(tokens, task.maxTokens - 1 - task.told)
+    task.told += done
+    this.change(task, (load) => Policy.progressed(load, { tokens: done, prompt: 0 }, 0))
   }
 
-  onEnded(task: Task): void {
+  /** It had its slot for so many seconds. Its entry is kept until it is deleted. */
+  onEnded(task: Task, seconds: number): void {
     this.sent.delete(task)
-    const left = { tokens: task.maxTokens - task.tokens, prompt: 0 }
-    this.change(task, (load) => Policy.finished(load, left, task.keptFor > 0))
+    const left = { tokens: task.maxTokens - task.told, prompt: 0 }
+    this.change(
+      task,
+      (load) =>
+        Policy.finished(Policy.progressed(load, { tokens: 1, prompt: 0 }, seconds / task.tokens), {
+          ...left,
+          tokens: left.tokens - 1
+        }, true)
+    )
     this.drain()
   }
 
-  release(task: Task): void {
+  onDeleted(task: Task): void {
     this.change(task, Policy.released)
     this.drain()
   }
@@ -119,7 +129,10 @@ export class Client {
   lose(servers: ReadonlySet<number>): ReadonlyArray<Task> {
     for (const [at, load] of this.loads.entries()) if (servers.has(at)) this.set(at, { ...load, open: false })
     const lost = Array.from(this.sent).filter(({ server }) => servers.has(server))
-    for (const task of lost) this.sent.delete(task)
+    for (const task of lost) {
+      this.sent.delete(task)
+      task.told = 0
+    }
     this.queue.putBack(lost)
     return lost
   }

@@ -3,7 +3,7 @@
  * emulator is one byte, and so is each unit of a prompt.
  */
 import { HttpClient } from "@effect/platform"
-import { Clock as Time, Context, Deferred, Effect, FiberSet, Layer, type Scope, Stream } from "effect"
+import { Clock as Time, Context, Deferred, Duration, Effect, FiberSet, Layer, type Scope, Stream } from "effect"
 import { RWKV, type RWKVError, StreamService, TaskService } from "effect-rwkv"
 import * as InProcess from "../../src/testing/http/client.js"
 import { Exchange } from "../../src/testing/http/exchange.js"
@@ -33,7 +33,7 @@ const now = Effect.map(Time.currentTimeMillis, (millis) => millis / 1000)
 /** The number of the task, as long as its prompt. */
 const promptOf = (task: Task) => `${task.id}`.padStart(task.prompt, "0")
 
-const server = (options: Options, speed: number) =>
+const server = (options: Options, speed: number, onDeleted: (task: Task) => void) =>
   Effect.gen(function*() {
     const { model, tasks } = options
     const started = new Map<string, Task>()
@@ -64,6 +64,12 @@ const server = (options: Options, speed: number) =>
       put(id, task)
       entries = Math.max(entries, store.cache.size)
     }
+    const remove = store.remove.bind(store)
+    store.remove = (id) => {
+      remove(id)
+      const known = started.get(id)
+      if (known !== undefined) onDeleted(known)
+    }
     const exchange = new Exchange(machine)
     const services = yield* Layer.build(
       Layer.provide(RWKV.layer(), Layer.succeed(HttpClient.HttpClient, InProcess.make(exchange)))
@@ -74,7 +80,13 @@ const server = (options: Options, speed: number) =>
 const drive = (options: Options): Effect.Effect<Outcome, RWKVError.RWKVError, Scope.Scope> =>
   Effect.gen(function*() {
     const { capacity, model, seed, speeds, tasks } = options
-    const servers = yield* Effect.forEach(speeds, (speed) => server(options, speed))
+    const gone = new Set<Task>()
+    /** What is deleted behind a stream may be so before that is seen to have ended. */
+    const onDeleted = (task: Task) => {
+      if (Number.isNaN(task.ended)) gone.add(task)
+      else client.onDeleted(task)
+    }
+    const servers = yield* Effect.forEach(speeds, (speed) => server(options, speed, onDeleted))
     const fork = yield* FiberSet.makeRuntime<never, void, never>()
     const done = yield* Deferred.make<void, RWKVError.RWKVError>()
     let ended = 0
@@ -90,26 +102,25 @@ const drive = (options: Options): Effect.Effect<Outcome, RWKVError.RWKVError, Sc
       Effect.gen(function*() {
         const { services } = servers[at] ?? (yield* Effect.dieMessage("no such server"))
         let id = ""
-        task.heard = yield* now
         const request = { prompt: promptOf(task), maxTokens: task.maxTokens }
         const keep = task.keptFor > 0 ? { cleanup: "keep" } as const : {}
         const events = Context.get(services, StreamService.StreamService).createEvents(request, keep)
+        let seconds = 0
         yield* Stream.runForEach(events, (event) =>
-          Effect.map(now, (seconds) => {
+          Effect.sync(() => {
             if (event._tag === "Started") {
               id = event.taskId
               client.onRead(task)
             }
-            if (event._tag !== "Text") return
-            client.onTokens(task, event.text.length, seconds - task.heard)
-            task.heard = seconds
+            if (event._tag === "Text") client.onTokens(task, event.text.length)
+            if (event._tag === "Finished") seconds = Duration.toSeconds(event.result.generationTime)
           }))
         task.ended = yield* now
-        client.onEnded(task)
+        client.onEnded(task, seconds)
+        if (gone.has(task)) client.onDeleted(task)
         if (++ended === tasks.length) yield* Deferred.succeed(done, undefined)
         if (task.keptFor === 0) return
         yield* Effect.sleep(1000 * task.keptFor)
-        client.release(task)
         yield* Context.get(services, TaskService.TaskService).delete(id)
       })
     for (const task of tasks) {

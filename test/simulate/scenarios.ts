@@ -27,7 +27,7 @@ export const workload: Omit<Workload, "count" | "arrivals"> = {
 const warmUp = 0.3
 
 /** Tokens a second of a server of speed 1 that never lacks tasks that are read: they wait in the server itself. */
-export const ideal = (model: Model, workload: Omit<Workload, "count" | "arrivals">): number => {
+const ideal = (model: Model, workload: Omit<Workload, "count" | "arrivals">): number => {
   const { timeline } = run({
     seed: 1,
     way: "flood",
@@ -40,6 +40,16 @@ export const ideal = (model: Model, workload: Omit<Workload, "count" | "arrivals
   })
   const middle = timeline.slice(Math.floor(timeline.length * 0.3), Math.floor(timeline.length * 0.7))
   return Figures.sum(middle) / middle.length
+}
+
+const ideals = new Map<string, number>()
+
+/** The same, once for each kind of server and work. */
+const idealOf = (model: Model, workload: Omit<Workload, "count" | "arrivals">): number => {
+  const key = JSON.stringify([model, workload])
+  const known = ideals.get(key) ?? ideal(model, workload)
+  ideals.set(key, known)
+  return known
 }
 
 export interface Scenario extends Pick<Options, "way" | "speeds"> {
@@ -69,7 +79,7 @@ export const simulate = (scenario: Scenario): Outcome => {
   const { capacity, count, load, loss, speeds, told, way } = scenario
   const work = { ...workload, ...scenario.workload }
   const servers = { ...model, ...scenario.model }
-  const all = ideal(servers, work) * Figures.sum(speeds)
+  const all = idealOf(servers, work) * Figures.sum(speeds)
   const sample = tasksOf({ ...work, count: 20_000, arrivals: Infinity })
   const arrivals = load * all / (Figures.sum(sample.map(({ tokens }) => tokens)) / sample.length)
   const tasks = tasksOf({ ...work, count, arrivals })

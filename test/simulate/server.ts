@@ -32,6 +32,8 @@ export interface Listener {
   readonly onFreed: () => void
   /** Its client has its result. */
   readonly onEnded: (task: Task) => void
+  /** Its entry in the cache is free, and the client knows. */
+  readonly onDeleted: (task: Task) => void
 }
 
 interface Job {
@@ -116,7 +118,10 @@ export class Server {
   }
 
   delete(task: Task): void {
-    this.request(0, () => this.cache.delete(task.id))
+    this.request(0, () => {
+      this.cache.delete(task.id)
+      this.listener.onDeleted(task)
+    })
   }
 
   private remember(task: Task): void {
@@ -173,6 +178,7 @@ export class Server {
     const { now } = this.events
     const { poll } = this.model
     this.count.ended++
+    task.finished = now
     const next = poll > 0 ? task.opened + Math.ceil((now - task.opened) / poll) * poll : now
     this.events.plan(next, () =>
       this.behind(0, () =>

@@ -26,12 +26,14 @@ export interface Task {
   server: number
   /** Tokens made so far. */
   made: number
+  /** Tokens that the client has counted. */
+  told: number
   /** When it was given a slot; NaN before. */
   started: number
   /** When the client had its result; NaN before. */
   ended: number
-  /** When it last said something, or was sent. */
-  heard: number
+  /** When its last token was made; NaN before. */
+  finished: number
   /** When its stream was opened. */
   opened: number
   /** Whether a server was lost while it ran there, and it began anew. */
@@ -79,9 +81,10 @@ export const tasksOf = (workload: Workload): Array<Task> => {
       keptFor: random() < workload.kept ? workload.keptFor : 0,
       server: -1,
       made: 0,
+      told: 0,
       started: Number.NaN,
       ended: Number.NaN,
-      heard: 0,
+      finished: Number.NaN,
       opened: 0,
       replayed: false
     }

@@ -67,7 +67,8 @@ class Run {
       onFreed: () => {
         if (way === "queue") this.client.drain()
       },
-      onEnded: (task: Task) => this.onEnded(task)
+      onEnded: (task: Task) => this.onEnded(task),
+      onDeleted: (task: Task) => this.client.onDeleted(task)
     }
     // Who knows all needs no limits of a client.
     const limits = way === "queue" ? { capacity: Infinity, keeps: Infinity } : { capacity, keeps: model.cache }
@@ -112,32 +113,25 @@ class Run {
   }
 
   send(task: Task, at: number): void {
-    task.heard = this.events.now
     this.servers[at]?.create(task)
     if (!task.replayed && ++this.begun === this.options.tasks.length) this.to = this.mark()
   }
 
   onTokens(task: Task, tokens: number): void {
-    const { now } = this.events
-    this.client.onTokens(task, tokens, now - task.heard)
-    task.heard = now
-    const second = Math.floor(now)
+    this.client.onTokens(task, tokens)
+    const second = Math.floor(this.events.now)
     this.timeline[second] = (this.timeline[second] ?? 0) + tokens
   }
 
   onEnded(task: Task): void {
     const { loss, tasks, warmUp } = this.options
     const server = this.servers[task.server]
-    if (task.keptFor > 0) {
-      this.events.plan(this.events.now + task.keptFor, () => {
-        server?.delete(task)
-        this.client.release(task)
-      })
-    } else server?.delete(task)
+    if (task.keptFor > 0) this.events.plan(this.events.now + task.keptFor, () => server?.delete(task))
+    else server?.delete(task)
     this.ended++
     if (this.ended === Math.ceil(tasks.length * warmUp)) this.from = this.mark()
     if (loss !== undefined && this.ended === Math.ceil(tasks.length * loss.after)) this.lose(loss.servers)
-    this.client.onEnded(task)
+    this.client.onEnded(task, task.finished - task.started)
   }
 
   /** A share of the servers, evenly among them, dies. */
