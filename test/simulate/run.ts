@@ -1,7 +1,7 @@
 /**
  * `npm run simulate`: what a pool does with 1,000 servers and 10^6 tasks, by its own policy and a model of the servers that is
- * compared with the emulator first. Writes `docs/scale.svg` and the figures of `docs/scale.md`; `-- --quick` writes nothing
- * and simulates a tenth.
+ * compared with the emulator first. Writes `docs/scale.svg` and the figures of `docs/scale.md`; `-- --quick` simulates a
+ * tenth and writes nothing, `-- --only lost` simulates the tables whose titles have the word, and writes no figures.
  */
 import { readFileSync, writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
@@ -14,7 +14,9 @@ import { type Outcome, type Scenario, servers, simulate } from "./scenarios.js"
 import { markdown, type Table, text } from "./table.js"
 import { after, before } from "./timeline.js"
 
-const { values: { quick } } = parseArgs({ options: { quick: { type: "boolean", default: false } } })
+const { values: { only, quick } } = parseArgs({
+  options: { quick: { type: "boolean", default: false }, only: { type: "string", default: "" } }
+})
 const scale = quick ? 0.1 : 1
 
 const say = (line: string) => process.stdout.write(`${line}\n`)
@@ -23,6 +25,10 @@ const number = (value: number, digits = 0) =>
   value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })
 const percent = (value: number) => `${number(100 * value, 1)} %`
 const seconds = (value: number) => value >= 1000 ? `${number(value)} s` : `${value.toFixed(2)} s`
+
+const calibrationTitle = "The model beside 4 emulators"
+const lostTitle = "A third of 1,000 servers is lost at 60 % (90 % of those that stay)"
+const memoryTitle = "Memory of the client, measured on its heap"
 
 const calibrations: ReadonlyArray<readonly [string, Parameters<typeof calibrate>[0]]> = [
   ["all at once, speeds 1, 1, 2, 4", { speeds: [1, 1, 2, 4], count: 2000 * scale, arrivals: Infinity }],
@@ -45,7 +51,7 @@ const calibrated = async (): Promise<Table> => {
     line("requests per task", ({ requestsPerTask }) => requestsPerTask, 3)
     rows.push([`${title}: tasks on the same server`, "", percent(agreed), ""])
   }
-  return { title: "The model beside 4 emulators", head: ["", "emulators", "model", "difference"], rows }
+  return { title: calibrationTitle, head: ["", "emulators", "model", "difference"], rows }
 }
 
 const spread = ({ world }: Outcome) => {
@@ -68,7 +74,8 @@ const row = (title: string, outcome: Outcome): ReadonlyArray<string> => {
     outcome.scenario.load === Infinity ? "" : seconds(waits.p99),
     seconds(Figures.paces(measured).p50 === 0 ? 0 : 1 / Figures.paces(measured).p50 * 100),
     number(Figures.requests(world) / tasks.length, 2),
-    number(Figures.evicted(world))
+    // Who knows all needs no limits, and loses nothing.
+    outcome.scenario.way === "queue" ? "" : number(Figures.evicted(world))
   ]
 }
 
@@ -148,59 +155,73 @@ const groups: ReadonlyArray<readonly [string, ReadonlyArray<Line>]> = [
   ]]
 ]
 
-const main = async () => {
-  const begun = performance.now()
-  const tables: Array<Table> = []
-  const print = (table: Table) => {
-    tables.push(table)
-    say(`\n${text(table)}\n`)
-  }
-  print(await calibrated())
-  for (const [title, all] of groups) print(lines(title, all))
+const lost = (): Outcome =>
+  simulate({ ...big, count: big.count * scale, way: "pool", load: 0.6, loss: { servers: 1 / 3, after: 0.5 } })
 
-  const lost = simulate({
-    ...big,
-    count: big.count * scale,
-    way: "pool",
-    load: 0.6,
-    loss: { servers: 1 / 3, after: 0.5 }
-  })
-  const [first, then] = [before(lost), after(lost)]
-  print({
-    title: "A third of 1,000 servers is lost at 60 % (90 % of those that stay)",
+const lossTable = (outcome: Outcome): Table => {
+  const [first, then] = [before(outcome), after(outcome)]
+  return {
+    title: lostTitle,
     head: ["", "before", "after"],
     rows: [
-      [
-        "tokens a second, of the ideal of those there",
-        percent(first.throughput),
-        percent(then.throughput)
-      ],
+      ["tokens a second, of the ideal of those there", percent(first.throughput), percent(then.throughput)],
       ["wait p50", seconds(first.waits.p50), seconds(then.waits.p50)],
       ["wait p99", seconds(first.waits.p99), seconds(then.waits.p99)],
       ["Jain", number(first.jain, 4), number(then.jain, 4)],
-      ["tasks made anew", "", number(lost.world.replayed)],
-      ["requests per task, in all", "", number(Figures.requests(lost.world) / lost.tasks.length, 2)]
+      ["tasks made anew", "", number(outcome.world.replayed)],
+      ["requests per task, in all", "", number(Figures.requests(outcome.world) / outcome.tasks.length, 2)]
     ]
-  })
+  }
+}
+
+const memoryTable = async (): Promise<Table> => {
   const [ofRun, ofServer] = [await Memory.ofRun(), Memory.ofServer()]
-  const runs = lost.world.client.most
-  print({
-    title: "Memory of the client",
+  const runs = 256 * thousand.length
+  return {
+    title: memoryTitle,
     head: ["", "measured"],
     rows: [
       ["a run that is followed, its sockets apart", `${number(ofRun / 1024, 1)} KiB`],
       ["a server in the policy", `${number(ofServer)} bytes`],
-      [`${number(runs)} runs at once on 1,000 servers`, `${number(runs * ofRun / 2 ** 30, 1)} GiB`]
+      [
+        `${number(runs)} runs at once, which fill ${number(thousand.length)} servers`,
+        `${number(runs * ofRun / 2 ** 30, 1)} GiB`
+      ]
     ]
-  })
+  }
+}
+
+const pageOf = (page: string, tables: ReadonlyArray<Table>) => {
+  const [from, to] = ["<!-- figures of the last `npm run simulate` -->", "<!-- end of the figures -->"]
+  const [head, tail] = [page.slice(0, page.indexOf(from) + from.length), page.slice(page.indexOf(to))]
+  return `${head}\n\n${tables.map(markdown).join("\n\n")}\n\n${tail}`
+}
+
+const main = async () => {
+  const begun = performance.now()
+  let picture = ""
+  const parts: ReadonlyArray<readonly [string, () => Table | Promise<Table>]> = [
+    [calibrationTitle, calibrated],
+    ...groups.map(([title, all]) => [title, () => lines(title, all)] as const),
+    [lostTitle, () => {
+      const outcome = lost()
+      picture = draw(outcome)
+      return lossTable(outcome)
+    }],
+    [memoryTitle, memoryTable]
+  ]
+  const tables: Array<Table> = []
+  for (const [, make] of parts.filter(([title]) => title.includes(only))) {
+    const table = await make()
+    tables.push(table)
+    say(`\n${text(table)}\n`)
+  }
   say(`${number((performance.now() - begun) / 1000)} s`)
   if (quick) return
   const docs = fileURLToPath(new URL("../../docs/", import.meta.url))
-  writeFileSync(`${docs}scale.svg`, draw(lost))
-  const page = readFileSync(`${docs}scale.md`, "utf8")
-  const [from, to] = ["<!-- figures of the last `npm run simulate` -->", "<!-- end of the figures -->"]
-  const [head, tail] = [page.slice(0, page.indexOf(from) + from.length), page.slice(page.indexOf(to))]
-  writeFileSync(`${docs}scale.md`, `${head}\n\n${tables.map(markdown).join("\n\n")}\n\n${tail}`)
+  if (picture !== "") writeFileSync(`${docs}scale.svg`, picture)
+  if (only !== "") return
+  writeFileSync(`${docs}scale.md`, pageOf(readFileSync(`${docs}scale.md`, "utf8"), tables))
 }
 
 await main()

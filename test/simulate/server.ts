@@ -38,7 +38,7 @@ export interface Listener {
 
 interface Job {
   readonly at: number
-  readonly then: () => void
+  readonly carryOut: () => void
 }
 
 /** The end of a text takes a step too, but no step follows the last of `maxTokens`. */
@@ -82,14 +82,14 @@ export class Server {
   /** Behind all that the event loop was asked before; nothing, if it dies meanwhile. */
   private behind(seconds: number, then: () => void): void {
     this.free = Math.max(this.free, this.events.now) + seconds
-    this.asked.push({ at: this.free, then })
+    this.asked.push({ at: this.free, carryOut: then })
     if (this.asked.length - this.done === 1) this.events.plan(this.free, this.next)
   }
 
   private readonly next = (): void => {
     const job = this.asked[this.done]
     if (job === undefined || !this.alive) return
-    job.then()
+    job.carryOut()
     this.done++
     const following = this.asked[this.done]
     if (following !== undefined) return this.events.plan(following.at, this.next)

@@ -71,12 +71,13 @@ class Run {
       onDeleted: (task: Task) => this.client.onDeleted(task)
     }
     // Who knows all needs no limits of a client.
-    const limits = way === "queue" ? { capacity: Infinity, keeps: Infinity } : { capacity, keeps: model.cache }
+    const keeps = way === "queue" ? Infinity : model.cache
+    const most = way === "queue" ? Infinity : capacity
     this.servers = speeds.map((speed) => new Server(this.events, model, speed, listener))
     this.client = new Client({
       seed,
       way: way === "queue" ? () => this.soonest() : way,
-      servers: speeds.map((speed) => ({ weight: told ? speed : undefined, ...limits })),
+      servers: speeds.map((speed) => ({ weight: told ? speed : undefined, capacity: most, keeps })),
       send: (task, at) => this.send(task, at)
     })
   }
