@@ -16,7 +16,8 @@ const budget = {
   chat: 41 * KiB,
   promptsAlone: 9.25 * KiB,
   languageModel: 41.25 * KiB,
-  promise: 3 * KiB
+  promise: 3 * KiB,
+  durable: 44 * KiB
 }
 
 const root = fileURLToPath(new URL("../", import.meta.url))
@@ -72,7 +73,7 @@ const bundle = (code: string) =>
       platform: "browser",
       target: "es2022",
       alias: { "effect-rwkv": `${root}src/index.ts` },
-      external: ["effect", "effect/*", "@effect/platform", "@effect/platform/*", "@effect/ai", "@effect/ai/*"]
+      external: ["effect", "effect/*", "@effect/*"]
     })
   ).pipe(Effect.map(({ metafile, outputFiles }) => ({
     metafile,
@@ -119,7 +120,8 @@ describe("the bundle", () => {
   it.effect("has nothing of the modules with an entry of their own, even if all of the main entry is kept", () =>
     Effect.gen(function*() {
       const { metafile } = yield* bundle("export * from \"effect-rwkv\"")
-      const own = /EventResponse|RWKVChat|RWKVMessage|RWKVSession|RWKVLanguageModel|promise|internal\/(chat|ai)/
+      const own =
+        /EventResponse|RWKVChat|RWKVMessage|RWKVSession|RWKVLanguageModel|RWKVDurable|RWKVBatch|promise|internal\/(chat|ai|durable)/
       expect(inputs(metafile).filter((path) => own.test(path))).toEqual([])
       const chat = yield* bundle("export * from \"./src/RWKVChat.ts\"")
       expect(inputs(chat.metafile)).toContain("src/internal/chat/reply.ts")
@@ -151,6 +153,19 @@ describe("the bundle", () => {
       expect(all.filter((path) => ["effect", "@effect/ai", "@effect/platform"].includes(path))).toEqual([])
       expect(all.filter((path) => /internal\/task|TaskService/.test(path))).toEqual([])
       expect(model.gzip).toBeLessThanOrEqual(budget.languageModel)
+    }))
+
+  it.effect("has nothing of the workflow engine, which only durable runs import, and by module", () =>
+    Effect.gen(function*() {
+      for (const entry of ["index", "RWKVChat", "RWKVLanguageModel", "promise", "testing/index"]) {
+        const { metafile } = yield* bundle(`export * from "./src/${entry}.ts"`)
+        expect(imports(metafile).filter(({ path }) => /@effect\/(workflow|cluster)/.test(path))).toEqual([])
+      }
+      const durable = yield* bundle("export * from \"./src/RWKVDurable.ts\"")
+      const all = imports(durable.metafile).map(({ path }) => path)
+      expect(all).toContain("@effect/workflow/Workflow")
+      expect(all.filter((path) => /^(effect|@effect\/(platform|workflow|cluster|sql))$/.test(path))).toEqual([])
+      expect(durable.gzip).toBeLessThanOrEqual(budget.durable)
     }))
 
   it.effect("of a program without Effect has little more than the services that it uses", () =>
