@@ -167,7 +167,7 @@ const lossTable = (outcome: Outcome): Table => {
       ["tokens a second, of the ideal of those there", percent(first.throughput), percent(then.throughput)],
       ["wait p50", seconds(first.waits.p50), seconds(then.waits.p50)],
       ["wait p99", seconds(first.waits.p99), seconds(then.waits.p99)],
-      ["Jain", number(first.jain, 4), number(then.jain, 4)],
+      ["Jain", "", number(then.jain, 4)],
       ["tasks made anew", "", number(outcome.world.replayed)],
       ["requests per task, in all", "", number(Figures.requests(outcome.world) / outcome.tasks.length, 2)]
     ]
