@@ -98,13 +98,20 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Scope.Sc
   const runs = yield* Runs.make(http, yield* RWKVConfig)
   const { continued, created, forked, subscribed } = runs
   const gate = yield* Ledger.gate(runs.ledger)
+  const usable = (operation: string, about: unknown) =>
+    runs.spans.checked(
+      operation,
+      operation.startsWith("StreamService.subscribe") ? "call" : "run",
+      about,
+      gate(operation, about)
+    )
   /** A verb under its name, refused once the service was closed. */
   const streamed = <Args extends ReadonlyArray<unknown>, A>(
     operation: string,
     opened: (operation: string) => (...args: Args) => Opening<A>
   ) => {
     const open = opened(operation)
-    return (...args: Args) => pulled(Effect.zipRight(gate(operation, args[0]), open(...args)))
+    return (...args: Args) => pulled(Effect.zipRight(usable(operation, args[0]), open(...args)))
   }
 
   const creates = (operation: string) =>
@@ -118,7 +125,7 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Scope.Sc
     opening: (operation: string) => (...args: Args) => Opening<StreamEvent>
   ) =>
   (...args: Args) =>
-    opened(operation, runs.ledger.requestIds, Effect.zipRight(gate(operation, args[0]), opening(operation)(...args)))
+    opened(operation, runs.ledger.requestIds, Effect.zipRight(usable(operation, args[0]), opening(operation)(...args)))
 
   return Runs.carry<Service>({
     create: streamed("StreamService.create", (name) => created(creates(name), texts)),
@@ -134,9 +141,12 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Scope.Sc
     open: open("StreamService.open", (name) => {
       const [create, fim] = [created(creates(name), events), created(fims(name), events)]
       return (request: Generation.CreateRequest | Generation.FimRequest, options?: StreamOptions) =>
-        Effect.flatten(
+        Effect.flatten(runs.spans.checked(
+          name,
+          "run",
+          undefined,
           validate.attempt(name, "", () => isFim(request) ? fim(request, options) : create(request, options))
-        )
+        ))
     }),
     openContinue: open("StreamService.openContinue", (name) => continued(name, events)),
     openFork: open("StreamService.openFork", (name) => forked(name, "delete", events))

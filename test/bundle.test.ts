@@ -13,9 +13,9 @@ const KiB = 1024
 const budget = {
   tasksAndStreams: 38 * KiB,
   streamsAlone: 34.5 * KiB,
-  chat: 42 * KiB,
-  promptsAlone: 9.5 * KiB,
-  languageModel: 44 * KiB,
+  chat: 41 * KiB,
+  promptsAlone: 9.25 * KiB,
+  languageModel: 41.25 * KiB,
   promise: 3 * KiB,
   durable: 44 * KiB
 }
@@ -50,14 +50,15 @@ const services = `
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as Layer from "effect/Layer"
 import * as RWKV from "./src/RWKV.ts"
+import { resume, session } from "./src/RWKVSession.ts"
 import * as StreamService from "./src/StreamService.ts"
 import * as TaskService from "./src/TaskService.ts"
 export const live = Layer.provide(RWKV.layer({}), FetchHttpClient.layer)
-const { create, fim, open, subscribe } = StreamService
-export const streams = { create, fim, open, subscribe }
-const { asTemplate, continue: more, models, result, run, runAll, status, stop, wait } = TaskService
+const { create, fim, open, openContinue, openFork, subscribe, subscribeEvents } = StreamService
+export const streams = { create, fim, open, openContinue, openFork, subscribe, subscribeEvents }
+const { asTemplate, continue: more, list, models, result, run, runAll, status, stop, wait } = TaskService
 const tasks = { create: TaskService.create, fim: TaskService.fim, fork: TaskService.fork, delete: TaskService.delete }
-export { asTemplate, models, more, result, run, runAll, status, stop, tasks, wait }
+export { asTemplate, list, models, more, result, resume, run, runAll, session, status, stop, tasks, wait }
 export * from "./src/RWKVError.ts"`
 
 const bundle = (code: string) =>

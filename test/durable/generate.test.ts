@@ -7,18 +7,7 @@ import { RWKVError } from "effect-rwkv"
 import * as RWKVDurable from "effect-rwkv/RWKVDurable"
 import { Emulator } from "effect-rwkv/testing"
 import { against, memory, type Needs, until } from "../support/durable.js"
-import {
-  count,
-  endless,
-  FaultKind,
-  inject,
-  onCreate,
-  request,
-  running,
-  says,
-  tasks,
-  verbs
-} from "../support/program.js"
+import { count, endless, FaultKind, inject, request, running, says, tasks, verbs } from "../support/program.js"
 
 const generation = { key: "a", request }
 
@@ -162,15 +151,6 @@ describe("a server that is down", () => {
       yield* until(Effect.map(RWKVDurable.poll(id), Option.isSome))
       expect(yield* RWKVDurable.poll(id)).toMatchObject({ value: { value: { finishReason: "length" } } })
     }).pipe(durable(endless)))
-
-  it.live("is not asked twice to make what it may have made", () =>
-    Effect.gen(function*() {
-      yield* inject({ kind: FaultKind.Reset({ executed: true }), on: onCreate, times: 1 })
-      expect(yield* Effect.flip(RWKVDurable.Generation.execute(generation))).toMatchObject({
-        _tag: "RWKVConnectionError"
-      })
-      expect(yield* count("POST tmp")).toBe(1)
-    }).pipe(durable(says("hello"))))
 })
 
 describe("cancelling", () => {

@@ -13,7 +13,7 @@ const durable = <A, E, R>(program: Effect.Effect<A, E, R>) =>
 describe("a create whose answer is lost", () => {
   it.live("is made anew, whether the server has begun or not", () =>
     Effect.gen(function*() {
-      yield* inject({ on: onCreate, kind: FaultKind.Reset({}) })
+      yield* inject({ on: onCreate, kind: FaultKind.Reset({ executed: true }) })
       yield* inject({ on: onCreate, kind: FaultKind.Cut({ afterBytes: 5, clean: false }) })
       expect(yield* RWKVDurable.Generation.execute(generation)).toMatchObject({ text: "hello" })
       expect(yield* count("POST tmp")).toBe(3)
@@ -21,7 +21,7 @@ describe("a create whose answer is lost", () => {
 
   it.live("fails after `recreate` more, as nobody knows how many run", () =>
     Effect.gen(function*() {
-      yield* inject({ on: onCreate, kind: FaultKind.Reset({}), times: 100 })
+      yield* inject({ on: onCreate, kind: FaultKind.Reset({ executed: true }), times: 100 })
       expect(yield* Effect.flip(RWKVDurable.Generation.execute(generation))).toMatchObject({
         _tag: "RWKVConnectionError",
         requestSent: true

@@ -17,13 +17,8 @@ type Request = CreateRequest | FimRequest
 
 export const operation = "TaskService.runAll"
 
-const concurrencyOf = (given: unknown): Effect.Effect<number, RWKVValidationError> =>
-  given === undefined
-    // A quarter of the server's cache: every task beyond its 256 evicts another, running or not.
-    ? Effect.succeed(64)
-    : typeof given === "number" && Number.isInteger(given) && given > 0
-    ? Effect.succeed(given)
-    : Effect.fail(validate.invalid(operation, "concurrency", "must be a positive integer"))
+/** A quarter of the server's cache: every task beyond its 256 evicts another, running or not. */
+const usualConcurrency = 64
 
 const isStream = <A, E, R>(input: Iterable<A> | Stream.Stream<A, E, R>): input is Stream.Stream<A, E, R> =>
   hasProperty(input, Stream.StreamTypeId)
@@ -56,8 +51,8 @@ export const runAll = <E, R>(
   options: BulkOptions | undefined
 ): Stream.Stream<BulkResult, E | WaitFailure, R> =>
   Stream.unwrap(Effect.gen(function*() {
-    const { concurrency, failures, onProgress, ...wait } = yield* Options.ofBulk(operation, options)
-    const atOnce = yield* concurrencyOf(concurrency)
+    const given = yield* Options.ofBulk(operation, options)
+    const { concurrency = usualConcurrency, failures, onProgress, ...wait } = given
     const source = yield* validate.attempt(
       operation,
       "",
@@ -68,7 +63,7 @@ export const runAll = <E, R>(
       return yield* validate.invalid(operation, "", "must be an iterable or a Stream of requests")
     }
     // Held from before the start of a run until its result is taken.
-    const places = yield* Effect.makeSemaphore(atOnce)
+    const places = yield* Effect.makeSemaphore(concurrency)
     const report = validate.callback(operation, "onProgress", onProgress)
     let done = 0
     let failed = 0
@@ -82,7 +77,7 @@ export const runAll = <E, R>(
       Stream.mapEffect(
         ([request, index]) =>
           Effect.map(Effect.either(run(request, wait)), (result): BulkResult => ({ index, request, result })),
-        { concurrency: atOnce, unordered: true }
+        { concurrency, unordered: true }
       ),
       Stream.tap(deliver)
     )
