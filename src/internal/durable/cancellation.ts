@@ -4,8 +4,8 @@
  */
 import * as Workflow from "@effect/workflow/Workflow"
 import { WorkflowEngine } from "@effect/workflow/WorkflowEngine"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 
 export const Cancellation = /*#__PURE__*/ Workflow.make({
@@ -33,11 +33,6 @@ export const looker = (executionId: string): Effect.Effect<Effect.Effect<boolean
     )
   })
 
-const wholeSecond = Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.sleep(1000 - now % 1000))
-
-/**
- * Done once a look finds that it is asked for. All look at whole seconds, so that stops arrive together: the end of one
- * task may move others to slots where no stop finds them (H29).
- */
+/** Done once a look finds that it is asked for. */
 export const until = (look: Effect.Effect<boolean>): Effect.Effect<void> =>
-  Effect.asVoid(Effect.repeat(Effect.zipRight(wholeSecond, look), { until: (found) => found }))
+  Effect.asVoid(Effect.repeat(look, { until: (found) => found, schedule: Schedule.spaced("1 second") }))
