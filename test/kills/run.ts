@@ -48,16 +48,21 @@ const one = (test: (way: Halt.Way) => ReturnType<Test>): Test => (folder) => Eff
 
 const tests: Record<string, Case> = {
   "sqlite: kill -9": { replies: "brief", run: (folder) => One.killed({ folder, prompts, kills }) },
-  "sqlite: cancel": { replies: "endless", run: one((way) => Halt.cancelled(way, 1)) },
+  "sqlite: cancel": { replies: "endless", profile: "documented", run: one((way) => Halt.cancelled(way, 1)) },
   "sqlite: cancel what has long begun": {
     replies: "mixed",
     profile: "documented",
     run: one((way) => Halt.cancelled(way, 1, 8))
   },
+  "sqlite: cancel where stops miss": { replies: "mixed", run: one(Halt.missed) },
   "sqlite: cancel after kill -9": { replies: "endless", profile: "documented", run: one(Halt.cancelledLater) },
   "sqlite: SIGTERM": { replies: "brief", run: one((way) => Halt.restarted(way, { prompts, times })) },
   "postgres: kill -9": { replies: "brief", run: () => Many.replaced({ prompts, times: kills, signal: "SIGKILL" }) },
-  "postgres: cancel": { replies: "endless", run: () => Effect.flatMap(Many.way, (way) => Halt.cancelled(way, 2)) },
+  "postgres: cancel": {
+    replies: "endless",
+    profile: "documented",
+    run: () => Effect.flatMap(Many.way, (way) => Halt.cancelled(way, 2))
+  },
   "postgres: SIGTERM": { replies: "brief", run: () => Many.replaced({ prompts, times, signal: "SIGTERM" }) }
 }
 
