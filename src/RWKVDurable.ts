@@ -313,6 +313,8 @@ export const layer: Layer.Layer<never, never, WorkflowEngine | TaskService> = /*
  * program, started again, goes on. For many machines provide `ClusterWorkflowEngine.layer` over runners that reach each
  * other instead; see docs/durable.md.
  *
+ * Fails with `ConfigError` if a setting of the cluster in the environment is invalid.
+ *
  * @example
  * ```ts
  * import { FetchHttpClient } from "@effect/platform"
