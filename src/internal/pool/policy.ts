@@ -55,9 +55,12 @@ const newest = 1 / 16
  *
  * @internal
  */
-export const make = (
-  server: Pick<Load, "name"> & Partial<Pick<Load, "weight" | "capacity" | "keeps">>
-): Load => ({
+export const make = (server: {
+  readonly name: string
+  readonly weight?: number | undefined
+  readonly capacity?: number | undefined
+  readonly keeps?: number | undefined
+}): Load => ({
   name: server.name,
   weight: server.weight,
   capacity: server.capacity ?? 256,

@@ -17,10 +17,12 @@ type Request = CreateRequest | FimRequest
 
 export const operation = "TaskService.runAll"
 
-const concurrencyOf = (given: unknown): Effect.Effect<number, RWKVValidationError> =>
+/** A quarter of the server's cache: every task beyond its 256 evicts another, running or not. */
+const usualConcurrency = 64
+
+const concurrencyOf = (given: unknown, usual: number): Effect.Effect<number, RWKVValidationError> =>
   given === undefined
-    // A quarter of the server's cache: every task beyond its 256 evicts another, running or not.
-    ? Effect.succeed(64)
+    ? Effect.succeed(usual)
     : typeof given === "number" && Number.isInteger(given) && given > 0
     ? Effect.succeed(given)
     : Effect.fail(validate.invalid(operation, "concurrency", "must be a positive integer"))
@@ -53,11 +55,12 @@ const pulled = (requests: Iterable<Request>): Stream.Stream<Request, RWKVValidat
 export const runAll = <E, R>(
   run: (request: Request, options: Options.Running) => Effect.Effect<TaskResult, WaitFailure>,
   requests: Iterable<Request> | Stream.Stream<Request, E, R>,
-  options: BulkOptions | undefined
+  options: BulkOptions | undefined,
+  usual = usualConcurrency
 ): Stream.Stream<BulkResult, E | WaitFailure, R> =>
   Stream.unwrap(Effect.gen(function*() {
     const { concurrency, failures, onProgress, ...wait } = yield* Options.ofBulk(operation, options)
-    const atOnce = yield* concurrencyOf(concurrency)
+    const atOnce = yield* concurrencyOf(concurrency, usual)
     const source = yield* validate.attempt(
       operation,
       "",
