@@ -176,7 +176,10 @@ const checkOptions = encoder(Schema.Struct({
   probe: rule.aSchedule<Schedule.Schedule<unknown>>()
 }))
 
-const usualProbe = Schedule.exponential("1 second").pipe(Schedule.union(Schedule.spaced("30 seconds")), Schedule.jittered)
+const usualProbe = Schedule.exponential("1 second").pipe(
+  Schedule.union(Schedule.spaced("30 seconds")),
+  Schedule.jittered
+)
 
 const isStream = <A, E, R>(input: unknown): input is Stream.Stream<A, E, R> => hasProperty(input, Stream.StreamTypeId)
 

@@ -16,7 +16,8 @@ const budget = {
   chat: 42 * KiB,
   promptsAlone: 9.5 * KiB,
   languageModel: 44 * KiB,
-  promise: 3 * KiB
+  promise: 3 * KiB,
+  pool: 46 * KiB
 }
 
 const root = fileURLToPath(new URL("../", import.meta.url))
@@ -118,7 +119,8 @@ describe("the bundle", () => {
   it.effect("has nothing of the modules with an entry of their own, even if all of the main entry is kept", () =>
     Effect.gen(function*() {
       const { metafile } = yield* bundle("export * from \"effect-rwkv\"")
-      const own = /EventResponse|RWKVChat|RWKVMessage|RWKVSession|RWKVLanguageModel|promise|internal\/(chat|ai)/
+      const own =
+        /EventResponse|RWKVChat|RWKVMessage|RWKVSession|RWKVLanguageModel|RWKVPool|promise|internal\/(chat|ai|pool)/
       expect(inputs(metafile).filter((path) => own.test(path))).toEqual([])
       const chat = yield* bundle("export * from \"./src/RWKVChat.ts\"")
       expect(inputs(chat.metafile)).toContain("src/internal/chat/reply.ts")
@@ -159,6 +161,15 @@ describe("the bundle", () => {
       expect(gzip - without.gzip).toBeGreaterThan(KiB)
       expect(gzip - without.gzip).toBeLessThanOrEqual(budget.promise)
       expect(imports(metafile).filter(({ path }) => path === "effect" || path === "@effect/platform")).toEqual([])
+    }))
+
+  it.effect("of a pool has little more than the services that it is of", () =>
+    Effect.gen(function*() {
+      const { gzip, metafile } = yield* bundle("export * from \"./src/RWKVPool.ts\"")
+      expect(inputs(metafile)).toContain("src/internal/pool/policy.ts")
+      expect(inputs(metafile).filter((path) => /RWKVChat|promise|internal\/(chat|ai)/.test(path))).toEqual([])
+      expect(imports(metafile).filter(({ path }) => path === "effect" || path === "@effect/platform")).toEqual([])
+      expect(gzip).toBeLessThanOrEqual(budget.pool)
     }))
 
   it.effect("of streams alone has nothing of tasks", () =>

@@ -1,5 +1,6 @@
 /** What a pool of one server costs beside no pool: CPU for the same runs against an emulator in the process, in turns. */
 import { HttpClient } from "@effect/platform"
+import { NodeRuntime } from "@effect/platform-node"
 import { Console, Effect, Layer, Stream } from "effect"
 import { RWKV, StreamService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
@@ -23,17 +24,21 @@ const cpu = Effect.sync(() => {
 })
 
 const program = Effect.gen(function*() {
-  const emulator = yield* Emulator.make({ pulse: 0, tokensPerPulse: 8, reply: () => "a text of some length. ".repeat(8) })
+  const emulator = yield* Emulator.make({
+    pulse: 0,
+    tokensPerPulse: 8,
+    reply: () => "a text of some length. ".repeat(8)
+  })
   const http = Layer.succeed(HttpClient.HttpClient, emulator.httpClient)
   const layers = {
-    none: RWKV.layer({ baseUrl }),
-    pool: RWKVPool.layer({ servers: [{ name: "one", baseUrl }] })
+    none: Effect.provide(work, Layer.provide(RWKV.layer({ baseUrl }), http)),
+    pool: Effect.provide(work, Layer.provide(RWKVPool.layer({ servers: [{ name: "one", baseUrl }] }), http))
   }
   const spent = { none: Array<number>(), pool: Array<number>() }
   for (let round = -1; round < rounds; round++) {
     for (const key of ["none", "pool"] as const) {
       const before = yield* cpu
-      yield* Effect.provide(work, Layer.provide(layers[key], http))
+      yield* layers[key]
       const after = yield* cpu
       if (round >= 0) spent[key].push(after - before)
     }
@@ -41,11 +46,10 @@ const program = Effect.gen(function*() {
   const median = (times: ReadonlyArray<number>) => times.slice().sort((a, b) => a - b)[times.length >> 1] ?? NaN
   const [none, pool] = [median(spent.none), median(spent.pool)]
   yield* Console.log(
-    `${runs} streams: ${none.toFixed(0)} ms without, ${pool.toFixed(0)} ms with a pool of one: ${(pool / none).toFixed(3)}`
+    `${runs} streams: ${none.toFixed(0)} ms without, ${pool.toFixed(0)} ms with a pool of one: ${
+      (pool / none).toFixed(3)
+    }`
   )
 })
 
-Effect.runPromise(Effect.scoped(program)).catch((error) => {
-  console.error(error)
-  process.exitCode = 1
-})
+NodeRuntime.runMain(Effect.scoped(program))

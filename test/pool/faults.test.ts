@@ -15,7 +15,8 @@ const long = "a story that takes a while to tell. ".repeat(10)
 /** Two servers that answer alike, with ids of their own. */
 const two = (options: Emulator.Options = echo) => start({ a: { seed: 1, ...options }, b: { seed: 2, ...options } })
 
-const over = (cluster: Cluster, options: Options = {}) => Effect.provide(pool(cluster, { retry: Polling.noRetry, ...options }))
+const over = (cluster: Cluster, options: Options = {}) =>
+  Effect.provide(pool(cluster, { retry: Polling.noRetry, ...options }))
 
 const figures = Effect.flatMap(RWKVPool.RWKVPool, ({ figures }) => figures)
 
@@ -36,8 +37,11 @@ describe("an id of a pool", () => {
       const cluster = yield* two()
       yield* Effect.gen(function*() {
         for (const id of ["TMP_1~c", "TMP_1", "TMP_1~a~", "a", "~"]) {
-          const verbs = [
+          const verbs: ReadonlyArray<
+            Effect.Effect<unknown, unknown, TaskService.TaskService | StreamService.StreamService>
+          > = [
             TaskService.status(id),
+            TaskService.result(id),
             TaskService.wait(id),
             TaskService.stop(id),
             TaskService.delete(id),
@@ -104,12 +108,15 @@ describe("new work", () => {
       const servers = [server("a", { capacity: 2 }), server("b", { capacity: 1 })]
       yield* Effect.gen(function*() {
         const ended: Array<number> = []
-        const fibers = yield* Effect.forEach(Array.from({ length: 8 }, (_, index) => index), (index) =>
-          TaskService.run({ prompt: `${index}`, maxTokens: 200 }).pipe(
-            Effect.tap(() => Effect.sync(() => ended.push(index))),
-            Effect.fork,
-            Effect.zipLeft(Effect.yieldNow())
-          ))
+        const fibers = yield* Effect.forEach(
+          Array.from({ length: 8 }, (_, index) => index),
+          (index) =>
+            TaskService.run({ prompt: `${index}`, maxTokens: 200 }).pipe(
+              Effect.tap(() => Effect.sync(() => ended.push(index))),
+              Effect.fork,
+              Effect.zipLeft(Effect.yieldNow())
+            )
+        )
         yield* TestClock.adjust("20 millis")
         expect(yield* figures).toMatchObject({ queued: 5, servers: [{ running: 2 }, { running: 1 }] })
         const refused = yield* Effect.flip(TaskService.run({ prompt: "9", maxTokens: 1 }))
@@ -141,7 +148,10 @@ describe("new work", () => {
         expect((yield* figures).queued).toBe(0)
         yield* settle(Fiber.join(first))
         const queued = yield* Effect.fork(Effect.replicateEffect(TaskService.create(story), 2))
-        expect(yield* failureOf(Fiber.join(queued), "1 second")).toMatchObject({ _tag: "RWKVTimeoutError", kind: "queue" })
+        expect(yield* failureOf(Fiber.join(queued), "1 second")).toMatchObject({
+          _tag: "RWKVTimeoutError",
+          kind: "queue"
+        })
       }).pipe(over(cluster, { servers, queueTimeout: "2 seconds" }))
       const creates = (yield* paths(cluster, "a")).filter((path) => path === "/v1/tasks/tmp")
       expect(creates.length).toBe(2)
@@ -157,7 +167,9 @@ describe("new work", () => {
           Effect.forEach(Array.from({ length: 10 }, (_, index) => `${index}`), (prompt) =>
             TaskService.run({ prompt, maxTokens: 20 }), { concurrency: "unbounded" })
         )
-        expect(results.map(({ text }) => text)).toEqual(results.map((_, index) => `<${index}>`))
+        expect(results.map(({ text }) =>
+          text
+        )).toEqual(results.map((_, index) => `<${index}>`))
         expect(new Set(results.map(({ taskId }) => nameOf(taskId)))).toEqual(new Set(["b"]))
         expect(yield* health).toBe("lost,open")
         cluster.refuse("a", false)
@@ -176,7 +188,10 @@ describe("new work", () => {
         kind: Emulator.FaultKind.Status({ status: 500 })
       })
       yield* Effect.gen(function*() {
-        const exits = yield* Effect.replicateEffect(Effect.exit(settle(TaskService.run({ prompt: "x", maxTokens: 5 }))), 3)
+        const exits = yield* Effect.replicateEffect(
+          Effect.exit(settle(TaskService.run({ prompt: "x", maxTokens: 5 }))),
+          3
+        )
         expect(exits.every(Exit.isFailure)).toBe(true)
         expect(yield* health).toBe("lost")
       }).pipe(over(cluster, { servers: [server("a")] }))
@@ -202,7 +217,10 @@ describe("new work", () => {
       const cluster = yield* two()
       yield* Effect.gen(function*() {
         const tasks = yield* settle(
-          Effect.replicateEffect(Effect.tap(TaskService.create({ prompt: "x", maxTokens: 5 }), (task) => task.wait()), 3)
+          Effect.replicateEffect(
+            Effect.tap(TaskService.create({ prompt: "x", maxTokens: 5 }), (task) => task.wait()),
+            3
+          )
         )
         expect(yield* figures).toMatchObject({ servers: [{ running: 0, kept: 3 }] })
         const more = yield* Effect.fork(TaskService.run({ prompt: "more", maxTokens: 20 }))
@@ -216,7 +234,11 @@ describe("new work", () => {
 
 describe("a server that is lost", () => {
   /** Kills a server in the middle of a stream, and brings it back empty. */
-  const killed = (options: Options, request: Parameters<typeof StreamService.create>[0], replies?: Emulator.Options["reply"]) =>
+  const killed = (
+    options: Options,
+    request: Parameters<typeof StreamService.create>[0],
+    replies?: Emulator.Options["reply"]
+  ) =>
     Effect.gen(function*() {
       const reply = () => long
       const cluster = yield* start({
@@ -229,7 +251,9 @@ describe("a server that is lost", () => {
         const begun = yield* Deferred.make<void>()
         const texts: Array<string> = []
         const fiber = yield* StreamService.create(request).pipe(
-          Stream.runForEach((text) => Effect.zipRight(Effect.sync(() => texts.push(text)), Deferred.succeed(begun, undefined))),
+          Stream.runForEach((text) =>
+            Effect.zipRight(Effect.sync(() => texts.push(text)), Deferred.succeed(begun, undefined))
+          ),
           Effect.exit,
           Effect.fork
         )
@@ -288,7 +312,10 @@ describe("servers that come and go", () => {
         yield* TestClock.adjust("20 millis")
         yield* lists.offer([server("b")])
         yield* TestClock.adjust("20 millis")
-        expect((yield* figures).servers).toMatchObject([{ name: "b", health: "open" }, { name: "a", health: "draining" }])
+        expect((yield* figures).servers).toMatchObject([{ name: "b", health: "open" }, {
+          name: "a",
+          health: "draining"
+        }])
         const second = yield* TaskService.create(story)
         expect(nameOf(second.id)).toBe("b")
         const { taskId, text } = yield* settle(Fiber.join(first))
@@ -328,7 +355,11 @@ describe("servers that come and go", () => {
         const failure = yield* Effect.flip(Effect.void.pipe(over(cluster, { servers: servers as never })))
         expect(failure, path).toMatchObject({ _tag: "RWKVValidationError", issues: [{ path }] })
       }
-      for (const options of [{ queueLimit: -1 }, { onServerLost: "retry" }, { probe: 3 }, { queueTimeout: NaN }, { nonsense: 1 }]) {
+      for (
+        const options of [{ queueLimit: -1 }, { onServerLost: "retry" }, { probe: 3 }, { queueTimeout: NaN }, {
+          nonsense: 1
+        }]
+      ) {
         const failure = yield* Effect.flip(Effect.void.pipe(over(cluster, options as never)))
         expect(failure).toMatchObject({ _tag: "RWKVValidationError" })
       }
@@ -347,8 +378,12 @@ describe("servers that come and go", () => {
       yield* Scope.close(scope, Exit.void)
       expect(yield* settle(Fiber.join(run))).toMatchObject({ _tag: "RWKVConnectionError" })
       expect(yield* settle(Fiber.join(waits))).toMatchObject({ _tag: "RWKVConnectionError", requestSent: false })
-      expect(yield* Effect.flip(Effect.provide(TaskService.run(story), context))).toMatchObject({ _tag: "RWKVConnectionError" })
-      expect(yield* Effect.flip(Effect.provide(TaskService.list, context))).toMatchObject({ _tag: "RWKVConnectionError" })
+      expect(yield* Effect.flip(Effect.provide(TaskService.run(story), context))).toMatchObject({
+        _tag: "RWKVConnectionError"
+      })
+      expect(yield* Effect.flip(Effect.provide(TaskService.list, context))).toMatchObject({
+        _tag: "RWKVConnectionError"
+      })
       expect(yield* emulator(cluster, "a").running).toBe(0)
     }))
 })

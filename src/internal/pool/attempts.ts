@@ -75,21 +75,24 @@ export const make = (pool: Pool, replays: boolean) => {
       })
     const attempt = (count: number): Effect.Effect<A, E | CallFailure, R> =>
       Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(pool.place(restore, operation, workOf(request), bounded), ({ place, server }) =>
-          restore(Effect.provideService(use(server), Placed, place)).pipe(
-            Effect.onExit(() => Effect.sync(() => place.sent || server.tally.leave(place))),
-            Effect.catchAll((error): Effect.Effect<A, E | CallFailure, R> => {
-              const goesOn = count < most && !pool.isClosed()
-              if (place.refused !== undefined) {
-                // It was marked so that this server is not asked again.
-                Object.assign(place.refused, { workBegun: undefined })
-                return goesOn ? restore(attempt(count + 1)) : Effect.fail(place.refused)
-              }
-              return goesOn && may(error)
-                ? Effect.zipRight(warn(error), restore(attempt(count + 1)))
-                : Effect.fail(error)
-            })
-          ))
+        Effect.flatMap(
+          pool.place(restore, operation, workOf(request), bounded),
+          ({ place, server }) =>
+            restore(Effect.provideService(use(server), Placed, place)).pipe(
+              Effect.onExit(() => Effect.sync(() => place.sent || server.tally.leave(place))),
+              Effect.catchAll((error): Effect.Effect<A, E | CallFailure, R> => {
+                const goesOn = count < most && !pool.isClosed()
+                if (place.refused !== undefined) {
+                  // It was marked so that this server is not asked again.
+                  Object.assign(place.refused, { workBegun: undefined })
+                  return goesOn ? restore(attempt(count + 1)) : Effect.fail(place.refused)
+                }
+                return goesOn && may(error)
+                  ? Effect.zipRight(warn(error), restore(attempt(count + 1)))
+                  : Effect.fail(error)
+              })
+            )
+        )
       )
     return attempt(1)
   }

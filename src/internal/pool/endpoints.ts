@@ -121,20 +121,24 @@ export const make = (http: Service, name: string, tally: Tally, judge: Judge): S
     }))
 
   /** A run of a task that is there; what surely was not begun is repeated here, for it can run nowhere else. */
-  const branch = <R>(ask: (id: string, request: R, options?: Options) => ReturnType<Service["continue"]>) =>
-  (id: string, request: R, options?: Options) =>
-    Effect.flatMap(
-      own(id, options),
-      (own) => taking(request, options, Effect.mapError(ask(own, request, options), failed(id)))
-    )
+  const branch =
+    <R>(ask: (id: string, request: R, options?: Options) => ReturnType<Service["continue"]>) =>
+    (id: string, request: R, options?: Options) =>
+      Effect.flatMap(
+        own(id, options),
+        (own) => taking(request, options, Effect.mapError(ask(own, request, options), failed(id)))
+      )
 
-  const branchStream = <R>(ask: (id: string, request: R, options?: Options) => ReturnType<Service["continueStream"]>) =>
-  (id: string, request: R, options?: Options) =>
-    toStream(Effect.flatMap(own(id, options), (own) =>
-      Effect.mapBoth(openingOf(direct(request, ask(own, request, options))), {
-        onFailure: failed(id),
-        onSuccess: Effect.mapError(Option.map(failed(id)))
-      })))
+  const branchStream =
+    <R>(ask: (id: string, request: R, options?: Options) => ReturnType<Service["continueStream"]>) =>
+    (id: string, request: R, options?: Options) =>
+      toStream(
+        Effect.flatMap(own(id, options), (own) =>
+          Effect.mapBoth(openingOf(direct(request, ask(own, request, options))), {
+            onFailure: failed(id),
+            onSuccess: Effect.mapError(Option.map(failed(id)))
+          }))
+      )
 
   const finished = (id: string, info: Option.Option<TaskInfo>) =>
     Option.exists(info, ({ status }) => status === "Finished") ? tally.ended(id) : tally.heard(id)
@@ -150,10 +154,13 @@ export const make = (http: Service, name: string, tally: Tally, judge: Judge): S
     options: Options | undefined,
     effect: Effect.Effect<Option.Option<A>, E>
   ) =>
-    Effect.flatMap(effect, Option.match({
-      onNone: () => Effect.succeedNone,
-      onSome: (answer) => Effect.map(renamed(options, answer), Option.some)
-    }))
+    Effect.flatMap(
+      effect,
+      Option.match({
+        onNone: () => Effect.succeedNone,
+        onSome: (answer) => Effect.map(renamed(options, answer), Option.some)
+      })
+    )
 
   return {
     create: (request, options) => taking(request, options, http.create(request, options)),

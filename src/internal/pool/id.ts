@@ -17,7 +17,7 @@ export const join = (own: string, name: string): string => `${own}~${name}`
 /** The name of the server, and its own id; neither is checked. */
 export const split = (id: string): { readonly name: string; readonly own: string } => {
   const at = id.lastIndexOf("~")
-  return { name: id.slice(at + 1), own: id.slice(0, Math.max(0, at)) }
+  return at < 0 ? { name: "", own: id } : { name: id.slice(at + 1), own: id.slice(0, at) }
 }
 
 /** The id of a pool for what a server has named. */

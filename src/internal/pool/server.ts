@@ -33,7 +33,8 @@ const clear = (value: unknown) => Redacted.isRedacted(value) ? Redacted.value(va
 
 /** Whether it is reached as before; all else of a server may change while work goes on there. */
 export const sameServer = (one: Spec | undefined, other: Spec): boolean => {
-  const headers = ({ headers = {} }: Spec) => JSON.stringify(Object.entries(headers).map(([name, value]) => [name, clear(value)]).sort())
+  const headers = ({ headers = {} }: Spec) =>
+    JSON.stringify(Object.entries(headers).map(([name, value]) => [name, clear(value)]).sort())
   return one !== undefined && one.baseUrl === other.baseUrl && headers(one) === headers(other)
 }
 
@@ -83,7 +84,9 @@ export const make = (
     let [isLost, isDraining] = [false, false]
     const alarm = Effect.unsafeMakeLatch(false)
 
-    const tagged = Object.entries(gauges).map(([key, gauge]) => [key, Metric.tagged(gauge, "rwkv.pool.server", name)] as const)
+    const tagged = Object.entries(gauges).map(([key, gauge]) =>
+      [key, Metric.tagged(gauge, "rwkv.pool.server", name)] as const
+    )
     const tally = Tally.make(spec, () => {
       const { kept, open, outstanding, running } = tally.load()
       const figures: Readonly<Record<string, number>> = { running, kept, outstanding, open: open ? 1 : 0 }

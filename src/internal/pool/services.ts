@@ -30,18 +30,29 @@ export const make = (pool: Pool, replays: boolean) => {
 
   const starts: Verbs.Starts = {
     created: (operation, telling) => (request, options) =>
-      opened(operation, request, telling, ({ starts }, telling) => starts.created(operation, telling)(request, options)),
+      opened(
+        operation,
+        request,
+        telling,
+        ({ starts }, telling) => starts.created(operation, telling)(request, options)
+      ),
     filled: (operation, telling) => (request, options) =>
       opened(operation, request, telling, ({ starts }, telling) => starts.filled(operation, telling)(request, options)),
     continued: (operation, telling) => (id, request, options) =>
-      Effect.flatMap(pool.owner(operation, id), ({ starts, tally }) =>
-        starts.continued(operation, tally.counting(telling))(id, request, options)),
+      Effect.flatMap(
+        pool.owner(operation, id),
+        ({ starts, tally }) => starts.continued(operation, tally.counting(telling))(id, request, options)
+      ),
     forked: (operation, telling) => (id, request, options) =>
-      Effect.flatMap(pool.owner(operation, id), ({ starts, tally }) =>
-        starts.forked(operation, tally.counting(telling))(id, request, options)),
+      Effect.flatMap(
+        pool.owner(operation, id),
+        ({ starts, tally }) => starts.forked(operation, tally.counting(telling))(id, request, options)
+      ),
     subscribed: (operation, telling) => (id, options) =>
-      Effect.flatMap(pool.owner(operation, id), ({ starts, tally }) =>
-        starts.subscribed(operation, tally.counting(telling))(id, options)),
+      Effect.flatMap(
+        pool.owner(operation, id),
+        ({ starts, tally }) => starts.subscribed(operation, tally.counting(telling))(id, options)
+      ),
     requestIds: { get: (id) => lives(id)?.starts.requestIds.get(id) }
   }
 
@@ -96,8 +107,9 @@ export const make = (pool: Pool, replays: boolean) => {
         pool.owner("StreamService.openContinue", held.taskId),
         ({ runs }) => runs.keeper.continue(held, request, options, keeps)
       ),
-    hold: (taskId) => lives(taskId)?.runs.keeper.hold(taskId) ??
-      { taskId, isHeld: () => false, take: () => undefined, drop: Effect.void }
+    hold: (taskId) =>
+      lives(taskId)?.runs.keeper.hold(taskId) ??
+        { taskId, isHeld: () => false, take: () => undefined, drop: Effect.void }
   }
 
   return {

@@ -49,7 +49,9 @@ const KeeperId: unique symbol = Symbol.for("effect-rwkv/Keeper")
 
 type Lent = Pick<Keeping.Keeper, "hold"> & {
   readonly create: (...run: Parameters<Keeping.Keeper["create"]>) => Effect.Effect<Opened, BranchFailure, Scope.Scope>
-  readonly continue: (...run: Parameters<Keeping.Keeper["continue"]>) => Effect.Effect<Opened, BranchFailure, Scope.Scope>
+  readonly continue: (
+    ...run: Parameters<Keeping.Keeper["continue"]>
+  ) => Effect.Effect<Opened, BranchFailure, Scope.Scope>
 }
 
 const isLender = (streams: object): streams is { readonly [KeeperId]: Lent } => hasProperty(streams, KeeperId)
