@@ -14,7 +14,7 @@ const limits = {
   "agent.ts": 40,
   "batch.ts": 25,
   "chat.ts": 20,
-  "pool.ts": 40,
+  "pool.ts": 52,
   "promise.ts": 13,
   "sse-proxy.ts": 15,
   "tokens-per-second.ts": 10
@@ -265,7 +265,7 @@ const live = Emulator.layerServer({
   defaultMaxTokens: 100_000
 }).pipe(Layer.provideMerge(NodeHttpServer.layer(() => createServer(), { port: 0, host: "127.0.0.1" })))
 
-const checks = { counted, agent, chat, promise, batch, sseProxy, tokensPerSecond, fromPython, quickstarts }
+const checks = { counted, agent, chat, pool, promise, batch, sseProxy, tokensPerSecond, fromPython, quickstarts }
 
 const main = Effect.forEach(Object.entries(checks), ([name, check]) =>
   Effect.scoped(check).pipe(
