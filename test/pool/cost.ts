@@ -1,9 +1,11 @@
-/** What a pool of one server costs beside no pool: CPU for the same runs against an emulator in the process, in turns. */
-import { HttpClient } from "@effect/platform"
+/**
+ * What a pool of one server costs beside no pool: CPU for the same streams, in turns, against answers that are there at
+ * once and cost next to nothing, so that it is the client's.
+ */
+import { HttpClient, HttpClientResponse } from "@effect/platform"
 import { NodeRuntime } from "@effect/platform-node"
 import { Console, Effect, Layer, Stream } from "effect"
 import { RWKV, StreamService } from "effect-rwkv"
-import { Emulator } from "effect-rwkv/testing"
 import * as RWKVPool from "effect-rwkv/RWKVPool"
 
 const [runs = 400, rounds = 7] = process.argv.slice(2).map(Number)
@@ -23,13 +25,40 @@ const cpu = Effect.sync(() => {
   return (system + user) / 1000
 })
 
-const program = Effect.gen(function*() {
-  const emulator = yield* Emulator.make({
-    pulse: 0,
-    tokensPerPulse: 8,
-    reply: () => "a text of some length. ".repeat(8)
+const frames = Array.from({ length: 25 }, (_, index) => `data: {"data":"text ${index} "}\n\n`)
+
+const whole = Array.from({ length: 25 }, (_, index) => `text ${index} `).join("")
+
+/** A server with nothing behind it. */
+const client = HttpClient.make((request, url) =>
+  Effect.sync(() => {
+    const [, , , id = "", verb] = url.pathname.split("/")
+    const task = {
+      task_id: verb === undefined ? `TMP_${tasks++}` : decodeURIComponent(id),
+      prefill_time: 0.1,
+      speed: 1
+    }
+    const answer = (body: object) =>
+      new Response(JSON.stringify(body), { headers: { "content-type": "application/json" } })
+    if (verb === "stream") {
+      const bytes = new TextEncoder()
+      const head = `data: ${JSON.stringify({ ...task, status: 2 })}\n\n`
+      const all = [head, ...frames, "data: [DONE]\n\n"].map((frame) => bytes.encode(frame))
+      return HttpClientResponse.fromWeb(
+        request,
+        new Response(ReadableStream.from(all), { headers: { "content-type": "text/event-stream" } })
+      )
+    }
+    const response = verb === "status" || verb === "stop" || verb === "delete"
+      ? answer({ ...task, status: 3, generated_buf: 25 })
+      : answer({ ...task, result: verb === undefined ? "" : whole, finished: verb !== undefined, gen_time: 1 })
+    return HttpClientResponse.fromWeb(request, response)
   })
-  const http = Layer.succeed(HttpClient.HttpClient, emulator.httpClient)
+)
+let tasks = 0
+
+const program = Effect.gen(function*() {
+  const http = Layer.succeed(HttpClient.HttpClient, client)
   const layers = {
     none: Effect.provide(work, Layer.provide(RWKV.layer({ baseUrl }), http)),
     pool: Effect.provide(work, Layer.provide(RWKVPool.layer({ servers: [{ name: "one", baseUrl }] }), http))
