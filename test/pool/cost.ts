@@ -41,12 +41,11 @@ const client = HttpClient.make((request, url) =>
     const answer = (body: object) =>
       new Response(JSON.stringify(body), { headers: { "content-type": "application/json" } })
     if (verb === "stream") {
-      const bytes = new TextEncoder()
       const head = `data: ${JSON.stringify({ ...task, status: 2 })}\n\n`
-      const all = [head, ...frames, "data: [DONE]\n\n"].map((frame) => bytes.encode(frame))
+      const all = [head, ...frames, "data: [DONE]\n\n"]
       return HttpClientResponse.fromWeb(
         request,
-        new Response(ReadableStream.from(all), { headers: { "content-type": "text/event-stream" } })
+        new Response(all.join(""), { headers: { "content-type": "text/event-stream" } })
       )
     }
     const response = verb === "status" || verb === "stop" || verb === "delete"
