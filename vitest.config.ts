@@ -13,6 +13,9 @@ const thorough = [
 
 const faults = ["test/faults/**/*.test.ts"]
 
+/** What looks at the clock of the wall or at the heap: one file after the other, when the others are done. */
+const measured = ["farewell", "measured", "time"].map((name) => `test/faults/${name}.test.ts`)
+
 export default defineConfig({
   resolve: {
     alias: [
@@ -22,23 +25,30 @@ export default defineConfig({
     ]
   },
   test: {
+    setupFiles: ["test/support/seed.ts"],
     passWithNoTests: false,
     allowOnly: false,
     // No test waits for real for longer than two seconds; a busy machine may.
     testTimeout: 30_000,
     hookTimeout: 30_000,
+    // The tests leave nothing behind in their process, and Effect is loaded once for many of them.
+    isolate: false,
+    // By default one core is left to whoever watches.
+    maxWorkers: "100%",
     projects: [
       {
         extends: true,
-        // These leave nothing behind in their process, and Effect is loaded once for all of them.
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: [...configDefaults.exclude, ...faults, ...thorough],
-          isolate: false
+          exclude: [...configDefaults.exclude, ...faults, ...thorough]
         }
       },
-      { extends: true, test: { name: "faults", include: faults } },
+      { extends: true, test: { name: "faults", include: faults, exclude: [...configDefaults.exclude, ...measured] } },
+      {
+        extends: true,
+        test: { name: "measured", include: measured, poolOptions: { forks: { singleFork: true } } }
+      },
       { extends: true, test: { name: "thorough", include: thorough } }
     ],
     coverage: {

@@ -5,7 +5,7 @@
  */
 import { HttpServer } from "@effect/platform"
 import { NodeHttpClient, NodeHttpServer, NodeRuntime, NodeTerminal } from "@effect/platform-node"
-import { Config, Console, Duration, Effect, Layer, Option } from "effect"
+import { Config, Console, Effect, Layer, Option } from "effect"
 import { RWKV, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
 import { createServer } from "node:http"
@@ -67,7 +67,7 @@ const show = (parts: ReadonlyArray<(typeof sections)[string]>) =>
     const models = yield* TaskService.models
     yield* screen.line(`It offers ${models.map((model) => model.id).join(", ")}.`)
     const [took] = yield* Effect.timed(Effect.forEach(parts, (part) => part, { discard: true }))
-    yield* screen.line(`\nDone in ${Duration.format(Duration.millis(Math.round(Duration.toMillis(took))))}.`)
+    yield* screen.line(`\nDone in ${Screen.duration(took)}.`)
   })
 
 const main = Effect.gen(function*() {

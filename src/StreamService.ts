@@ -94,7 +94,19 @@ const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Scope.Sc
   const http = yield* RWKVHttpClient
   const runs = yield* Runs.make(http, yield* RWKVConfig)
   const gate = yield* Ledger.gate(runs.ledger)
-  return Runs.carry<Service>(Verbs.make(Verbs.startsOf(http, runs), gate), runs)
+  const usable = (operation: string, about?: unknown) =>
+    runs.spans.checked(
+      operation,
+      operation.startsWith("StreamService.subscribe") ? "call" : "run",
+      about,
+      gate(operation, about)
+    )
+  const verbs = Verbs.make(
+    Verbs.startsOf(http, runs),
+    usable,
+    (operation, reading) => runs.spans.checked(operation, "run", undefined, reading)
+  )
+  return Runs.carry<Service>(verbs, runs)
 })
 
 /**

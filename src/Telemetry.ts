@@ -1,14 +1,19 @@
 /**
- * What operators see: the names of spans, attributes, events and metrics, the metrics themselves, and the one setting
- * of all this, with hooks for programs without a tracer.
+ * What operators see: the names of spans, attributes, events and metrics, the metrics themselves, and the layer that
+ * turns all this on, with hooks for programs without a tracer.
  *
  * @since 0.2.0
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
+import * as MetricKey from "effect/MetricKey"
+import * as MetricLabel from "effect/MetricLabel"
+import * as Records from "./internal/telemetry/begin.js"
+import { Recorder } from "./internal/telemetry/recorder.js"
 import type { RWKVError } from "./RWKVError.js"
 
 /**
@@ -66,11 +71,14 @@ export const names = {
 const seconds = /*#__PURE__*/ MetricBoundaries.exponential({ start: 0.01, factor: 2, count: 15 })
 const tokens = /*#__PURE__*/ MetricBoundaries.exponential({ start: 1, factor: 4, count: 15 })
 
+const inUnit = (unit: string) => MetricKey.taggedWithLabels([MetricLabel.make("unit", unit)])
+
+/** From a key, as what `Metric.tagged` makes forgets its hooks. */
 const histogram = (name: string, unit: string, boundaries: MetricBoundaries.MetricBoundaries) =>
-  Metric.tagged(Metric.histogram(name, boundaries), "unit", unit)
+  Metric.fromMetricKey(inUnit(unit)(MetricKey.histogram(name, boundaries)))
 
 const counter = (name: string, unit: string, incremental = true) =>
-  Metric.tagged(incremental ? Metric.counter(name, { incremental }) : Metric.counter(name), "unit", unit)
+  Metric.fromMetricKey(inUnit(unit)(incremental ? MetricKey.counter(name, { incremental }) : MetricKey.counter(name)))
 
 /**
  * Seconds from the begin of an operation to the end of the run that it follows.
@@ -291,7 +299,7 @@ export interface Reconnect {
 }
 
 /**
- * What a program wants to be told, and by which means. All is off by default.
+ * What a program wants to be told, and by which means. All of it needs {@link layer}, but for `propagation`.
  *
  * @since 0.2.0
  * @category options
@@ -313,20 +321,16 @@ export interface Settings {
 }
 
 /**
- * The {@link Settings} that hold where an operation begins: of a whole program, by a layer beside that of the services,
- * or of a part of it, by `Effect.provideService`.
+ * The {@link Settings} that hold where an operation begins. {@link layer} gives them for a whole program; a part of it
+ * has its own by `Effect.provideService`, which turns nothing on.
  *
  * @example
  * ```ts
- * import { Effect, Layer } from "effect"
- * import { RWKV, Telemetry } from "effect-rwkv"
+ * import { Effect } from "effect"
+ * import { TaskService, Telemetry } from "effect-rwkv"
  *
- * const layer = Layer.merge(
- *   RWKV.layer({ baseUrl: "http://localhost:8000" }),
- *   Layer.succeed(Telemetry.Telemetry, {
- *     model: "rwkv-7-g1",
- *     onRetry: ({ error }) => Effect.logInfo(`again: ${error.message}`)
- *   })
+ * const small = TaskService.run({ prompt: "Hello" }).pipe(
+ *   Effect.provideService(Telemetry.Telemetry, { model: "rwkv-7-g1-0.4b" })
  * )
  * ```
  *
@@ -336,3 +340,46 @@ export interface Settings {
 export class Telemetry extends Context.Reference<Telemetry>()("effect-rwkv/Telemetry", {
   defaultValue: (): Settings => ({})
 }) {}
+
+/**
+ * Turns telemetry on for the program that it is provided to: spans by the conventions with attributes and events,
+ * metrics, and hooks. Without it each operation is a span by the name of its verb, and nothing is counted. It fails with
+ * nothing, and needs nothing.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { RWKV, Telemetry } from "effect-rwkv"
+ *
+ * const layer = Layer.merge(
+ *   RWKV.layer({ baseUrl: "http://localhost:8000" }),
+ *   Telemetry.layer({
+ *     model: "rwkv-7-g1",
+ *     onRetry: ({ error }) => Effect.logInfo(`again: ${error.message}`)
+ *   })
+ * )
+ * ```
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layer = (settings: Settings = {}): Layer.Layer<never> =>
+  Layer.succeedContext(
+    Context.make(Telemetry, settings).pipe(Context.add(
+      Recorder,
+      Records.make({
+        names,
+        inferenceDuration,
+        timeToFirstText,
+        timePerOutputToken,
+        outputTokens,
+        outputTokensByRun,
+        runningTasks,
+        retries,
+        reconnects,
+        healedCharacters,
+        tasksRunningOn,
+        settings: Telemetry
+      })
+    ))
+  )

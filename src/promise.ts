@@ -11,21 +11,17 @@
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import type { HttpClient } from "@effect/platform/HttpClient"
 import * as Cause from "effect/Cause"
-import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import { identity, isFunction } from "effect/Function"
+import { flow, identity, isFunction } from "effect/Function"
 import * as Layer from "effect/Layer"
-import { hasProperty } from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
-import type * as Generation from "./Generation.js"
 import { attempt, invalid } from "./internal/input/validate.js"
-import { reasonOf, runner } from "./internal/promise/run.js"
+import type * as reading from "./internal/promise/read.js"
+import * as running from "./internal/promise/run.js"
 import { isFim } from "./internal/stream/starts.js"
-import type * as Protocol from "./Protocol.js"
 import * as RWKV from "./RWKV.js"
 import type * as RWKVConfig from "./RWKVConfig.js"
-import type { RWKVValidationError, WaitFailure } from "./RWKVError.js"
+import * as RWKVSession from "./RWKVSession.js"
 import * as StreamService from "./StreamService.js"
 import type * as Task from "./Task.js"
 import * as TaskService from "./TaskService.js"
@@ -38,20 +34,23 @@ import * as TaskService from "./TaskService.js"
 export * from "./RWKVError.js"
 
 /**
- * What every verb takes.
+ * What every verb takes: its options of the Effect API, and a `signal`. Aborting that ends the verb early: its promise
+ * rejects with `signal.reason`, and what it started is stopped. `onProgress` may return a promise, which is waited for;
+ * what it throws is thrown.
  *
  * @since 0.2.0
  * @category models
  */
-export interface Abortable {
-  /** Ends the verb early: its promise rejects with `signal.reason`, and what it started is stopped. None by default. */
-  readonly signal?: AbortSignal | undefined
-}
+export type Options<O = object> = running.Options<O>
 
-type Request = Generation.CreateRequest | Generation.FimRequest
-
-/** The options of a verb, but for the callbacks that return Effects. */
-type Plain<Options> = Options extends unknown ? Omit<Options, "onProgress"> & Abortable : never
+/**
+ * Values as they come. It begins when the first is asked for, and has one reader: a second one is rejected with
+ * `RWKVValidationError`. `next` may be called in parallel, and `return` settles those that wait.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type AsyncStream<A> = reading.AsyncStream<A>
 
 /**
  * Where the server is, as in `RWKVConfig.Options`, and what requests go through. An invalid option rejects every call
@@ -69,65 +68,29 @@ export interface ClientOptions extends Omit<RWKVConfig.Options, "apiKey"> {
   readonly httpClient?: Layer.Layer<HttpClient> | undefined
 }
 
-/**
- * Values as they come. It begins when the first is asked for, and has one reader: a second one is rejected with
- * `RWKVValidationError`. `next` may be called in parallel, and `return` settles those that wait.
- *
- * @since 0.2.0
- * @category models
- */
-export interface AsyncStream<A> extends AsyncDisposable {
-  readonly [Symbol.asyncIterator]: () => Required<AsyncIterator<A, undefined>> & AsyncIterableIterator<A>
-  /** The values for what takes a web stream; cancelling that leaves early. For bytes, pipe it through an encoder. */
-  readonly toReadableStream: () => ReadableStream<A>
+type Request = Task.BulkResult["request"]
+
+const name = "promise.createClient"
+
+const layerOf = ({ apiKey, fetch, httpClient, ...config }: ClientOptions) => {
+  if (!isFunction(fetch ?? identity)) return Layer.fail(invalid(name, "fetch", "must be a function"))
+  if (!Layer.isLayer(httpClient ?? Layer.empty)) return Layer.fail(invalid(name, "httpClient", "must be a layer"))
+  const custom = fetch === undefined ? Layer.empty : Layer.succeed(FetchHttpClient.Fetch, fetch)
+  const rwkv = RWKV.layer({ ...config, apiKey: typeof apiKey === "string" ? Redacted.make(apiKey) : apiKey })
+  return Layer.provide(rwkv, httpClient ?? Layer.provide(FetchHttpClient.layer, custom))
 }
 
-/**
- * A run whose task the server has named. Either `text` or `events` may be read, once; leaving that early stops the task,
- * as `close`, `await using` and the signal that it was opened with do.
- *
- * @since 0.2.0
- * @category models
- */
-export interface Run extends Omit<Task.Opened, "text" | "events" | "finished">, AsyncDisposable {
-  readonly text: AsyncStream<string>
-  readonly events: AsyncStream<Protocol.StreamEvent>
-  /** The end, as often as one likes. If nobody reads, the rest is read for it. */
-  readonly finished: () => Promise<Protocol.TaskResult>
-  /** Stops the task if it runs. */
-  readonly close: () => Promise<void>
-}
+const textOf = (request: Request, options?: Task.StreamOptions) =>
+  isFim(request) ? StreamService.fim(request, options) : StreamService.create(request, options)
 
-/**
- * A task on the server, by its id. It holds no state: every verb asks the server, as that of `Task.Task` does. Nothing
- * stops or deletes it but `stop` and `delete`.
- *
- * @since 0.2.0
- * @category models
- */
-export interface TaskHandle {
-  readonly id: string
-  /** Waits for the end and reads the text. Aborting it leaves the task alone. */
-  readonly wait: (options?: Plain<Task.WaitOptions>) => Promise<Protocol.TaskResult>
-  /** Reads the text so far. */
-  readonly result: (options?: Abortable) => Promise<Protocol.TaskResult>
-  /** Reads the state and the number of tokens so far. */
-  readonly status: (options?: Abortable) => Promise<Protocol.TaskInfo>
-  /** Stops the generation and waits until it has stopped. */
-  readonly stop: (options?: Task.StopOptions & Abortable) => Promise<Protocol.TaskInfo>
-  /** Deletes the task, stopping it if it runs: `stop` first, for a stop that misses leaves it running unseen. */
-  readonly delete: (options?: Task.DeleteOptions & Abortable) => Promise<void>
-  /** Starts a new run of this task, which keeps its id. */
-  readonly continue: (
-    request: Generation.ContinueRequest,
-    options?: Task.BranchOptions & Abortable
-  ) => Promise<TaskHandle>
-  /** Starts a run of a copy of this task. */
-  readonly fork: (request: Generation.ForkRequest, options?: Task.BranchOptions & Abortable) => Promise<TaskHandle>
-  /** Turns a copy of this task into a template. */
-  readonly asTemplate: (options?: Abortable) => Promise<TaskHandle>
-  /** The text of the current run, from its beginning on. Leaving it early leaves the task alone. */
-  readonly stream: (options?: Task.SubscribeOptions & Abortable) => AsyncStream<string>
+const taskOf = (request: Request, _?: object) => isFim(request) ? TaskService.fim(request) : TaskService.create(request)
+
+const bulkOf = (requests: Iterable<Request> | AsyncIterable<Request>, options?: Task.BulkOptions) => {
+  const all = Symbol.asyncIterator in requests ? Stream.fromAsyncIterable(requests, identity) : requests
+  return Stream.map(TaskService.runAll(all, options), ({ result, ...rest }) =>
+    result._tag === "Left"
+      ? { ...rest, result: undefined, error: Cause.originalError(result.left) }
+      : { ...rest, result: result.right, error: undefined })
 }
 
 /**
@@ -136,59 +99,127 @@ export interface TaskHandle {
  * @since 0.2.0
  * @category models
  */
-export type BulkResult =
-  & Omit<Task.BulkResult, "result">
-  & (
-    | { readonly result: Protocol.TaskResult; readonly error?: undefined }
-    | { readonly result?: undefined; readonly error: WaitFailure }
-  )
+export type BulkResult = Stream.Stream.Success<ReturnType<typeof bulkOf>>
+
+const make = (options: ClientOptions) => running.runner(Layer.unwrapEffect(attempt(name, "", () => layerOf(options))))
+
+type Verbs = ReturnType<typeof make>
+
+const open = ({ hold }: Verbs) => (asked: running.Asked<ReturnType<typeof StreamService.open>>) =>
+  hold(asked).then(({ ends, held, read, tell }) => ({
+    ...held,
+    /** The text. Leaving it early stops the task. Either `text` or `events` may be read, once. */
+    text: read(held.text),
+    /** The text between its beginning and its end with the figures. */
+    events: read(held.events),
+    /** The end, as often as one likes. If nobody reads, the rest is read for it. */
+    finished: tell(held.finished),
+    ...ends
+  }))
 
 /**
- * A client of one server. Each verb is the one of `TaskService` or `StreamService` whose name its errors have as
- * `operation`; after `close` it rejects with `RWKVConnectionError`.
+ * A run whose task the server has named. It lasts until its end, `close` or `await using`, its reader's leaving or the
+ * signal that it was opened with.
  *
  * @since 0.2.0
  * @category models
  */
-export interface Client extends AsyncDisposable {
-  /** Runs a task to its end: `TaskService.run`. A `prefix` instead of a `prompt` fills in the middle, here and below. */
-  readonly generate: (request: Request, options?: Plain<Task.RunOptions>) => Promise<Protocol.TaskResult>
-  /** Streams the text of a task: `StreamService.create` and `fim`. */
-  readonly stream: (request: Request, options?: Task.StreamOptions & Abortable) => AsyncStream<string>
-  /** Resolves once the server has named the task: `StreamService.open`. */
-  readonly open: (request: Request, options?: Task.StreamOptions & Abortable) => Promise<Run>
-  /** Creates a task that is left to itself: `TaskService.create` and `fim`. */
-  readonly create: (request: Request, options?: Abortable) => Promise<TaskHandle>
-  /** The handle of a task from its id. The server is not asked; a malformed id is rejected by the verbs. */
-  readonly task: (id: string) => TaskHandle
-  /** Runs many requests, 64 at a time by default: `TaskService.runAll`. What `requests` throws is thrown. */
-  readonly generateAll: (
-    requests: Iterable<Request> | AsyncIterable<Request>,
-    options?: Plain<Task.BulkOptions>
-  ) => AsyncStream<BulkResult>
-  /** Reads the server's models; also the way to ask whether it is up. */
-  readonly models: (options?: Abortable) => Promise<ReadonlyArray<Protocol.Model>>
-  /** Ends the client: what is open rejects with `RWKVConnectionError`, and its tasks are stopped (`closeTimeout`). */
-  readonly close: () => Promise<void>
-}
+export interface Run extends Awaited<ReturnType<ReturnType<typeof open>>> {}
 
-const name = "promise.createClient"
+const handle = (verbs: Verbs, id: string) => ({
+  id,
+  /** Waits for the end and reads the text. Aborting it leaves the task alone. */
+  wait: flow(verbs.asks("TaskService.wait", TaskService.wait.bind(null, id)), verbs.call),
+  /** Reads the text so far. */
+  result: flow(verbs.asks("TaskService.result", () => TaskService.result(id)), verbs.call),
+  /** Reads the state and the number of tokens so far. */
+  status: flow(verbs.asks("TaskService.status", () => TaskService.status(id)), verbs.call),
+  /** Stops the generation and waits until it has stopped. */
+  stop: flow(verbs.asks("TaskService.stop", TaskService.stop.bind(null, id)), verbs.call),
+  /** Deletes the task, stopping it if it runs: `stop` first, for a stop that misses leaves it running unseen. */
+  delete: flow(verbs.asks("TaskService.delete", TaskService.delete.bind(null, id)), verbs.call),
+  /** Starts a new run of this task, which keeps its id. */
+  continue: flow(verbs.sends("TaskService.continue", TaskService.continue.bind(null, id)), task(verbs)),
+  /** Starts a run of a copy of this task. */
+  fork: flow(verbs.sends("TaskService.fork", TaskService.fork.bind(null, id)), task(verbs)),
+  /** Turns a copy of this task into a template. */
+  asTemplate: flow(verbs.asks("TaskService.asTemplate", () => TaskService.asTemplate(id)), task(verbs)),
+  /** The text of the current run, from its beginning on. Leaving it early leaves the task alone. */
+  stream: flow(verbs.asks("StreamService.subscribe", StreamService.subscribe.bind(null, id)), verbs.read),
+  /** `stream` as events with the task's figures. */
+  streamEvents: flow(
+    verbs.asks("StreamService.subscribeEvents", StreamService.subscribeEvents.bind(null, id)),
+    verbs.read
+  ),
+  /** `continue`, opened as a run. */
+  openContinue: flow(verbs.sends("StreamService.openContinue", StreamService.openContinue.bind(null, id)), open(verbs)),
+  /** `fork`, opened as a run. */
+  openFork: flow(verbs.sends("StreamService.openFork", StreamService.openFork.bind(null, id)), open(verbs))
+})
 
-const layerOf = (
-  { apiKey, fetch, httpClient, ...config }: ClientOptions
-): Layer.Layer<RWKV.RWKV, RWKVValidationError> => {
-  const wrong = fetch !== undefined && !isFunction(fetch)
-    ? invalid(name, "fetch", "must be a function")
-    : httpClient !== undefined && !Layer.isLayer(httpClient)
-    ? invalid(name, "httpClient", "must be a layer")
-    : undefined
-  if (wrong !== undefined) return Layer.fail(wrong)
-  const custom = fetch === undefined ? Layer.empty : Layer.succeed(FetchHttpClient.Fetch, fetch)
-  return Layer.provide(
-    RWKV.layer({ ...config, apiKey: typeof apiKey === "string" ? Redacted.make(apiKey) : apiKey }),
-    httpClient ?? Layer.provide(FetchHttpClient.layer, custom)
-  )
-}
+const task =
+  (verbs: Verbs) =>
+  (asked: running.Asked<ReturnType<typeof TaskService.fork | typeof TaskService.asTemplate>>): Promise<TaskHandle> =>
+    verbs.call(asked).then(({ id }) => handle(verbs, id))
+
+/**
+ * A task on the server, by its id. It holds no state: every verb asks the server, as that of `Task.Task` does. Nothing
+ * stops or deletes it but `stop` and `delete`.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface TaskHandle extends ReturnType<typeof handle> {}
+
+const session = "RWKVChat.session"
+
+const turn = ({ hold }: Verbs) => (asked: running.Asked<ReturnType<RWKVSession.Session["open"]>>) =>
+  hold(asked).then(({ ends, held, read, tell }) => ({
+    /** The reply while it comes. It has one reader, and leaving it early leaves the turn. */
+    parts: read(held.parts),
+    /** The whole turn, as often as one likes. If nobody reads, the rest is read for it. */
+    turn: tell(held.turn),
+    ...ends
+  }))
+
+/**
+ * A turn whose task the server has named: `RWKVChat.OpenTurn`. No other turn begins before its end, `close` (or
+ * `await using`), its reader's leaving or the signal that it was opened with.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface OpenTurn extends Awaited<ReturnType<ReturnType<typeof turn>>> {}
+
+const chat = (verbs: Verbs) => (asked: running.Asked<ReturnType<typeof RWKVSession.session>>) =>
+  verbs.hold(asked).then(({ asks, ends, held, sends }) => ({
+    /** Sends a turn and reads its reply. Text is a user's message; results of tools are sent as messages. */
+    send: flow(sends(session, held.send), verbs.call),
+    /** The parts of a reply while it comes. Leaving it early leaves the turn. */
+    stream: flow(sends(session, held.stream), verbs.read),
+    /** Resolves once the server has named the turn's task. */
+    open: flow(sends(session, held.open), turn(verbs)),
+    /** The messages so far, whole turns only, without the system's. */
+    history: flow(asks(session, () => held.history), verbs.call),
+    /** What `Client.resume` goes on from, here or in another process: plain JSON. */
+    state: flow(asks(session, () => held.state), verbs.call),
+    /** Takes off the user's last message and all after it, and gives them. It waits like a turn. */
+    undo: flow(asks(session, () => held.undo), verbs.call),
+    /** A chat of its own with the history of now, and with other options if they are given. */
+    branch: flow(asks(session, held.branch), (asked): Promise<Chat> => chat(verbs)(asked)),
+    ...ends
+  }))
+
+/**
+ * A chat with a memory: `RWKVChat.Session`. Turns that are sent at once go one after the other. One that fails or is
+ * aborted leaves the history as it is, unless `onInterrupt` is `"keep"`. It lasts until `close` or `await using`, which
+ * leaves nothing of it on the server, or the signal that it was made with; its verbs reject with `RWKVConnectionError`
+ * then, or with `signal.reason`.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Chat extends Awaited<ReturnType<ReturnType<typeof chat>>> {}
 
 /**
  * Makes a client. Nothing is sent, and nothing is held, before its first verb.
@@ -213,91 +244,39 @@ const layerOf = (
  * @since 0.2.0
  * @category constructors
  */
-export const createClient = (options: ClientOptions = {}): Client => {
-  const { call, close, hold, streamed } = runner(
-    Layer.unwrapEffect(attempt(name, "", () => layerOf(options)))
-  )
+export const createClient = (options: ClientOptions = {}): Client => client(make(options))
 
-  const handle = ({ id }: { readonly id: string }): TaskHandle => ({
-    id,
-    wait: (options) => call("TaskService.wait", options, (rest) => TaskService.wait(id, rest)),
-    result: (options) => call("TaskService.result", options, () => TaskService.result(id)),
-    status: (options) => call("TaskService.status", options, () => TaskService.status(id)),
-    stop: (options) => call("TaskService.stop", options, (rest) => TaskService.stop(id, rest)),
-    delete: (options) => call("TaskService.delete", options, (rest) => TaskService.delete(id, rest)),
-    continue: (request, options) =>
-      call("TaskService.continue", options, (rest) => Effect.map(TaskService.continue(id, request, rest), handle)),
-    fork: (request, options) =>
-      call("TaskService.fork", options, (rest) => Effect.map(TaskService.fork(id, request, rest), handle)),
-    asTemplate: (options) =>
-      call("TaskService.asTemplate", options, () => Effect.map(TaskService.asTemplate(id), handle)),
-    stream: (options) => streamed("StreamService.subscribe", options, (rest) => StreamService.subscribe(id, rest))
-  })
+const client = (verbs: Verbs) => ({
+  /** Runs a task to its end: `TaskService.run`. A `prefix` instead of a `prompt` fills in the middle, as below. */
+  generate: flow(verbs.sends("TaskService.run", TaskService.run), verbs.call),
+  /** Streams the text of a task: `StreamService.create` and `fim`. */
+  stream: flow(verbs.sends("StreamService.create", textOf), verbs.read),
+  /** Resolves once the server has named the task: `StreamService.open`. */
+  open: flow(verbs.sends("StreamService.open", StreamService.open), open(verbs)),
+  /** Creates a task that is left to itself: `TaskService.create` and `fim`. */
+  create: flow(verbs.sends("TaskService.create", taskOf), task(verbs)),
+  /** The handle of a task from its id. The server is not asked; a malformed id is rejected by the verbs. */
+  task: (id: string): TaskHandle => handle(verbs, id),
+  /** Runs many requests, 64 at a time by default: `TaskService.runAll`. What `requests` throws is thrown. */
+  generateAll: flow(verbs.sends("TaskService.runAll", bulkOf), verbs.read),
+  /** Begins a chat with a memory: `RWKVChat.session`. Nothing is sent before its first turn. */
+  chat: flow(verbs.asks(session, RWKVSession.session), chat(verbs)),
+  /** Goes on from the `state` of a chat: `RWKVChat.resume`. */
+  resume: flow(verbs.sends(session, RWKVSession.resume), chat(verbs)),
+  /** Reads how many tasks the server holds, and their ids. */
+  list: flow(verbs.asks("TaskService.list", () => TaskService.list), verbs.call),
+  /** Reads the server's models; also the way to ask whether it is up. */
+  models: flow(verbs.asks("TaskService.models", () => TaskService.models), verbs.call),
+  /** Ends the client: what is open rejects with `RWKVConnectionError`, and its tasks are stopped (`closeTimeout`). */
+  close: verbs.close,
+  [Symbol.asyncDispose]: verbs.close
+})
 
-  const open: Client["open"] = async (request, options) => {
-    const [run, leave] = await hold("StreamService.open", options, (rest) => StreamService.open(request, rest))
-    const signal = options?.signal
-    let claimed = false
-    // The run ends with the one who reads it, and not with one who is refused.
-    const leaving = () => {
-      const mine = !claimed
-      claimed = true
-      return mine ? Effect.promise(leave) : Effect.void
-    }
-    const read = <A>(stream: Stream.Stream<A, unknown>) =>
-      streamed("StreamService.open", { signal }, () => Stream.ensuring(stream, leaving()))
-    const [text, events] = [read(run.text), read(run.events)]
-    const close = async () => {
-      await Promise.all([text[Symbol.asyncDispose](), events[Symbol.asyncDispose](), leave()])
-    }
-    return {
-      taskId: run.taskId,
-      prefillTime: run.prefillTime,
-      requestId: run.requestId,
-      text,
-      events,
-      finished: () =>
-        call("StreamService.open", undefined, () =>
-          // The signal ends the run, and not an end that was before.
-          Effect.mapError(run.finished, (error): unknown => signal?.aborted === true ? reasonOf(signal) : error).pipe(
-            Effect.ensuring(leaving())
-          )),
-      close,
-      [Symbol.asyncDispose]: close
-    }
-  }
-
-  return {
-    generate: (request, options) => call("TaskService.run", options, (rest) => TaskService.run(request, rest)),
-    stream: (request, options) =>
-      streamed(
-        "StreamService.create",
-        options,
-        (rest) => isFim(request) ? StreamService.fim(request, rest) : StreamService.create(request, rest)
-      ),
-    open,
-    create: (request, options) =>
-      call(
-        "TaskService.create",
-        options,
-        () => Effect.map(isFim(request) ? TaskService.fim(request) : TaskService.create(request), handle)
-      ),
-    task: (id) => handle({ id }),
-    generateAll: (requests, options) =>
-      streamed("TaskService.runAll", options, (rest) =>
-        Stream.map(
-          TaskService.runAll(
-            hasProperty(requests, Symbol.asyncIterator) ? Stream.fromAsyncIterable(requests, identity) : requests,
-            rest
-          ),
-          ({ index, request, result }) =>
-            Either.match(result, {
-              onLeft: (error): BulkResult => ({ index, request, error: Cause.originalError(error) }),
-              onRight: (result): BulkResult => ({ index, request, result })
-            })
-        )),
-    models: (options) => call("TaskService.models", options, () => TaskService.models),
-    close,
-    [Symbol.asyncDispose]: close
-  }
-}
+/**
+ * A client of one server. Each verb is the one of `TaskService`, `StreamService` or `RWKVChat` whose name its errors
+ * have as `operation`; after `close` it rejects with `RWKVConnectionError`.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Client extends ReturnType<typeof client> {}

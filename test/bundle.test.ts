@@ -13,10 +13,11 @@ const KiB = 1024
 const budget = {
   tasksAndStreams: 38 * KiB,
   streamsAlone: 34.5 * KiB,
-  chat: 42 * KiB,
-  promptsAlone: 9.5 * KiB,
-  languageModel: 44 * KiB,
+  chat: 41 * KiB,
+  promptsAlone: 9.25 * KiB,
+  languageModel: 41.25 * KiB,
   promise: 3 * KiB,
+  durable: 44 * KiB,
   pool: 46 * KiB
 }
 
@@ -50,14 +51,15 @@ const services = `
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as Layer from "effect/Layer"
 import * as RWKV from "./src/RWKV.ts"
+import { resume, session } from "./src/RWKVSession.ts"
 import * as StreamService from "./src/StreamService.ts"
 import * as TaskService from "./src/TaskService.ts"
 export const live = Layer.provide(RWKV.layer({}), FetchHttpClient.layer)
-const { create, fim, open, subscribe } = StreamService
-export const streams = { create, fim, open, subscribe }
-const { asTemplate, continue: more, models, result, run, runAll, status, stop, wait } = TaskService
+const { create, fim, open, openContinue, openFork, subscribe, subscribeEvents } = StreamService
+export const streams = { create, fim, open, openContinue, openFork, subscribe, subscribeEvents }
+const { asTemplate, continue: more, list, models, result, run, runAll, status, stop, wait } = TaskService
 const tasks = { create: TaskService.create, fim: TaskService.fim, fork: TaskService.fork, delete: TaskService.delete }
-export { asTemplate, models, more, result, run, runAll, status, stop, tasks, wait }
+export { asTemplate, list, models, more, result, resume, run, runAll, session, status, stop, tasks, wait }
 export * from "./src/RWKVError.ts"`
 
 const bundle = (code: string) =>
@@ -72,7 +74,7 @@ const bundle = (code: string) =>
       platform: "browser",
       target: "es2022",
       alias: { "effect-rwkv": `${root}src/index.ts` },
-      external: ["effect", "effect/*", "@effect/platform", "@effect/platform/*", "@effect/ai", "@effect/ai/*"]
+      external: ["effect", "effect/*", "@effect/*"]
     })
   ).pipe(Effect.map(({ metafile, outputFiles }) => ({
     metafile,
@@ -120,7 +122,7 @@ describe("the bundle", () => {
     Effect.gen(function*() {
       const { metafile } = yield* bundle("export * from \"effect-rwkv\"")
       const own =
-        /EventResponse|RWKVChat|RWKVMessage|RWKVSession|RWKVLanguageModel|RWKVPool|promise|internal\/(chat|ai|pool)/
+        /EventResponse|RWKVChat|RWKVMessage|RWKVSession|RWKVLanguageModel|RWKVDurable|RWKVBatch|RWKVPool|promise|internal\/(chat|ai|durable|pool)/
       expect(inputs(metafile).filter((path) => own.test(path))).toEqual([])
       const chat = yield* bundle("export * from \"./src/RWKVChat.ts\"")
       expect(inputs(chat.metafile)).toContain("src/internal/chat/reply.ts")
@@ -152,6 +154,19 @@ describe("the bundle", () => {
       expect(all.filter((path) => ["effect", "@effect/ai", "@effect/platform"].includes(path))).toEqual([])
       expect(all.filter((path) => /internal\/task|TaskService/.test(path))).toEqual([])
       expect(model.gzip).toBeLessThanOrEqual(budget.languageModel)
+    }))
+
+  it.effect("has nothing of the workflow engine, which only durable runs import, and by module", () =>
+    Effect.gen(function*() {
+      for (const entry of ["index", "RWKVChat", "RWKVLanguageModel", "promise", "testing/index"]) {
+        const { metafile } = yield* bundle(`export * from "./src/${entry}.ts"`)
+        expect(imports(metafile).filter(({ path }) => /@effect\/(workflow|cluster)/.test(path))).toEqual([])
+      }
+      const durable = yield* bundle("export * from \"./src/RWKVDurable.ts\"")
+      const all = imports(durable.metafile).map(({ path }) => path)
+      expect(all).toContain("@effect/workflow/Workflow")
+      expect(all.filter((path) => /^(effect|@effect\/(platform|workflow|cluster|sql))$/.test(path))).toEqual([])
+      expect(durable.gzip).toBeLessThanOrEqual(budget.durable)
     }))
 
   it.effect("of a program without Effect has little more than the services that it uses", () =>

@@ -5,6 +5,8 @@ import { tmpdir } from "node:os"
 import { dirname, join, normalize } from "node:path"
 import { fileURLToPath } from "node:url"
 import { brokenLinks } from "../docs/site/links.js"
+import { hosts } from "./runtimes/hosts.js"
+import { tables } from "./runtimes/table.js"
 
 const root = fileURLToPath(new URL("../", import.meta.url))
 
@@ -83,6 +85,17 @@ describe("the README", () => {
     expect(headings(withoutCode(chinese))).toEqual(headings(withoutCode(english)))
     expect(linksOf(english)[0]).toBe("README.zh-CN.md")
     expect(linksOf(chinese)[0]).toBe("README.md")
+  })
+})
+
+describe("the README's table of runtimes", () => {
+  it("has the rows and the columns that `npm run test:runtimes` plays, and the same cells in both languages", () => {
+    for (const { cells, columns, rows, titles } of tables) {
+      expect(rows).toEqual(titles)
+      expect(columns).toEqual(hosts.map(({ name }) => name))
+      expect(cells).toEqual(tables[0]?.cells)
+      expect(cells.flat().filter((cell) => cell !== "✓" && cell !== "hidden")).toEqual([])
+    }
   })
 })
 

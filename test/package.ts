@@ -36,8 +36,10 @@ if (prompt !== "User: Hello\\n\\nAssistant: <think") throw new Error("wrong prom
 /** The same for whoever has the optional peers, too. */
 const optional = `
 import * as LanguageModel from "@effect/ai/LanguageModel"
+import * as WorkflowEngine from "@effect/workflow/WorkflowEngine"
 import { Effect, Layer } from "effect"
 import { RWKV } from "effect-rwkv"
+import * as RWKVDurable from "effect-rwkv/RWKVDurable"
 import * as RWKVLanguageModel from "effect-rwkv/RWKVLanguageModel"
 import { Emulator } from "effect-rwkv/testing"
 
@@ -48,10 +50,20 @@ const model = RWKVLanguageModel.model({ maxTokens: 50 }).pipe(
 const prompt = [{ role: "user" as const, content: "Hello", options: { rwkv: { think: "off" as const } } }]
 const { text } = await Effect.runPromise(Effect.provide(LanguageModel.generateText({ prompt }), model))
 if (text !== "Hi there") throw new Error("wrong answer")
+
+const durable = RWKVDurable.layer.pipe(
+  Layer.provideMerge(Layer.merge(RWKV.layer(), WorkflowEngine.layerMemory)),
+  Layer.provide(Emulator.layer({ reply: () => "Hi there" }))
+)
+const run = RWKVDurable.Generation.execute({ key: "a", request: { prompt: "Hello", maxTokens: 50 } })
+const generated = await Effect.runPromise(Effect.provide(run, durable))
+if (generated.text !== "Hi there") throw new Error("wrong answer")
 `
 
 /** Entries that import an optional peer. */
-const needy = new Set(["effect-rwkv/RWKVLanguageModel"])
+const needy = new Set(["RWKVLanguageModel", "RWKVDurable", "RWKVBatch"].map((name) => `effect-rwkv/${name}`))
+
+const peers = ["@effect/ai", "@effect/cluster", "@effect/workflow"]
 
 const subpaths = (entries: ReadonlyArray<string>, blocked: ReadonlyArray<string>) => `
 for (const path of ${JSON.stringify(entries)}) {
@@ -135,12 +147,13 @@ const program = Effect.gen(function*() {
   yield* fs.writeFileString(path.join(folder, "consumer.ts"), consumer)
   yield* fs.writeFileString(path.join(folder, "optional.ts"), optional)
 
-  if (yield* fs.exists(path.join(folder, "node_modules", "@effect", "ai"))) {
+  const installed = yield* fs.readDirectory(path.join(folder, "node_modules", "@effect"))
+  if (installed.some((name) => peers.includes(`@effect/${name}`))) {
     return yield* Effect.fail("an optional peer was installed that nobody asked for")
   }
   yield* run(folder, "node", "frugal.mjs")
-  const peer = `@effect/ai@${version("@effect/ai")}`
-  yield* run(folder, "npm", "install", "--silent", "--no-audit", "--no-fund", "--prefer-offline", peer)
+  const optionals = peers.map((name) => `${name}@${version(name)}`)
+  yield* run(folder, "npm", "install", "--silent", "--no-audit", "--no-fund", "--prefer-offline", ...optionals)
 
   const declarations = files.filter((file) => file.endsWith(".d.ts")).map((file) => path.join(dist, file))
   const roots = [

@@ -1,8 +1,8 @@
 /** The quickstart's screen: what a terminal gets, and what a file gets. `test/scratchpad.ts` runs the whole program. */
 import { Terminal } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
-import { ConfigProvider, Effect } from "effect"
-import { fit, make } from "../scratchpad/quickstart/screen.js"
+import { ConfigProvider, Duration, Effect } from "effect"
+import { duration, fit, make } from "../scratchpad/quickstart/screen.js"
 
 const shown = (isTerminal: boolean, environment: ReadonlyArray<readonly [string, string]>) =>
   Effect.gen(function*() {
@@ -44,6 +44,16 @@ describe("the quickstart's screen", () => {
       expect(yield* shown(true, [["NO_COLOR", ""]])).toContain("\u001b[1m")
       expect(yield* shown(true, [["TERM", "dumb"]])).toBe(plain)
     }))
+
+  it("tells durations in one unit", () => {
+    expect([0.4, 454.4, 999.6, 1500, 61_000].map((millis) => duration(Duration.millis(millis)))).toEqual([
+      "0 ms",
+      "454 ms",
+      "1.0 s",
+      "1.5 s",
+      "61.0 s"
+    ])
+  })
 
   it("cuts texts to columns between characters, and keeps the terminal's own commands out", () => {
     expect(fit("short", 10)).toBe("short")

@@ -1,13 +1,18 @@
 /**
  * Compiles every TypeScript block of the README and of the guides in docs/ against the sources, as strictly as the sources, and
- * sees to it that the tests that they show are tests that run.
+ * sees to it that the tests that they show are tests that run. With `--all` it is the type check of the whole project as well, whose
+ * compiler then reads Effect's types once for both.
  */
 import { Command, FileSystem, Path } from "@effect/platform"
 import { NodeContext, NodeRuntime } from "@effect/platform-node"
-import { Console, Effect } from "effect"
+import { Console, Effect, Schema } from "effect"
 
 /** Pages that show tests, and the file where these run. */
 const tested = [["README.md", "test/readme.test.ts"], ["docs/chat.md", "test/chat.test.ts"]] as const
+
+const strings = Schema.Array(Schema.String)
+
+const Configuration = Schema.parseJson(Schema.Struct({ include: strings, exclude: strings }))
 
 const program = Effect.gen(function*() {
   const fs = yield* FileSystem.FileSystem
@@ -38,12 +43,15 @@ const program = Effect.gen(function*() {
     blocks,
     (code, index) => fs.writeFileString(path.join(folder, `block-${index + 1}.ts`), `${code}\nexport {}\n`)
   )
+  const { exclude, include } = yield* Effect.flatMap(fs.readFileString("tsconfig.json"), Schema.decode(Configuration))
+  const above = (paths: ReadonlyArray<string>) => paths.map((name) => path.join("..", name))
   yield* fs.writeFileString(
     path.join(folder, "tsconfig.json"),
     JSON.stringify({
       extends: "../tsconfig.json",
       compilerOptions: { noUnusedLocals: false, types: ["node"] },
-      include: ["*.ts"]
+      include: ["*.ts", ...process.argv.includes("--all") ? above(include) : []],
+      exclude: above(exclude)
     })
   )
   const code = yield* Command.make("npx", "tsc", "--noEmit", "-p", folder).pipe(

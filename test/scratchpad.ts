@@ -1,11 +1,13 @@
 /**
- * Runs the programs in scratchpad/ and in docs/from-python.md as their readers do, against the emulator behind a socket, and counts their lines.
+ * Runs the programs in scratchpad/ and in docs/from-python.md as their readers do, against the emulator behind a socket, and counts
+ * their lines. They are bundled first: each start would load and compile all of the sources and of Effect anew.
  */
 import { Command, FileSystem, HttpServer } from "@effect/platform"
 import { NodeContext, NodeHttpServer, NodeRuntime } from "@effect/platform-node"
 import { Console, Deferred, Effect, Fiber, Layer, Schedule, Schema, Stream } from "effect"
 import { Protocol } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
+import { build } from "esbuild"
 import assert from "node:assert"
 import { createServer } from "node:http"
 
@@ -20,8 +22,33 @@ const limits = {
   "tokens-per-second.ts": 10
 }
 
-const program = (name: keyof typeof limits, ...args: ReadonlyArray<string>) =>
-  Command.make("node_modules/.bin/tsx", `scratchpad/${name}`, ...args)
+/** A project of its own, so that nothing of it is taken for a part of this one. */
+const bundled = "node_modules/.cache/scratchpad"
+
+/** A program of CommonJS in there asks for Node's modules. */
+const banner = `import { createRequire } from "node:module"; const require = createRequire(import.meta.url);`
+
+const bundle = (entryPoints: ReadonlyArray<string>) =>
+  Effect.promise(() =>
+    build({
+      entryPoints: entryPoints.slice(),
+      entryNames: "[name]",
+      outdir: bundled,
+      outExtension: { ".js": ".mjs" },
+      bundle: true,
+      splitting: true,
+      format: "esm",
+      platform: "node",
+      target: "node20",
+      banner: { js: banner },
+      logLevel: "error"
+    })
+  )
+
+const start = (name: string, ...args: ReadonlyArray<string>) =>
+  Command.make("node", `${bundled}/${name.replace(/\.ts$/, ".mjs")}`, ...args)
+
+const program = (name: keyof typeof limits, ...args: ReadonlyArray<string>) => start(name, ...args)
 
 const text = (stream: Stream.Stream<Uint8Array, unknown>) => Stream.mkString(Stream.decodeText(stream))
 
@@ -191,7 +218,7 @@ const words = {
 /** Runs the quickstart and tells how it ended and what it said. It is no terminal here. */
 const quickstart = (environment: Record<string, string>, ...args: ReadonlyArray<string>) =>
   Effect.gen(function*() {
-    const command = Command.make("node_modules/.bin/tsx", "scratchpad/quickstart.ts", ...args)
+    const command = start("quickstart.ts", ...args)
     const started = yield* Command.start(Command.env(command, environment))
     const [said, failed] = yield* Effect.all([text(started.stdout), text(started.stderr)], { concurrency: 2 })
     return { code: Number(yield* started.exitCode), said, failed }
@@ -239,12 +266,12 @@ const fromPython = Effect.gen(function*() {
   assert(blocks.length === python.length && blocks.length > 0, "a program has nothing beside it")
   const folder = yield* fs.makeTempDirectoryScoped({ directory: ".", prefix: ".from-python-" })
   const environment = { RWKV_BASE_URL: yield* baseUrl }
-  yield* Effect.forEach(blocks, (code, index) =>
+  const names = blocks.map((_, index) => `python-${index}.ts`)
+  yield* Effect.forEach(blocks, (code, index) => fs.writeFileString(`${folder}/${names[index]}`, code))
+  yield* bundle(names.map((name) => `${folder}/${name}`))
+  yield* Effect.forEach(names, (name) =>
     Effect.gen(function*() {
-      yield* fs.writeFileString(`${folder}/${index}.ts`, code)
-      const started = yield* Command.start(
-        Command.env(Command.make("node_modules/.bin/tsx", `${folder}/${index}.ts`), environment)
-      )
+      const started = yield* Command.start(Command.env(start(name), environment))
       const [said, failed] = yield* Effect.all([text(started.stdout), text(started.stderr)], { concurrency: 2 })
       assert.deepStrictEqual([yield* started.exitCode, failed, said === ""], [0, "", false])
     }))
@@ -267,11 +294,16 @@ const live = Emulator.layerServer({
 
 const checks = { counted, agent, chat, pool, promise, batch, sseProxy, tokensPerSecond, fromPython, quickstarts }
 
-const main = Effect.forEach(Object.entries(checks), ([name, check]) =>
-  Effect.scoped(check).pipe(
-    Effect.provide(live),
-    Effect.timeoutFail({ duration: "60 seconds", onTimeout: () => `${name} did not end` }),
-    Effect.zipRight(Console.log(`${name}: ok`))
-  ))
+const programs = [...Object.keys(limits), "quickstart.ts"].map((name) => `scratchpad/${name}`)
+
+const main = Effect.zipRight(
+  bundle(programs),
+  Effect.forEach(Object.entries(checks), ([name, check]) =>
+    Effect.scoped(check).pipe(
+      Effect.provide(live),
+      Effect.timeoutFail({ duration: "60 seconds", onTimeout: () => `${name} did not end` }),
+      Effect.zipRight(Console.log(`${name}: ok`))
+    ))
+)
 
 NodeRuntime.runMain(Effect.provide(main, NodeContext.layer))

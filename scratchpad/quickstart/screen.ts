@@ -1,6 +1,6 @@
 /** What the quickstart shows: colour and a bar that moves where there is a terminal, plain lines everywhere else. */
 import { Terminal } from "@effect/platform"
-import { Config, Context, Effect, Layer, Option } from "effect"
+import { Config, Context, Duration, Effect, Layer, Option } from "effect"
 
 interface Service {
   /** A piece of a text, with nothing after it and without what would command the terminal. */
@@ -35,6 +35,12 @@ export const fit = (text: string, columns: number): string => {
     taken += segment
   }
   return taken
+}
+
+/** In the unit of its size, as the messages of errors have it. */
+export const duration = (given: Duration.Duration) => {
+  const milliseconds = Math.round(Duration.toMillis(given))
+  return milliseconds < 1000 ? `${milliseconds} ms` : `${(milliseconds / 1000).toFixed(1)} s`
 }
 
 export const make = (isTerminal: boolean) =>

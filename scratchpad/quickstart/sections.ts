@@ -1,8 +1,8 @@
 /** What the quickstart shows, a section for each thing to do. Each is a program of its own, and leaves no task behind. */
-import { Duration, Effect, Either, Schedule, Stream } from "effect"
+import { Effect, Either, Schedule, Stream } from "effect"
 import { type RWKVError, StreamService, type Task, TaskService } from "effect-rwkv"
 import * as RWKVChat from "effect-rwkv/RWKVChat"
-import { Screen } from "./screen.js"
+import { duration, Screen } from "./screen.js"
 
 /** A task that is stopped and deleted when the section is over, however it ends. */
 const owned = <E, R>(create: Effect.Effect<Task.Task, E, R>) =>
@@ -23,26 +23,20 @@ const stream = Effect.gen(function*() {
 
 const chat = Effect.gen(function*() {
   const screen = yield* Screen
-  const options: RWKVChat.PromptOptions = { think: "short" }
-  const say = (messages: ReadonlyArray<RWKVChat.Message>, question: string) =>
-    Effect.gen(function*() {
-      yield* screen.show("user     ", question)
-      const asked = [...messages, RWKVChat.user(question)]
-      const prompt = yield* RWKVChat.prompt(asked, options)
-      const request = { ...RWKVChat.presets.rwkvPip, prompt, maxTokens: 600, seed: 1 }
-      const parts = yield* StreamService.create(request, { stop: RWKVChat.stops }).pipe(
-        RWKVChat.replyStream(options),
-        Stream.runCollect
-      )
-      const reply = RWKVChat.replyFromParts(parts)
-      if (reply.reasoning !== "") yield* screen.show("thought  ", reply.reasoning)
-      yield* screen.show("assistant", reply.text === "" ? "(it thought until maxTokens)" : reply.text)
-      return reply.text === "" ? messages : [...asked, ...RWKVChat.replyMessages(reply)]
-    })
-  yield* screen.title("A chat", "RWKVChat.prompt(messages, { think: \"short\" }), RWKVChat.replyStream")
-  const messages = yield* say([RWKVChat.system("Be brief.")], "Why is the sky blue?")
-  yield* say(messages, "请用中文再说一遍。")
-})
+  yield* screen.title("A chat", "RWKVChat.session({ think: \"short\" }), session.send(question)")
+  const session = yield* RWKVChat.session({
+    system: "Be brief.",
+    think: "short",
+    generation: { ...RWKVChat.presets.rwkvPip, maxTokens: 600 }
+  })
+  for (const question of ["Why is the sky blue?", "请用中文再说一遍。"]) {
+    yield* screen.show("user     ", question)
+    const { reply } = yield* session.send(question)
+    if (reply.reasoning !== "") yield* screen.show("thought  ", reply.reasoning)
+    yield* screen.show("assistant", reply.text === "" ? "(it thought until maxTokens)" : reply.text)
+    if (reply.text === "") yield* session.undo
+  }
+}).pipe(Effect.scoped)
 
 const wait = Effect.gen(function*() {
   const screen = yield* Screen
@@ -57,8 +51,7 @@ const wait = Effect.gen(function*() {
   })
   yield* screen.bar(result.usage.outputTokens ?? maxTokens, maxTokens, "tokens", "last")
   yield* screen.show("text  ", result.text)
-  const took = Duration.millis(Math.round(Duration.toMillis(result.generationTime)))
-  yield* screen.show("ended ", `by ${result.finishReason}, after ${Duration.format(took)}`)
+  yield* screen.show("ended ", `by ${result.finishReason}, after ${duration(result.generationTime)}`)
   const { tokensPerSecond } = result
   if (tokensPerSecond !== undefined) yield* screen.show("speed ", `${Math.round(tokensPerSecond)} tokens per second`)
 }).pipe(Effect.scoped)

@@ -4,7 +4,7 @@
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import type { HttpClient } from "@effect/platform/HttpClient"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import { RWKV, StreamService, TaskService } from "effect-rwkv"
+import { RWKV, StreamService, TaskService, Telemetry } from "effect-rwkv"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
@@ -22,7 +22,7 @@ const stop = ["\n\nUser:", "\n\nSystem:", "the end"]
 const listening = () => {
   const native = Effect.runSync(Effect.tracer)
   let spans: Array<Tracer.Span> = []
-  return Layer.setTracer(Tracer.make({
+  const tracer = Layer.setTracer(Tracer.make({
     span: (...args) => {
       const span = native.span(...args)
       if (spans.length > 512) spans = []
@@ -31,6 +31,7 @@ const listening = () => {
     },
     context: (run, fiber) => native.context(run, fiber)
   }))
+  return Layer.merge(tracer, Telemetry.layer())
 }
 
 /** Spans that are made and kept, made for nobody, or not even made. */

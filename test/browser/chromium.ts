@@ -3,9 +3,12 @@
  * root's install, so what is used of it is named here.
  */
 import { spawnSync } from "node:child_process"
-import { existsSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
+import { createServer } from "node:http"
 import { createRequire } from "node:module"
 import { fileURLToPath } from "node:url"
+import type { Ask } from "../battery/play.js"
+import type { Told } from "../battery/told.js"
 
 export interface Page {
   readonly goto: (url: string) => Promise<unknown>
@@ -86,4 +89,31 @@ export const open = async (browser: Browser, width: number, height: number, colo
   // The compiler of this file calls it in functions that are sent to the page.
   await context.addInitScript({ content: "globalThis.__name = (value) => value" })
   return context.newPage()
+}
+
+/** An empty page that has the battery, at an origin of its own. */
+export const openBattery = async (browser: Browser, script: string) => {
+  const server = createServer((request, response) => {
+    const isScript = request.url === "/battery.js"
+    response.writeHead(200, { "content-type": isScript ? "text/javascript" : "text/html" })
+    response.end(
+      isScript
+        ? readFileSync(script)
+        : `<!doctype html><link rel="icon" href="data:,"><script type="module" src="/battery.js"></script>`
+    )
+  })
+  const origin = await new Promise<string>((resolve) =>
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address()
+      resolve(`http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}`)
+    })
+  )
+  const page = await open(browser, 400, 300, "light")
+  await page.goto(origin)
+  const ask: Ask = (name, url) =>
+    page.evaluate(({ name, url }) => {
+      const { battery } = globalThis as typeof globalThis & { battery: (name: string, url: string) => Promise<Told> }
+      return battery(name, url)
+    }, { name, url })
+  return { ask, origin, close: () => void server.close() }
 }

@@ -33,14 +33,14 @@ const answers = async (url: string): Promise<boolean> => {
 }
 
 /** Undefined where there is no nginx. */
-export const start = async (upstream: number, origin: string) => {
+export const start = async (upstream: string, origin: string) => {
   const path = "/usr/sbin/nginx"
   if (!existsSync(path)) return undefined
   const [, block = ""] = /^```nginx\n([\s\S]*?)^```$/m.exec(readFileSync(guide, "utf8")) ?? []
   const port = await freePort()
   const configuration = replaced(block, [
     ["listen 8080;", `listen 127.0.0.1:${port};`],
-    ["127.0.0.1:8000", `127.0.0.1:${upstream}`],
+    ["127.0.0.1:8000", new URL(upstream).host],
     ["https://app.example", origin]
   ])
   const folder = mkdtempSync(join(tmpdir(), "rwkv-nginx-"))

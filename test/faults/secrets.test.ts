@@ -1,9 +1,10 @@
 import { HttpClientError } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Logger, LogLevel, Redacted, Stream, Tracer } from "effect"
+import { Cause, Effect, Exit, Logger, LogLevel, Redacted, Stream } from "effect"
 import { type HttpClient, RWKVConfig } from "effect-rwkv"
 import { inspect } from "node:util"
 import { reach } from "../support/reach.js"
+import * as Tracing from "../support/tracing.js"
 import * as wire from "../support/wire.js"
 
 const key = "sk-\"9f3a\\77c1\"-end"
@@ -15,42 +16,10 @@ const pretty = (exit: Exit.Exit<unknown, unknown>) =>
   Exit.match(exit, { onFailure: (cause) => Cause.pretty(cause, { renderErrorCause: true }), onSuccess: () => "" })
 
 /** What tracers export: names, attributes, events, and failures as text; and all that can be found in how a span ends. */
-const makeTracer = () => {
-  const told: Array<unknown> = []
-  const ends: Array<Exit.Exit<unknown, unknown>> = []
-  const tracer = Tracer.make({
-    span: (name, parent, context, links, startTime, kind, options) => {
-      told.push(name, options)
-      const attributes = new Map<string, unknown>()
-      const span: Tracer.Span = {
-        _tag: "Span",
-        name,
-        spanId: "1",
-        traceId: "1",
-        parent,
-        context,
-        status: { _tag: "Started", startTime },
-        attributes,
-        links,
-        kind,
-        sampled: true,
-        end: (_, exit) => {
-          ends.push(exit)
-          told.push(pretty(exit), ...reach(exit))
-        },
-        attribute: (name, value) => {
-          attributes.set(name, value)
-          told.push(name, value)
-        },
-        event: (name, _, attributes) => told.push(name, attributes),
-        addLinks: () => {}
-      }
-      return span
-    },
-    context: (run) => run()
-  })
-  return { tracer, told, ends }
-}
+const exported = ({ spans, told }: ReturnType<typeof Tracing.make>): ReadonlyArray<unknown> => [
+  ...told,
+  ...spans.flatMap(({ exit }) => exit === undefined ? [] : [pretty(exit), ...reach(exit)])
+]
 
 const moved = (location: string) => new Response(null, { status: 307, headers: { location } })
 
@@ -134,7 +103,7 @@ describe("secrets", () => {
     "F71 F112 neither a key that is given %s nor the prompt is in errors, logs, spans or causes: $3",
     ([, config, override, , respond]) =>
       Effect.gen(function*() {
-        const { told, tracer } = makeTracer()
+        const tracing = Tracing.make()
         const logged: Array<string> = []
         const logger = Logger.make((options) => {
           logged.push(Logger.logfmtLogger.log(options), Logger.jsonLogger.log(options))
@@ -146,7 +115,7 @@ describe("secrets", () => {
             Effect.tapErrorCause((cause) => Effect.logError("failed", cause)),
             Effect.withSpan("call"),
             Effect.exit,
-            Effect.withTracer(tracer),
+            tracing.traced,
             Effect.withTracerEnabled(true),
             Effect.provide(Logger.replace(Logger.defaultLogger, logger)),
             Logger.withMinimumLogLevel(LogLevel.All)
@@ -161,19 +130,19 @@ describe("secrets", () => {
             inspect(exit, { depth: 9 }),
             Exit.match(exit, { onFailure: Cause.pretty, onSuccess: String }),
             ...logged,
-            ...told.map((one) => inspect(one, { depth: 9 }))
+            ...exported(tracing).map((one) => inspect(one, { depth: 9 }))
           ].join("\n")
           for (const secret of ["9f3a", "77c1", "hush", "-and-more", "private"]) expect(printed).not.toContain(secret)
           if (error instanceof Error) expect(error.message).not.toContain("\n")
         }
         expect(sent[0]?.headers).toMatchObject({ authorization: `Bearer ${key}`, "x-key": header, "x-long": long })
-        expect(told.length).toBeGreaterThan(10)
+        expect(tracing.told.length).toBeGreaterThan(10)
       })
   )
 
   it.effect("F112 the platform's spans end as they did, in words", () =>
     Effect.gen(function*() {
-      const { ends, tracer } = makeTracer()
+      const { spans, traced } = Tracing.make()
       for (
         const respond of [
           wire.ok,
@@ -181,23 +150,24 @@ describe("secrets", () => {
         ]
       ) {
         const { http } = yield* wire.make(respond, { apiKey: Redacted.make(key) })
-        yield* Effect.exit(http.status("TMP_1")).pipe(Effect.withTracer(tracer), Effect.withTracerEnabled(true))
+        yield* Effect.exit(http.status("TMP_1")).pipe(traced, Effect.withTracerEnabled(true))
       }
-      expect(ends).toEqual([Exit.void, Exit.fail("RequestError: Transport")])
+      expect(spans.map(({ exit }) => exit)).toEqual([Exit.void, Exit.fail("RequestError: Transport")])
     }))
 
   it.effect("spans keep the headers that tell nothing of anyone", () =>
     Effect.gen(function*() {
-      const { told, tracer } = makeTracer()
+      const tracing = Tracing.make()
       const { http } = yield* wire.make(() => wire.json(wire.info, 200, { "x-other": "other" }), {
         headers: { accept: "a secret" }
       })
-      yield* http.status("TMP_1").pipe(Effect.withTracer(tracer), Effect.withTracerEnabled(true))
+      yield* http.status("TMP_1").pipe(tracing.traced, Effect.withTracerEnabled(true))
       yield* http.status("TMP_1").pipe(
         RWKVConfig.withConfigOverride({ headers: { accept: "another secret", Allow: "a third secret" } }),
-        Effect.withTracer(tracer),
+        tracing.traced,
         Effect.withTracerEnabled(true)
       )
+      const told = exported(tracing)
       expect(told).toContain("application/json")
       expect(told).not.toContain("other")
       for (const secret of ["a secret", "another secret", "a third secret"]) expect(told).not.toContain(secret)

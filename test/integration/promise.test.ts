@@ -17,7 +17,7 @@ const serving = Emulator.layerServer({
   pollInterval: 10,
   maxBatchSize: 16,
   profile: "documented",
-  reply: ({ text }) => text === "endless" ? { tokens: ["tick "], end: "loop" } : "Hello"
+  reply: ({ text }) => text.includes("endless") ? { tokens: ["tick "], end: "loop" } : "Hello"
 }).pipe(Layer.provideMerge(NodeHttpServer.layer(() => server, { port: 0, host: "127.0.0.1" })))
 
 const sockets = () => new Promise<number>((resolve) => server.getConnections((_, count) => resolve(count)))
@@ -63,13 +63,24 @@ const leavings: ReadonlyArray<(client: Client, made: (stream: object) => void) =
     await reader.cancel()
   },
   async (client, made) => {
+    await using chat = await client.chat()
+    made(chat)
+    const abort = new AbortController()
+    const loop = async () => {
+      for await (const _ of chat.stream("endless", { signal: abort.signal })) abort.abort(mine)
+    }
+    expect(await rejection(loop())).toBe(mine)
+    for await (const _ of chat.stream("endless")) break
+    void rejection(chat.send("endless"))
+  },
+  async (client, made) => {
     const run = client.generate(endless, { signal: AbortSignal.timeout(10) })
     made(run)
     expect(await rejection(run)).toMatchObject({ name: "TimeoutError" })
   }
 ]
 
-it("240 leavings, 40 of each kind, leave no task, no socket and no memory", { timeout: 120_000 }, async () => {
+it("280 leavings, 40 of each kind, leave no task, no socket and no memory", { timeout: 120_000 }, async () => {
   const unhandled: Array<unknown> = []
   const note = (reason: unknown) => void unhandled.push(reason)
   process.on("unhandledRejection", note)
@@ -107,7 +118,7 @@ it("240 leavings, 40 of each kind, leave no task, no socket and no memory", { ti
     // What the runtime's fetch keeps alive for reuse is idle.
     server.closeIdleConnections()
     await eventually(async () => await sockets() === 0)
-    expect(made).toBe(240)
+    expect(made).toBe(280)
     await eventually(() => {
       collect()
       return collected > made * 0.95

@@ -48,7 +48,7 @@ const program = Effect.gen(function*() {
 await Effect.runPromise(
   program.pipe(
     Effect.provide(services),
-    Effect.provideService(Telemetry.Telemetry, { model: "rwkv-7" }),
+    Effect.provide(Telemetry.layer({ model: "rwkv-7" })),
     Effect.provide(exporter)
   )
 )

@@ -91,19 +91,8 @@ describe("an async stream", () => {
     const iterator = reader(client.stream(says))
     expect(await iterator.return()).toEqual(done)
     expect(await iterator.next()).toEqual(done)
-    const mine = new Error("mine")
-    expect(await rejection(reader(client.stream(says)).throw(mine))).toBe(mine)
     await client.stream(says)[Symbol.asyncDispose]()
     expect(verbs()).toEqual([])
-  })
-
-  promises("that is thrown into stops its task and throws", async ({ client, stopped }) => {
-    const iterator = reader(client.stream(endless))
-    await iterator.next()
-    const mine = new Error("mine")
-    expect(await rejection(iterator.throw(mine))).toBe(mine)
-    await stopped()
-    expect(await iterator.next()).toEqual(done)
   })
 
   promises("stops its task where it is disposed of", async ({ client, running, stopped }) => {
@@ -137,9 +126,9 @@ describe("an async stream", () => {
   })
 
   promises("tells a failure that came while nobody asked to the next who asks", async ({ client }) => {
-    const iterator = reader(client.generateAll([says, endless], { failures: "fail", timeout: 200 }))
+    const iterator = reader(client.generateAll([says, endless], { failures: "fail", timeout: 1000 }))
     await iterator.next()
-    await new Promise((resolve) => setTimeout(resolve, 300))
+    await new Promise((resolve) => setTimeout(resolve, 1200))
     expect(await rejection(iterator.next())).toMatchObject({ _tag: "RWKVTimeoutError", kind: "wait" })
     expect(await iterator.next()).toEqual(done)
   }, { profile: "documented" })
@@ -221,11 +210,6 @@ describe("a signal", () => {
     expect(await rejection(collect(client.stream(says, { signal: abort.signal })))).toMatchObject({
       name: "AbortError"
     })
-    // As of runtimes whose signals have no reason.
-    const old = new Proxy(abort.signal, {
-      get: (target, key) => key === "reason" ? undefined : Reflect.get(target, key)
-    })
-    expect(await rejection(collect(client.stream(says, { signal: old })))).toMatchObject({ name: "AbortError" })
   })
 })
 

@@ -113,6 +113,37 @@ describe("a promise", () => {
   })
 })
 
+describe("progress", () => {
+  promises("is told to callbacks, which are waited for, by each verb that has them", async ({ client }) => {
+    const seen: Array<number> = []
+    const onProgress = async ({ generatedTokens }: { readonly generatedTokens: number }) => {
+      await Promise.resolve()
+      seen.push(generatedTokens)
+    }
+    await client.generate(says, { onProgress })
+    const task = await client.create(says)
+    await task.wait({ onProgress: (info) => void onProgress(info) })
+    expect(seen.at(-1)).toBe(reply.length)
+    const done: Array<number> = []
+    for await (const _ of client.generateAll([says, says], { onProgress: (told) => void done.push(told.done) }));
+    expect(done).toEqual([1, 2])
+  })
+
+  promises("rejects with what a callback throws, whose task is stopped, and by type what is none", async (env) => {
+    const { client, stopped } = env
+    const mine = new Error("mine")
+    const throws = () => {
+      throw mine
+    }
+    for (const onProgress of [throws, () => Promise.reject(mine)]) {
+      expect(await rejection(client.generate(endless, { onProgress }))).toBe(mine)
+      await stopped()
+    }
+    const none = { onProgress: 3 }
+    expect(await rejection(Reflect.apply(client.generate, client, [says, none]))).toBeInstanceOf(RWKVValidationError)
+  })
+})
+
 describe("a run that is open", () => {
   promises("has its task's id before its text, and its end as often as one likes", async ({ client }) => {
     const run = await client.open(says)
@@ -201,6 +232,16 @@ describe("a task's handle", () => {
     expect((await fork.wait()).text).toBe(reply)
     const more = await task.continue({ prompt: "more", maxTokens: 2000 })
     expect([more.id, (await more.wait()).text]).toEqual([task.id, reply])
+    const [cut, copy] = [
+      await task.openContinue({ prompt: "more" }, { stop: ["d"] }),
+      await fork.openFork({ prompt: "more" }, { cleanup: "keep" })
+    ]
+    expect([await join(cut.text), (await cut.finished()).finishReason]).toEqual(["abc", "stop-sequence"])
+    expect((await copy.finished()).text).toBe(reply)
+    const tags = new Set<string>()
+    for await (const { _tag } of client.task(copy.taskId).streamEvents()) tags.add(_tag)
+    expect([...tags]).toEqual(["Started", "Text", "Finished"])
+    expect((await client.list()).totalCount).toBeGreaterThan(2)
     const template = await task.asTemplate()
     expect(template.id).not.toBe(task.id)
     await task.delete()

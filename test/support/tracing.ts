@@ -9,8 +9,10 @@ export interface Kept extends Tracer.Span {
 
 export const make = () => {
   const spans: Array<Kept> = []
+  const told: Array<unknown> = []
   const tracer = Tracer.make({
-    span: (name, parent, context, links, startTime, kind) => {
+    span: (name, parent, context, links, startTime, kind, options) => {
+      told.push(name, options)
       const attributes = new Map<string, unknown>()
       const events: Kept["events"] = []
       const span: Kept = {
@@ -30,8 +32,14 @@ export const make = () => {
         end: (_, exit) => {
           span.exit = exit
         },
-        attribute: (name, value) => void attributes.set(name, value),
-        event: (name, _, attributes) => void events.push({ name, attributes: attributes ?? {} }),
+        attribute: (name, value) => {
+          attributes.set(name, value)
+          told.push(name, value)
+        },
+        event: (name, _, attributes) => {
+          events.push({ name, attributes: attributes ?? {} })
+          told.push(name, attributes)
+        },
         addLinks: () => {}
       }
       spans.push(span)
@@ -54,6 +62,8 @@ export const make = () => {
     }).filter((one, index, all) => one !== all[index - 1]).join(", ")
   return {
     spans,
+    /** All that spans were told before they ended, in its order. */
+    told,
     own,
     tree,
     /** The only span of that name. */

@@ -12,8 +12,7 @@ const { names } = Telemetry
 
 /** Metrics are those of the process: a model that no other test names tells them apart. */
 const metrics = (model: string) => Tracing.metricsOf(names.model, model)
-const under = (model: string, more: Telemetry.Settings = {}) =>
-  Effect.provideService(Telemetry.Telemetry, { model, ...more })
+const under = (model: string, more: Telemetry.Settings = {}) => Effect.provide(Telemetry.layer({ model, ...more }))
 
 const story = says(long)
 const text = Stream.mkString(StreamService.create({ ...request, maxTokens: 320 }))
@@ -52,6 +51,55 @@ describe("metrics", () => {
       expect(yield* tokens("m-polled")).toMatchObject({ count: told && "count" in told ? told.count : NaN })
     }).pipe(against(story)))
 
+  it.effect("of a create that is waited for while it runs are those of its run, once", () =>
+    Effect.gen(function*() {
+      for (const [model, options] of [["m-waited", {}], ["m-looked", { by: "polling" }]] as const) {
+        yield* Effect.gen(function*() {
+          const task = yield* TaskService.create({ ...request, maxTokens: 320 })
+          yield* Effect.sleep("100 millis")
+          const { usage } = yield* task.wait(options)
+          yield* task.wait(options)
+          const all = yield* metrics(model)
+          expect(all.get("gen_ai.client.inference.duration"), model).toMatchObject({ count: 1 })
+          expect(all.get("gen_ai.client.inference.usage.output_tokens"), model).toMatchObject({
+            count: usage.outputTokens
+          })
+          expect(all.get("gen_ai.client.inference.operation.output_tokens"), model).toMatchObject({ count: 1 })
+          expect(all.has("gen_ai.client.inference.time_to_first_chunk")).toBe(false)
+        }).pipe(under(model))
+      }
+    }).pipe(against(story)))
+
+  it.effect("of a create that is subscribed to are as well", () =>
+    Effect.gen(function*() {
+      const task = yield* TaskService.create({ ...request, maxTokens: 320 })
+      yield* Stream.runDrain(task.streamEvents())
+      expect((yield* metrics("m-subscribed")).get("gen_ai.client.inference.duration")).toMatchObject({ count: 1 })
+    }).pipe(under("m-subscribed"), against(story)))
+
+  it.effect("guess no duration of a create that was not followed to its end, nor of a task of others", () =>
+    Effect.gen(function*() {
+      const late = Effect.gen(function*() {
+        const task = yield* TaskService.create({ ...request, maxTokens: 320 })
+        yield* Effect.sleep("1 hour")
+        return yield* task.wait()
+      })
+      const { usage } = yield* late.pipe(under("m-late"))
+      const all = yield* metrics("m-late")
+      expect(all.has("gen_ai.client.inference.duration")).toBe(false)
+      expect(all.get("gen_ai.client.inference.usage.output_tokens")).toMatchObject({ count: usage.outputTokens })
+      const others = yield* TaskService.create({ ...request, maxTokens: 320 })
+      yield* others.wait().pipe(under("m-others"))
+      expect((yield* metrics("m-others")).size).toBe(0)
+    }).pipe(against(story)))
+
+  it.effect("are none where no layer turns them on", () =>
+    Effect.gen(function*() {
+      yield* text.pipe(Effect.provideService(Telemetry.Telemetry, { model: "m-off" }))
+      yield* Effect.sleep("5 seconds")
+      expect((yield* metrics("m-off")).size).toBe(0)
+    }).pipe(against(story)))
+
   it.effect("tell how many tasks run now", () =>
     Effect.gen(function*() {
       const running = Effect.map(metrics("m-running"), (all) => all.get("rwkv.client.tasks.running"))
@@ -84,19 +132,24 @@ describe("what goes wrong", () => {
         times: Infinity,
         kind: FaultKind.Status({ status: 410 })
       })
-      const error = yield* text.pipe(broken.traced, Effect.flip)
-      const span = broken.one("text_completion")
+      const error = yield* text.pipe(under("m-broken"), broken.traced, Effect.flip)
+      const span = broken.one("text_completion m-broken")
       expect(span.attributes.get("error.type")).toBe(error._tag)
       expect(Tracing.failureOf(span)).toMatchObject({ name: error._tag })
+      const plain = Tracing.make()
+      yield* text.pipe(plain.traced, Effect.flip)
+      expect(Tracing.failureOf(plain.one("StreamService.create"))).toMatchObject({ name: error._tag })
     }).pipe(against(story)))
 
   it.effect("in the consumer of a stream is no failure of it", () =>
     Effect.gen(function*() {
       const { one, traced } = Tracing.make()
       const failing = Stream.mapEffect(StreamService.create(request), () => Effect.fail("a secret of the consumer"))
+      yield* traced(under("m-consumer")(Effect.ignore(Stream.runDrain(failing))))
+      expect(one("text_completion m-consumer").exit).toMatchObject({ _tag: "Success" })
+      expect(one("text_completion m-consumer").attributes.has("error.type")).toBe(false)
       yield* traced(Effect.ignore(Stream.runDrain(failing)))
-      expect(one("text_completion").exit).toMatchObject({ _tag: "Success" })
-      expect(one("text_completion").attributes.has("error.type")).toBe(false)
+      expect(one("StreamService.create").exit).toMatchObject({ _tag: "Success" })
     }).pipe(against(story)))
 
   it.effect("and is repeated is an event, a metric and a hook, in this order before the pause", () =>
@@ -163,7 +216,7 @@ describe("what goes wrong", () => {
         },
         onReconnect: () => Effect.die("a defect")
       }
-      expect(yield* text.pipe(Effect.provideService(Telemetry.Telemetry, hooks))).toBe(long)
+      expect(yield* text.pipe(Effect.provide(Telemetry.layer(hooks)))).toBe(long)
     }).pipe(against(story)))
 
   it.effect("with two stops is told: they missed, and the task runs on", () =>

@@ -1,7 +1,7 @@
 /** What a tracer can find that looks into everything it is told. */
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Option, Redacted, Stream } from "effect"
-import { StreamService, TaskService } from "effect-rwkv"
+import { StreamService, TaskService, Telemetry } from "effect-rwkv"
 import { reach } from "../support/reach.js"
 import { over } from "../support/silence.js"
 import * as Tracing from "../support/tracing.js"
@@ -68,7 +68,9 @@ describe("a tracer that looks into everything", () => {
           const { spans, traced } = Tracing.make()
           const { client } = wire.platform(answer)
           const config = { apiKey: Redacted.make(key), headers: { "X-Key": secret } }
-          yield* traced(Effect.exit(Effect.provide(verb, over(client, config))))
+          const asked = traced(Effect.exit(Effect.provide(verb, over(client, config))))
+          yield* asked
+          yield* Effect.provide(asked, Telemetry.layer({ model: "a model" }))
           expect(spans.length, name).toBeGreaterThan(0)
           for (const { attributes, events, exit, name } of spans) {
             expect(exit, name).toBeDefined()

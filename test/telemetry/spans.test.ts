@@ -13,7 +13,7 @@ const served = (verb: Verb, settings: Telemetry.Settings = {}) =>
   Effect.gen(function*() {
     const { own, traced, tree } = Tracing.make()
     const { client, sent } = wire.platform(({ body, path }) => respond(path, body))
-    yield* traced(Effect.provide(verb, over(client))).pipe(Effect.provideService(Telemetry.Telemetry, settings))
+    yield* traced(Effect.provide(verb, over(client))).pipe(Effect.provide(Telemetry.layer(settings)))
     return { tree: tree(), own: own(), sent }
   })
 

@@ -4,22 +4,13 @@
 import type * as LanguageModel from "@effect/ai/LanguageModel"
 import * as Tool from "@effect/ai/Tool"
 import * as Effect from "effect/Effect"
+import type { JsonSchema7Root } from "effect/JSONSchema"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import type { ToolCall } from "../../RWKVMessage.js"
 import type { ToolChoice } from "../chat/format.js"
 import { excerpt } from "../input/excerpt.js"
-import { isRecord } from "../input/json.js"
 import { malformedInput, malformedOutput, type Where } from "./failure.js"
-
-type Given = Pick<LanguageModel.ProviderOptions, "tools" | "toolChoice">
-
-/** The names that may be called; undefined for all that are offered. */
-const named = (choice: Given["toolChoice"]): ReadonlyArray<string> | undefined =>
-  typeof choice === "string" ? choice === "none" ? [] : undefined : "tool" in choice ? [choice.tool] : choice.oneOf
-
-const isRequired = (choice: Given["toolChoice"]): boolean =>
-  typeof choice === "string" ? choice === "required" : "tool" in choice || choice.mode === "required"
 
 /** What does not fit a Schema, in a few words for the model and for errors. */
 export const reasonOf = (error: ParseResult.ParseError): string =>
@@ -34,20 +25,20 @@ export const decode = ({ ast }: Pick<Schema.Schema.Any, "ast">) =>
 /** Some Schemas have no JSON Schema. */
 export const jsonSchema = (where: Where, what: string, { ast }: Pick<Schema.Schema.Any, "ast">) =>
   Effect.try({
-    try: (): unknown => Tool.getJsonSchemaFromSchemaAst(ast),
+    try: () => Tool.getJsonSchemaFromSchemaAst(ast),
     catch: (cause) => malformedInput(where, `${what} has no JSON Schema`, cause)
   })
 
-const argumentsOf = (schema: unknown): object => {
-  const { $defs, properties, required }: Record<string, unknown> = isRecord(schema) ? schema : {}
-  const fields = Object.entries(isRecord(properties) ? properties : {}).map(([name, field]) => {
-    const isOptional = Array.isArray(required) && !required.includes(name)
-    return [name, isRecord(field) && isOptional ? { ...field, optional: true } : field]
-  })
-  return { ...Object.fromEntries(fields), ...(isRecord($defs) && { $defs }) }
+const argumentsOf = (schema: JsonSchema7Root): object => {
+  const fields = "properties" in schema ? Object.entries(schema.properties) : []
+  const isRequired = (name: string) => "required" in schema && schema.required.includes(name)
+  return {
+    ...Object.fromEntries(fields.map(([name, it]) => [name, isRequired(name) ? it : { ...it, optional: true }])),
+    ...("$defs" in schema && { $defs: schema.$defs })
+  }
 }
 
-const describe = (where: Where, tool: Tool.Any) =>
+const describe = (where: Where) => (tool: Tool.Any) =>
   Tool.isProviderDefined(tool)
     ? malformedInput(where, `${tool.name} is a tool of another provider`)
     : Effect.map(jsonSchema(where, `the tool ${tool.name}`, tool.parametersSchema), (schema) => ({
@@ -57,38 +48,39 @@ const describe = (where: Where, tool: Tool.Any) =>
     }))
 
 /** The arguments of a call as its tool takes them, encoded. `@effect/ai` runs any tool of the toolkit that is called. */
-const checkCall = (where: Where, allowed: ReadonlyArray<Tool.Any>) => (call: ToolCall) =>
-  Effect.gen(function*() {
+const checkCall = (where: Where, allowed: ReadonlyArray<Tool.Any>) =>
+  Effect.fnUntraced(function*(call: ToolCall) {
     const tool = allowed.find(({ name }) => name === call.name)
     if (tool === undefined) {
       const names = allowed.map(({ name }) => name).join(", ")
       return yield* malformedOutput(where, `a call of ${excerpt(call.name)}: the tools to choose from are ${names}`)
     }
-    const what = `the arguments of a call of ${tool.name}`
+    const refused = (why: string, cause: unknown) =>
+      malformedOutput(where, `the arguments of a call of ${tool.name} ${why}`, cause)
     const given = yield* Effect.try({
       try: () => Tool.unsafeSecureJsonParse(JSON.stringify(call.arguments)),
-      catch: (cause) => malformedOutput(where, `${what} are not safe`, cause)
+      catch: (cause) => refused("are not safe", cause)
     })
-    yield* Effect.mapError(
-      decode(tool.parametersSchema)(given),
-      (error) => malformedOutput(where, `${what} do not fit: ${reasonOf(error)}`, error)
-    )
+    const decoded = decode(tool.parametersSchema)(given)
+    yield* Effect.mapError(decoded, (error) => refused(`do not fit: ${reasonOf(error)}`, error))
     return given
   })
 
-export const choose = (where: Where, { toolChoice, tools }: Given) =>
+type Given = Pick<LanguageModel.ProviderOptions, "tools" | "toolChoice">
+
+export const choose = (where: Where, { toolChoice: choice, tools }: Given) =>
   Effect.gen(function*() {
-    const names = named(toolChoice)
-    const missing = names?.find((name) => !tools.some((tool) => tool.name === name))
+    const all = choice === "none" ? [] : tools.map(({ name }) => name)
+    const names = typeof choice === "string" ? all : "tool" in choice ? [choice.tool] : choice.oneOf
+    const missing = names.find((name) => !tools.some((tool) => tool.name === name))
     if (missing !== undefined) return yield* malformedInput(where, `the chosen tool ${missing} is not in the toolkit`)
-    const allowed = names === undefined ? tools : tools.filter(({ name }) => names.includes(name))
-    const required = isRequired(toolChoice)
-    if (required && allowed.length === 0) {
+    const required = typeof choice === "string" ? choice === "required" : "tool" in choice || choice.mode === "required"
+    if (required && names.length === 0) {
       return yield* malformedInput(where, "a call is required, and there is no tool")
     }
-    const mode: ToolChoice = required ? "required" : allowed.length === 0 ? "none" : "auto"
-    const described = yield* Effect.forEach(allowed, (tool) => describe(where, tool))
-    return { tools: described, toolChoice: mode, check: checkCall(where, allowed) }
+    const allowed = tools.filter(({ name }) => names.includes(name))
+    const toolChoice: ToolChoice = required ? "required" : allowed.length === 0 ? "none" : "auto"
+    return { tools: yield* Effect.forEach(allowed, describe(where)), toolChoice, check: checkCall(where, allowed) }
   })
 
 export type Choice = Effect.Effect.Success<ReturnType<typeof choose>>

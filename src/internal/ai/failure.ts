@@ -28,22 +28,23 @@ const requestOf = ({ baseUrl }: Where, taskId: string | undefined) => {
   return { method, url: `${baseUrl}/v1/tasks/${path}`, urlParams: [], hash: Option.none<string>(), headers: {} }
 }
 
-const headersOf = (error: RWKVError): Record<string, string> => {
-  const retryAfter = "retryAfter" in error ? error.retryAfter : undefined
-  return {
-    ...(error.requestId !== undefined && { "x-request-id": error.requestId }),
-    ...(retryAfter !== undefined && { "retry-after": `${Math.ceil(Duration.toSeconds(retryAfter))}` })
+export const toAiError = (where: Where) => (error: RWKVError | AiError.AiError): AiError.AiError => {
+  if (AiError.isAiError(error)) return error
+  const about = { module, method: where.method, description: bare(error) }
+  const request = requestOf(where, error.taskId)
+  const answered = (reason: "StatusCode" | "Decode", status: number) => {
+    const retryAfter = "retryAfter" in error ? error.retryAfter : undefined
+    const headers = {
+      ...(error.requestId !== undefined && { "x-request-id": error.requestId }),
+      ...(retryAfter !== undefined && { "retry-after": `${Math.ceil(Duration.toSeconds(retryAfter))}` })
+    }
+    return new AiError.HttpResponseError({ ...about, request, reason, response: { status, headers } })
   }
-}
-
-export const toAiError = (where: Where) => (error: RWKVError): AiError.AiError => {
-  const description = bare(error)
-  const facts = { module, method: where.method, description, request: requestOf(where, error.taskId) }
-  const answered = (reason: "StatusCode" | "Decode", status: number) =>
-    new AiError.HttpResponseError({ ...facts, reason, response: { status, headers: headersOf(error) } })
   switch (error._tag) {
     case "RWKVValidationError":
-      return error.source === "client" ? malformedInput(where, description, error) : answered("StatusCode", 422)
+      return error.source === "server"
+        ? answered("StatusCode", 422)
+        : new AiError.MalformedInput({ ...about, cause: error })
     case "RWKVServerError":
     case "RWKVStatusError":
       return answered("StatusCode", error.status)
@@ -53,10 +54,10 @@ export const toAiError = (where: Where) => (error: RWKVError): AiError.AiError =
       return answered("Decode", 200)
     case "RWKVConnectionError":
     case "RWKVTimeoutError":
-      return new AiError.HttpRequestError({ ...facts, reason: "Transport", cause: error })
+      return new AiError.HttpRequestError({ ...about, request, reason: "Transport", cause: error })
     case "StreamTruncatedError":
-      return malformedOutput(where, description, error)
+      return new AiError.MalformedOutput({ ...about, cause: error })
     default:
-      return new AiError.UnknownError({ module, method: where.method, description, cause: error })
+      return new AiError.UnknownError({ ...about, cause: error })
   }
 }

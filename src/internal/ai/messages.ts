@@ -15,49 +15,44 @@ const ofType = <Type extends Prompt.Part["type"]>(parts: ReadonlyArray<Prompt.Pa
 
 interface Turn {
   readonly role: "user" | "assistant" | "tool"
-  readonly parts: ReadonlyArray<Prompt.Part>
-  readonly results: Array<Prompt.ToolResultPart>
+  readonly parts: Array<Prompt.Part>
 }
 
-const messagesOfTurn = ({ parts, results, role }: Turn): ReadonlyArray<object> => {
-  const text = ofType(parts, "text").map((part) => part.text)
-  if (role === "user") return [{ _tag: "User", content: text.join("\n") }]
-  // Results go by their order in this format, and not by ids. Of calls that were answered in part, those are told.
-  const calls = ofType(parts, "tool-call").map((call) => ({ call, result: results.find(({ id }) => id === call.id) }))
-    .filter(({ result }) => results.length === 0 || result !== undefined)
-  return [
-    { _tag: "Assistant", content: text.join("") },
-    ...calls.map(({ call }) => ({ _tag: "ToolCall", name: call.name, arguments: plain(call.params) })),
-    ...calls.flatMap(({ result }) => result ?? []).map(({ isFailure, result }) => ({
-      _tag: "ToolResult",
-      result: isFailure ? { error: plain(result) } : plain(result)
-    }))
-  ]
-}
-
-/** The texts of the system are one message here. */
-export const messagesOf = (where: Where, { content }: Prompt.Prompt, instructions: ReadonlyArray<string>) => {
-  const turns: Array<Turn> = []
-  for (const { content: parts, role } of content) {
-    if (role === "system" || typeof parts === "string") continue
-    if (role !== "tool" || turns.length === 0) turns.push({ role, parts, results: [] })
-    turns.at(-1)?.results.push(...ofType(parts, "tool-result"))
-  }
-  const system = content.flatMap((message) => message.role === "system" ? [message.content] : []).concat(instructions)
-    .filter((text) => text.trim() !== "").join("\n")
-  const file = turns.flatMap(({ parts }) => ofType(parts, "file"))[0]
+const messagesOfTurn = (where: Where) => ({ parts, role }: Turn) => {
+  const [file] = ofType(parts, "file")
   if (file !== undefined) {
     return malformedInput(where, `a file (${file.mediaType}) is no text, and the model reads text`)
   }
-  const orphan =
-    turns.flatMap(({ parts, results }) =>
-      results.filter(({ id }, index) =>
-        !ofType(parts, "tool-call").some((call) => call.id === id) || results.findIndex((one) => one.id === id) < index
-      )
-    )[0]
+  const [calls, results] = [ofType(parts, "tool-call"), ofType(parts, "tool-result")]
+  const resultOf = (call: Prompt.ToolCallPart) => results.find(({ id }) => id === call.id)
+  const orphan = results.find((result) => !calls.some((call) => resultOf(call) === result))
   if (orphan !== undefined) return malformedInput(where, `a result of ${orphan.name} has no call that it answers`)
+  const text = ofType(parts, "text").map((part) => part.text)
+  if (role === "user") return Effect.succeed([{ _tag: "User", content: text.join("\n") }])
+  // Results go by their order in this format, and not by ids. Of calls that were answered in part, those are told.
+  const told = calls.filter((call) => results.length === 0 || resultOf(call) !== undefined)
   return Effect.succeed([
-    ...system === "" ? [] : [{ _tag: "System", content: system }],
-    ...turns.flatMap(messagesOfTurn)
+    { _tag: "Assistant", content: text.join("") },
+    ...told.map(({ name, params }) => ({ _tag: "ToolCall", name, arguments: plain(params) })),
+    ...told.flatMap((call) => resultOf(call) ?? []).map(({ isFailure, result }) => ({
+      _tag: "ToolResult",
+      result: isFailure ? { error: plain(result) } : plain(result)
+    }))
+  ])
+}
+
+/** The texts of the system are one message here, and results belong to the turn with their calls. */
+export const messagesOf = (where: Where, { content }: Prompt.Prompt, instructions: ReadonlyArray<string>) => {
+  const system: Array<string> = []
+  const turns: Array<Turn> = []
+  for (const message of content) {
+    if (message.role === "system") system.push(message.content)
+    else if (message.role === "tool" && turns.length > 0) turns.at(-1)?.parts.push(...message.content)
+    else turns.push({ role: message.role, parts: [...message.content] })
+  }
+  const told = [...system, ...instructions].filter((text) => text.trim() !== "").join("\n")
+  return Effect.map(Effect.forEach(turns, messagesOfTurn(where)), (messages) => [
+    ...told === "" ? [] : [{ _tag: "System", content: told }],
+    ...messages.flat()
   ])
 }

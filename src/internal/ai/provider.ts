@@ -1,5 +1,5 @@
 /**
- * One call of the model: a prompt is rendered, a task is streamed, and its text is told as parts.
+ * One call of the model: a prompt is rendered, a task is streamed, and its text is told in pieces.
  */
 import type { AiError } from "@effect/ai/AiError"
 import type { IdGenerator } from "@effect/ai/IdGenerator"
@@ -9,14 +9,13 @@ import * as Telemetry from "@effect/ai/Telemetry"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { identity } from "effect/Function"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { stops } from "../../RWKVChat.js"
 import type * as StreamService from "../../StreamService.js"
 import * as format from "../chat/format.js"
 import { render } from "../chat/prompt.js"
-import * as replies from "../chat/reply.js"
+import { split } from "../chat/reply.js"
 import { choose } from "./choice.js"
 import { malformedOutput, operationOf, toAiError, type Where } from "./failure.js"
 import { messagesOf } from "./messages.js"
@@ -34,21 +33,21 @@ export interface Needs {
 const prepare = (needs: Needs, method: Where["method"], options: LanguageModel.ProviderOptions) =>
   Effect.gen(function*() {
     const where: Where = { method, baseUrl: needs.baseUrl }
-    const given = yield* needs.settings
-    const settled = yield* Effect.mapError(settle(operationOf(where), given, options), toAiError(where))
+    const settling = settle(operationOf(where), yield* needs.settings, options)
+    const settled = yield* Effect.mapError(settling, toAiError(where))
     const choice = yield* choose(where, options)
     const { prompt, responseFormat, span } = options
     const isObject = responseFormat.type === "json"
     const instructions = isObject ? [yield* object.instruction(where, responseFormat)] : []
-    const messages = yield* messagesOf(where, prompt, instructions)
-    return { ...needs, where, settled, choice, isObject, messages, span }
+    const messages: ReadonlyArray<object> = yield* messagesOf(where, prompt, instructions)
+    return { streams: needs.streams, where, settled, choice, isObject, messages, span }
   })
 
 type Call = Effect.Effect.Success<ReturnType<typeof prepare>>
 
-type PartStream = Stream.Stream<Response.StreamPartEncoded, AiError, IdGenerator>
+type Pieces = Stream.Stream<Response.PartEncoded, AiError, IdGenerator>
 
-const answer = ({ choice, isObject, messages, settled, span, streams, where }: Call): PartStream =>
+const answer = ({ choice, isObject, messages, settled, span, streams, where }: Call): Pieces =>
   Stream.unwrapScoped(
     Effect.gen(function*() {
       const { generation, model, stop } = settled
@@ -59,32 +58,26 @@ const answer = ({ choice, isObject, messages, settled, span, streams, where }: C
       const end = isObject && toolChoice === "none" && reading.think === "off" ? format.forced : ""
       const request = { ...generation, prompt: rendered.prompt + end }
       const opened = yield* streams.open(request, { stop: [...stops, ...stop] })
-      Telemetry.addGenAIAnnotations(span, { response: { id: opened.taskId, model } })
-      const reader = replies.make(reading)
-      const teller = Parts.make(where, choice)
-      const told = Stream.map(opened.text, (text) => reader.push(text)).pipe(
-        Stream.concat(Stream.sync(() => reader.end())),
-        Stream.mapError(toAiError(where)),
-        Stream.mapConcat(identity),
-        Stream.mapConcatEffect(teller.tell)
-      )
+      const id = opened.taskId
+      Telemetry.addGenAIAnnotations(span, { response: { id, model } })
+      const timestamp = DateTime.formatIso(yield* DateTime.now)
+      const { finish, piece } = Parts.make(where, choice.check)
       const finished = Effect.map(opened.finished, (result) => {
+        const part = finish(result)
         const { usage: { outputTokens } } = result
-        const finish = teller.finish(result)
-        Telemetry.addGenAIAnnotations(span, { response: { finishReasons: [finish.reason] }, usage: { outputTokens } })
-        return Stream.make(...teller.close(), finish)
+        Telemetry.addGenAIAnnotations(span, { response: { finishReasons: [part.reason] }, usage: { outputTokens } })
+        return part
       })
-      return Stream.make(Parts.metadata(opened.taskId, model, yield* DateTime.now)).pipe(
-        Stream.concat(told),
-        Stream.concat(Stream.unwrap(Effect.mapError(finished, toAiError(where)))),
-        Stream.catchAll((error) => Stream.concat(Stream.fromIterable(teller.close()), Stream.fail(error)))
+      return Stream.make({ type: "response-metadata", id, modelId: model, timestamp } as const).pipe(
+        Stream.concat(Stream.mapEffect(split(opened.text, reading), piece)),
+        Stream.concat(finished)
       )
-    }).pipe(Effect.mapError(toAiError(where)))
-  )
-
-const collect = (call: Call) => Effect.map(Stream.runCollect(answer(call)), Parts.whole)
+    })
+  ).pipe(Stream.mapError(toAiError(where)))
 
 type Answered = Effect.Effect<Array<Response.PartEncoded>, AiError, IdGenerator>
+
+const collect = (call: Call): Answered => Effect.map(Stream.runCollect(answer(call)), Parts.whole)
 
 /** Asks again, with the reason, until the object fits. `spent` is what the answers before this one cost. */
 const collectObject = (call: Call, schema: Schema.Schema.Any, asked = 1, spent: number | undefined = 0): Answered =>
@@ -94,22 +87,26 @@ const collectObject = (call: Call, schema: Schema.Schema.Any, asked = 1, spent: 
     if (parts.some(({ type }) => type === "tool-call")) return parts
     const text = parts.map((part) => part.type === "text" ? part.text : "").join("")
     const tokens = parts.find((part) => part.type === "finish")?.usage.outputTokens
-    const cost = tokens === undefined || spent === undefined ? undefined : spent + tokens
+    const outputTokens = tokens === undefined || spent === undefined ? undefined : spent + tokens
     const found = yield* Effect.either(object.check(schema, text))
-    if (Either.isLeft(found) && asked <= call.settled.objectRepairs) {
-      const messages = [...call.messages, ...object.again(text, found.left)]
-      return yield* collectObject({ ...call, messages }, schema, asked + 1, cost)
+    if (Either.isRight(found)) {
+      return parts.flatMap((part): Array<Response.PartEncoded> => {
+        if (part.type === "text") return []
+        if (part.type !== "finish") return [part]
+        return [{ type: "text", text: found.right }, { ...part, usage: { ...part.usage, outputTokens } }]
+      })
     }
-    const fitting = yield* Either.mapLeft(
-      found,
-      (reason) => malformedOutput(call.where, `no object that fits in ${asked} answers; the last one: ${reason}`)
-    )
-    return Parts.withObject(parts, fitting, cost)
+    const reason = found.left
+    if (asked > call.settled.objectRepairs) {
+      return yield* malformedOutput(call.where, `no object that fits in ${asked} answers; the last one: ${reason}`)
+    }
+    const messages = [...call.messages, ...object.again(text, reason)]
+    return yield* collectObject({ ...call, messages }, schema, asked + 1, outputTokens)
   })
 
 export const make = (needs: Needs): Effect.Effect<LanguageModel.Service> =>
   LanguageModel.make({
-    streamText: (options) => Stream.unwrap(Effect.map(prepare(needs, "streamText", options), answer)),
+    streamText: (options) => Parts.blocks(Stream.unwrap(Effect.map(prepare(needs, "streamText", options), answer))),
     generateText: (options) => {
       const { responseFormat: format } = options
       return format.type === "text"

@@ -54,5 +54,3 @@ export const settle = (operation: string, given: Settings, options: LanguageMode
       return { generation, model, objectRepairs, stop, think }
     }
   )
-
-export type Settled = Effect.Effect.Success<ReturnType<typeof settle>>

@@ -9,7 +9,7 @@ import type { Message, Tool } from "../../RWKVMessage.js"
 import { isRecord } from "../input/json.js"
 import { encoder } from "../input/request.js"
 import * as rule from "../input/rules.js"
-import { attempt, invalid } from "../input/validate.js"
+import { attempt, invalid, relabelled } from "../input/validate.js"
 import { type ReplyOptions, thinkModes } from "./format.js"
 
 export interface PromptOptions extends ReplyOptions {
@@ -24,10 +24,7 @@ export type Checked<A> = Effect.Effect<A, RWKVValidationError>
 
 export const refuse = (path: string, message: string): Checked<never> => Effect.fail(invalid(operation, path, message))
 
-const within = (outer: string) => (error: RWKVValidationError) => {
-  const issues = error.issues.map(({ message, path }) => ({ path: path === "" ? outer : `${outer}.${path}`, message }))
-  return new RWKVValidationError({ operation, source: "client", issues })
-}
+const within = (outer: string) => relabelled(operation, (path) => path === "" ? outer : `${outer}.${path}`)
 
 /** Checks each item of a list under its place. */
 const each = <A>(path: string, given: unknown, check: (item: unknown) => Checked<A>): Checked<ReadonlyArray<A>> =>

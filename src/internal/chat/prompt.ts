@@ -2,8 +2,8 @@
  * From messages to a prompt.
  */
 import * as Effect from "effect/Effect"
-import { RWKVValidationError } from "../../RWKVError.js"
 import type { Message, Tool } from "../../RWKVMessage.js"
+import { relabelled } from "../input/validate.js"
 import { type Checked, checked, refuse } from "./check.js"
 import { type Change, clean } from "./clean.js"
 import * as Format from "./format.js"
@@ -97,7 +97,7 @@ const renderFrom = (operation: string, given: unknown, known: number, options: u
       messages: kept,
       changes: all.flatMap(({ changes }, index) => changes.length === 0 ? [] : [{ index: known + index, changes }])
     }
-  }).pipe(Effect.mapError(({ issues }) => new RWKVValidationError({ operation, source: "client", issues })))
+  }).pipe(Effect.mapError(relabelled(operation)))
 
 export const render = (operation: string, given: unknown, options: unknown): Checked<Prompt> =>
   renderFrom(operation, given, 0, options)

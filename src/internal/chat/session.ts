@@ -5,17 +5,17 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { type RWKVError, RWKVValidationError } from "../../RWKVError.js"
+import type { RWKVError, RWKVValidationError } from "../../RWKVError.js"
 import type { Message, ReplyPart } from "../../RWKVMessage.js"
 import { encoder } from "../input/request.js"
 import * as rule from "../input/rules.js"
-import { attempt } from "../input/validate.js"
+import { attempt, relabelled } from "../input/validate.js"
 import * as Budgets from "./budget.js"
 import { type Checked, messagesAt, type PromptOptions, refuse } from "./check.js"
 import { stops, type Think, type ToolChoice } from "./format.js"
 import { render } from "./prompt.js"
 import * as Queue from "./queue.js"
-import { begin, type Live, type Sending, type Server } from "./strategy.js"
+import { begin, type Keeper, type Live, type Sending, type Server } from "./strategy.js"
 import * as Turns from "./turn.js"
 
 /** What a turn is sent with; what is not given is as the session has it. */
@@ -110,8 +110,7 @@ const sessionOptions = encoder(Schema.Struct({
   budget: rule.anything<Budgets.Budget>()
 }))
 
-const named = <A>(check: Checked<A>): Checked<A> =>
-  Effect.mapError(check, ({ issues }) => new RWKVValidationError({ operation, source: "client", issues }))
+const named = <A>(check: Checked<A>): Checked<A> => Effect.mapError(check, relabelled(operation))
 
 /** What a caller may give in place of a list. */
 const listOf = (input: Input): unknown =>
@@ -145,22 +144,18 @@ const nothing: Sending = { prompt: {}, generation: {}, stop: stops }
 const checkHistory = (system: ReadonlyArray<Message>, history: ReadonlyArray<Message>, prompt: PromptOptions) =>
   Effect.mapError(
     render(operation, [...system, ...history, { _tag: "User", content: "?" }], prompt),
-    ({ issues }) =>
-      new RWKVValidationError({
-        operation,
-        source: "client",
-        issues: issues.map(({ message, path }) => ({
-          message,
-          path: path.replace(/^messages\.(\d+)/, (_, at) =>
-            Number(at) < system.length ? "system" : `history.${Number(at) - system.length}`)
-        }))
-      })
+    relabelled(
+      operation,
+      (path) =>
+        path.replace(
+          /^messages\.(\d+)/,
+          (_, at) => Number(at) < system.length ? "system" : `history.${Number(at) - system.length}`
+        )
+    )
   )
 
-export const make = (
-  server: Server,
-  given: SessionOptions = {}
-): Effect.Effect<Session, RWKVValidationError, Scope.Scope> =>
+/** How a session begins. */
+const beginning = (given: SessionOptions) =>
   Effect.gen(function*() {
     const options = yield* sessionOptions(operation, given)
     yield* named(Budgets.check(options.budget))
@@ -169,9 +164,28 @@ export const make = (
     const begins = first?._tag === "System" && options.system === undefined
     const text = begins ? first.content : options.system
     const system: ReadonlyArray<Message> = text === undefined ? [] : [{ _tag: "System", content: text }]
-    let messages: ReadonlyArray<Message> = begins || first === undefined ? rest : [first, ...rest]
-    yield* checkHistory(system, messages, usual.prompt)
+    const history: ReadonlyArray<Message> = begins || first === undefined ? rest : [first, ...rest]
+    yield* checkHistory(system, history, usual.prompt)
+    return { options, usual, text, system, history }
+  })
 
+/** What the next turn may go on with: the task of a run whose end is known. */
+const liveOf = (keeper: Keeper, stands: ReadonlyArray<Message>, { begun, result }: Turns.Ended): Live | undefined => {
+  const { finishReason: end } = result
+  if (end !== "stop" && end !== "length") return undefined
+  const { generation, run, tools } = begun
+  // What the server cannot decode stands behind the text that is known, and is no line break.
+  const text = result.undecodedTail ? "" : result.text
+  return { held: keeper.hold(run.taskId), stands, text, end, generation, tools }
+}
+
+export const make = (
+  server: Server,
+  given: SessionOptions = {}
+): Effect.Effect<Session, RWKVValidationError, Scope.Scope> =>
+  Effect.gen(function*() {
+    const { history, options, system, text, usual } = yield* beginning(given)
+    let messages = history
     const enter = Queue.make()
     let live: Live | undefined
     let isClosed = false
@@ -188,15 +202,11 @@ export const make = (
     const commit: Turns.Setting["commit"] = (added, ended) => {
       messages = [...messages, ...added]
       if (ended === undefined || keeper === undefined || isClosed) return false
-      const { begun, result } = ended
-      if (result.finishReason !== "stop" && result.finishReason !== "length") return false
-      const { generation, run, tools } = begun
-      const { finishReason: end } = result
-      // What the server cannot decode stands behind the text that is known, and is no line break.
-      const text = result.undecodedTail ? "" : result.text
-      live = { held: keeper.hold(run.taskId), stands: messages, text, end, generation, tools }
-      return true
+      const next = liveOf(keeper, messages, ended)
+      live = next ?? live
+      return next !== undefined
     }
+    const about = { server: { ...server, keeper }, operation, system, budget: options.budget }
 
     const open: Session["open"] = (input, given = {}) =>
       Effect.gen(function*() {
@@ -213,19 +223,7 @@ export const make = (
               reply: sending.prompt,
               keepsPart: options.onInterrupt === "keep",
               begin: (keeps) =>
-                Effect.suspend(() =>
-                  begin({
-                    server: { ...server, keeper },
-                    operation,
-                    system,
-                    history: messages,
-                    input: sent,
-                    sending,
-                    budget: options.budget,
-                    live,
-                    keeps
-                  })
-                ),
+                Effect.suspend(() => begin({ ...about, history: messages, input: sent, sending, live, keeps })),
               commit,
               leave
             })

@@ -8,8 +8,9 @@ import type * as Stream from "effect/Stream"
 import type { FinishReason } from "../../Finish.js"
 import type { ContinueRequest, GenerationOptions } from "../../Generation.js"
 import type { TaskId, TaskResult } from "../../Protocol.js"
-import { type RWKVError, RWKVValidationError } from "../../RWKVError.js"
+import type { RWKVError } from "../../RWKVError.js"
 import type { Message } from "../../RWKVMessage.js"
+import { relabelled } from "../input/validate.js"
 import { apply, type Budget } from "./budget.js"
 import type { Checked, PromptOptions } from "./check.js"
 import { between, json } from "./format.js"
@@ -90,18 +91,14 @@ export interface Begin {
 }
 
 /** Says where in what the caller gave a message is that was refused. */
-const relabelled = ({ budget, input, operation, system }: Begin, kept: number) => (error: RWKVValidationError) => {
+const placed = ({ budget, input, operation, system }: Begin, kept: number) => {
   const place = (index: number) => {
     if (index < system.length) return "system"
     const at = index - system.length
     if (at < kept) return `${typeof budget === "function" ? "budget" : "history"}.${at}`
     return input.length === 1 ? "input" : `input.${at - kept}`
   }
-  const issues = error.issues.map(({ message, path }) => ({
-    message,
-    path: path.replace(/^messages\.(\d+)/, (_, index) => place(Number(index)))
-  }))
-  return new RWKVValidationError({ operation, source: "client", issues })
+  return relabelled(operation, (path) => path.replace(/^messages\.(\d+)/, (_, index) => place(Number(index))))
 }
 
 /** What was not ended stands open on the server, and the blank line that ends it is not written yet. */
@@ -134,10 +131,10 @@ export const begin = (given: Begin): Effect.Effect<Begun, RWKVError, Scope.Scope
     const { keeper } = server
     const options = sending.stop.length === 0 ? {} : { stop: sending.stop }
     const rendered = (kept: ReadonlyArray<Message>, text: Checked<{ readonly prompt: string }>) =>
-      Effect.mapError(Effect.map(text, ({ prompt }) => prompt), relabelled(given, kept.length))
+      Effect.mapError(Effect.map(text, ({ prompt }) => prompt), placed(given, kept.length))
     const drop = live === undefined ? Effect.void : live.held.drop
 
-    const kept = yield* Effect.mapError(apply(budget, history, input), relabelled(given, 0))
+    const kept = yield* Effect.mapError(apply(budget, history, input), placed(given, 0))
     const all = [...system, ...kept, ...input]
     const prompt = yield* rendered(kept, render(operation, all, sending.prompt))
     const { generation } = sending

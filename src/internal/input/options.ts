@@ -34,18 +34,12 @@ const following = () => ({
 const branching = () => ({ allowPastStop: rule.oneOf(true, false) })
 
 /** What either way of waiting takes; `by` says which of it may be given. */
-export interface Waiting {
-  readonly timeout?: Duration.DurationInput | undefined
-  readonly queueTimeout?: Duration.DurationInput | undefined
-  readonly by?: WaitOptions["by"]
-  readonly schedule?: Polling.WaitSchedule | undefined
-  readonly onProgress?: WaitOptions["onProgress"]
-}
+export interface Waiting extends Pick<WaitOptions, keyof WaitOptions> {}
 
 /** What a run takes: a stop sequence needs the text as it comes. */
 export interface Running extends Waiting, Stopping {}
 
-interface Bulk extends Omit<Running, "onProgress">, Pick<BulkOptions, "concurrency" | "failures" | "onProgress"> {}
+interface Bulk extends Stopping, Pick<BulkOptions, keyof BulkOptions> {}
 
 const waiting = <Progress>() => ({
   timeout: rule.anything<Duration.DurationInput>(),
@@ -55,21 +49,17 @@ const waiting = <Progress>() => ({
   onProgress: rule.aFunction<Progress>()
 })
 
+type Given = Readonly<Record<string, unknown>>
+
 /** A subscription does not look, and what it would ignore is refused. */
-const fitting =
-  <const Keys extends ReadonlyArray<string>>(...looks: Keys) =>
-  (given: { readonly by?: unknown } & { readonly [Key in Keys[number]]?: unknown }) =>
-    given.by !== "subscription" || looks.filter((key: Keys[number]) => given[key] !== undefined)
-      .map((key) => ({ path: [key], message: "must not be given for by: \"subscription\"" }))
+const fitting = (...looks: ReadonlyArray<string>) => (given: Given) =>
+  given["by"] !== "subscription" || looks.filter((key) => given[key] !== undefined)
+    .map((key) => ({ path: [key], message: "must not be given for by: \"subscription\"" }))
 
 /** Whoever looks at the status sees no text, and could not stop at once. */
-const stopping =
-  <const Keys extends ReadonlyArray<string>>(...looks: Keys) =>
-  (given: { readonly by?: unknown; readonly stop?: unknown } & { readonly [Key in Keys[number]]?: unknown }) =>
-    given.stop === undefined || given.by !== "polling" && looks.every((key: Keys[number]) =>
-        given[key] === undefined
-      ) ||
-    { path: ["stop"], message: "must not be given where the end is waited for by polling" }
+const stopping = (...looks: ReadonlyArray<string>) => (given: Given) =>
+  given["stop"] === undefined || given["by"] !== "polling" && looks.every((key) => given[key] === undefined) ||
+  { path: ["stop"], message: "must not be given where the end is waited for by polling" }
 
 /** Most calls give no options: the Schema is made by the first that does. What is no object counts as none. */
 const reader = <A extends object>(schema: () => Schema.Schema<A>) => {
@@ -95,7 +85,7 @@ export const ofStream = /*#__PURE__*/ reader<StreamOptions>(() =>
 export const ofBranch = /*#__PURE__*/ reader<BranchOptions>(() => Schema.Struct(branching()))
 
 export const ofSubscribe = /*#__PURE__*/ reader<SubscribeOptions>(() =>
-  Schema.Struct({ ...following(), fromToken: rule.anything<number>() })
+  Schema.Struct({ ...following(), fromToken: rule.option<number>(Number.isSafeInteger, "must be an integer") })
 )
 
 export const ofWait = /*#__PURE__*/ reader<Waiting>(() =>
@@ -112,7 +102,7 @@ export const ofRun = /*#__PURE__*/ reader<Running>(() =>
 export const ofBulk = /*#__PURE__*/ reader<Bulk>(() =>
   Schema.Struct({
     ...waiting<BulkOptions["onProgress"]>(),
-    concurrency: rule.anything<number>(),
+    concurrency: rule.option<number>((u) => Number.isInteger(u) && Number(u) > 0, "must be a positive integer"),
     failures: rule.oneOf("values", "fail"),
     stop: rule.optional(sequences)
   }).pipe(Schema.filter(fitting("schedule")), Schema.filter(stopping("schedule")))

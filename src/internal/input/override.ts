@@ -44,7 +44,11 @@ type Locally = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, 
 /** How to run something later under the overrides that hold here. */
 export const keep: Effect.Effect<Locally> = Effect.map(
   FiberRef.get(current),
-  (override): Locally => Effect.locally(current, override)
+  (override): Locally => (effect) =>
+    Effect.flatMap(
+      FiberRef.get(current),
+      (now) => now === override ? effect : Effect.locally(effect, current, override)
+    )
 )
 
 /** How to run something here under an override, merged into those that hold. */

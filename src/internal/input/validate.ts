@@ -3,6 +3,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { TaskId } from "../../Protocol.js"
@@ -11,6 +12,15 @@ import { idRule } from "./rules.js"
 
 export const invalid = (operation: string, path: string, message: string): RWKVValidationError =>
   new RWKVValidationError({ operation, source: "client", issues: [{ path, message }] })
+
+/** What was refused, as another operation says it: what the caller gave it may stand under other paths. */
+export const relabelled =
+  (operation: string, place: (path: string) => string = identity) => ({ issues }: RWKVValidationError) =>
+    new RWKVValidationError({
+      operation,
+      source: "client",
+      issues: issues.map(({ message, path }) => ({ path: place(path), message }))
+    })
 
 /** Reads what may run code of others, and so may throw: getters, proxies, wiped secrets. */
 export const attempt = <A>(operation: string, path: string, read: () => A): Effect.Effect<A, RWKVValidationError> =>

@@ -12,7 +12,6 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as HttpClient from "../../HttpClient.js"
 import type { TaskId, TaskInfo } from "../../Protocol.js"
-import { names } from "../../Telemetry.js"
 import { bare } from "../input/failure.js"
 import * as retry from "../wire/retry.js"
 import { note } from "../wire/telemetry.js"
@@ -58,10 +57,10 @@ export const halt = <A extends Seen, E, E2>(
   schedule: Schedule.Schedule<unknown, A>
 ): Effect.Effect<A, E | E2> =>
   Effect.zipRight(
-    note(({ event }) => event(names.stop)),
+    note(({ stopping }) => stopping()),
     Effect.flatMap(stop, (seen) => looking(seen, look, schedule))
   ).pipe(
-    Effect.tap((seen) => isFinished(seen) ? Effect.void : note(({ event }) => event(names.stopMissed))),
+    Effect.tap((seen) => isFinished(seen) ? Effect.void : note(({ stopMissed }) => stopMissed())),
     Effect.repeat({ until: isFinished, times: 1 })
   )
 

@@ -12,6 +12,7 @@ import * as Scope from "effect/Scope"
 import type { Service as HttpService } from "../../HttpClient.js"
 import type { TaskResult } from "../../Protocol.js"
 import type { RWKVConnectionError, StreamTruncatedError, TaskFailure } from "../../RWKVError.js"
+import { Newest } from "../input/newest.js"
 import { isTaskId } from "../input/validate.js"
 import { closed, closedBefore } from "../wire/closed.js"
 import type { Fate } from "./farewell.js"
@@ -59,17 +60,6 @@ export const makeGroup = (): Group => {
         }
       }
     }
-  }
-}
-
-/** The newest entries of a map: a program may run for months. */
-class Newest<A> extends Map<string, A> {
-  override set(id: string, value: A): this {
-    this.delete(id)
-    super.set(id, value)
-    const [oldest] = this.keys()
-    if (oldest !== undefined && this.size > 4096) this.delete(oldest)
-    return this
   }
 }
 

@@ -11,10 +11,9 @@ import type * as FiberRefs from "effect/FiberRefs"
 import * as Scope from "effect/Scope"
 import type * as HttpClient from "../../HttpClient.js"
 import type { RWKVConnectionError } from "../../RWKVError.js"
-import { names } from "../../Telemetry.js"
 import { handBack } from "../wire/limit.js"
 import { clientClosed, closedBefore } from "../wire/closed.js"
-import { inside, keep } from "../wire/telemetry.js"
+import { keep, release as inSpan } from "../wire/telemetry.js"
 import * as Farewell from "./farewell.js"
 
 /** What is left of a create that the end of the service cut off. */
@@ -209,7 +208,7 @@ const makeRelease = (farewell: ReturnType<typeof Farewell.make>, watch: Watch) =
     if (release.stop !== true && release.delete !== true) return yield* Effect.asVoid(atMost(after, within))
     const [closed, stopped] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
     const { cut, steps } = farewell(release, Deferred.succeed(stopped, undefined))
-    yield* watch(inside(names.release, Effect.zipRight(Deferred.await(closed), steps)), cut)
+    yield* watch(inSpan(Effect.zipRight(Deferred.await(closed), steps)), cut)
     const begin = Deferred.succeed(closed, undefined)
     const answered = release.stop === true ? Effect.zipRight(begin, Deferred.await(stopped)) : Effect.void
     const inTime = yield* Effect.ensuring(atMost(Effect.zipRight(after, answered), within), begin)

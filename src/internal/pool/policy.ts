@@ -97,6 +97,17 @@ export const better = (one: Load, other: Load, work: Work): Load => {
   return cost(other, work) * speed < cost(one, work) * otherSpeed ? other : one
 }
 
+/** Two of the servers, by two numbers of [0, 1), and what these are still good for as numbers of that kind. */
+const draw = (
+  loads: ReadonlyArray<Load>,
+  [first, second]: readonly [number, number]
+): readonly [Load | undefined, Load | undefined, readonly [number, number]] => {
+  const one = first * loads.length
+  const other = second * (loads.length - 1)
+  const at = Math.floor(other)
+  return [loads[Math.floor(one)], loads[at < Math.floor(one) ? at : at + 1], [one % 1, Math.max(0, other) % 1]]
+}
+
 /**
  * The better of two servers that have room, which two numbers of [0, 1) choose; undefined = none has room, and the work
  * has to wait.
@@ -108,12 +119,11 @@ export const pick = (
   work: Work,
   random: readonly [number, number]
 ): Load | undefined => {
-  const able = loads.filter(hasRoom)
-  const first = Math.floor(random[0] * able.length)
-  const second = Math.floor(random[1] * (able.length - 1))
-  const one = able[first]
-  const other = able[second < first ? second : second + 1]
-  return one === undefined || other === undefined ? one : better(one, other, work)
+  const [one, other, rest] = draw(loads, random)
+  // Most often both have room, and no other has to be looked at.
+  if (one !== undefined && other !== undefined && hasRoom(one) && hasRoom(other)) return better(one, other, work)
+  const [able, otherAble] = draw(loads.filter(hasRoom), rest)
+  return able === undefined || otherAble === undefined ? able : better(able, otherAble, work)
 }
 
 /**

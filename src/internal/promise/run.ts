@@ -7,7 +7,6 @@ import * as Fiber from "effect/Fiber"
 import { constVoid, isFunction } from "effect/Function"
 import type * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
-import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -15,33 +14,46 @@ import { attempt, invalid } from "../input/validate.js"
 import { clientClosed, closedBefore } from "../wire/closed.js"
 import { asyncStream } from "./read.js"
 
-type Options<O> = O & { readonly signal?: AbortSignal | undefined } | undefined
+type Abortable = { readonly signal?: AbortSignal | undefined }
 
-/** What is rejected with after an abort: signals of old runtimes have no reason. */
-export const reasonOf = ({ reason }: AbortSignal): unknown =>
-  reason === undefined ? new DOMException("The operation was aborted", "AbortError") : reason
+type Callback<F> = F extends (told: infer A) => Effect.Effect<void> ? (told: A) => PromiseLike<void> | void : F
 
-/** Not every signal is of this realm's class. */
-const isSignal = (value: unknown): value is AbortSignal =>
-  hasProperty(value, "aborted") && hasProperty(value, "addEventListener") && isFunction(value.addEventListener) &&
-  hasProperty(value, "removeEventListener") && isFunction(value.removeEventListener)
+/** The options of a verb as promises have them. */
+export type Options<O> = O extends unknown ? Abortable & { readonly [K in keyof O]: Callback<O[K]> } : never
 
-/** In the fiber that asks, so that what it does first is done at once. */
-const until = <A, E, R>(signal: AbortSignal, effect: Effect.Effect<A, E, R>) =>
-  Effect.withFiberRuntime<A, E, R>((fiber) => {
-    if (signal.aborted) return Effect.interrupt
-    const onAbort = () => fiber.unsafeInterruptAsFork(fiber.id())
-    signal.addEventListener("abort", onAbort, { once: true })
-    return Effect.ensuring(effect, Effect.sync(() => signal.removeEventListener("abort", onAbort)))
-  })
+/** An option that is undefined is not given. What the callback throws is the caller's own, and passes as it is. */
+function effectful<O extends object>(options: Options<O> | undefined): O | undefined
+function effectful(options: object | undefined): object | undefined {
+  const told = hasProperty(options, "onProgress") ? options.onProgress : undefined
+  const onProgress = isFunction(told) ? (a: unknown) => Effect.promise(async () => void await told(a)) : told
+  return options === undefined ? options : { ...options, onProgress, signal: undefined }
+}
 
-/** As `Stream.runForEach`, in the same fiber: who reads first has begun first. */
-const forEach = <A, E, R>(stream: Stream.Stream<A, E, R>, each: (value: A) => Effect.Effect<void>) =>
-  Stream.toPull(stream).pipe(
-    Effect.flatMap((pull) => Effect.forever(Effect.flatMap(pull, Effect.forEach(each, { discard: true })))),
-    Effect.catchAll(Option.match({ onNone: () => Effect.void, onSome: (error) => Effect.fail(error) })),
-    Effect.scoped
-  )
+/** What is asked of a verb, by its name. If `holder` has aborted, it failed for that. */
+export interface Asked<T> {
+  readonly operation: string
+  readonly options?: Abortable | undefined
+  readonly holder?: AbortSignal | undefined
+  readonly use: () => T
+}
+
+/** From verbs of the Effect API to questions, with options alone or after a request. */
+const asking = (holder?: AbortSignal) => ({
+  asks: <O extends object, T>(operation: string, verb: (options?: O) => T) => (options?: Options<O>): Asked<T> => ({
+    operation,
+    options,
+    holder,
+    use: () => verb(effectful(options))
+  }),
+  sends:
+    <Q, O extends object, T>(operation: string, verb: (request: Q, options?: O) => T) =>
+    (request: Q, options?: Options<O>): Asked<T> => ({
+      operation,
+      options,
+      holder,
+      use: () => verb(request, effectful(options))
+    })
+})
 
 /** Runs all that a client is asked for, until it is closed. */
 export const runner = <R, E>(layer: Layer.Layer<R, E>) => {
@@ -49,25 +61,26 @@ export const runner = <R, E>(layer: Layer.Layer<R, E>) => {
   const fibers = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
   let closing: Promise<void> | undefined
 
-  /** Runs a verb, without the signal that it does not know. What it returns interrupts, and waits for what that takes. */
-  const start = <O extends object, A, E>(
-    operation: string,
-    options: Options<O>,
-    use: (options: O | undefined) => Effect.Effect<A, E, R>,
+  /** What it returns interrupts, and waits for what that takes. */
+  const start = <A>(
+    { holder, operation, options, use }: Asked<Effect.Effect<A, unknown, R>>,
     resolve: (value: A) => void,
     reject: (reason: unknown) => void
   ) => {
     let signal: AbortSignal | undefined
-    const effect = Effect.gen(function*() {
-      const given = yield* attempt(operation, "signal", () => options?.signal)
-      if (given !== undefined && !isSignal(given)) {
-        return yield* Effect.fail(invalid(operation, "signal", "must be an AbortSignal"))
-      }
-      signal = given
-      // An option that is undefined is not given.
-      const rest = options === undefined || signal === undefined ? options : { ...options, signal: undefined }
-      const verb = Effect.flatten(attempt(operation, "", () => use(rest)))
-      return yield* signal === undefined ? verb : until(signal, verb)
+    // In the fiber that asks, so that what it does first is done at once.
+    const effect = Effect.withFiberRuntime<A, unknown, R>((fiber) => {
+      const onAbort = () => fiber.unsafeInterruptAsFork(fiber.id())
+      const listen = Effect.try({
+        try: () => {
+          signal = options?.signal
+          if (signal !== undefined) signal.addEventListener("abort", onAbort, { once: true })
+        },
+        catch: () => invalid(operation, "signal", "must be an AbortSignal")
+      })
+      const verb = () => signal?.aborted === true ? Effect.interrupt : Effect.flatten(attempt(operation, "", use))
+      const ignore = Effect.sync(() => signal?.removeEventListener("abort", onAbort))
+      return Effect.acquireUseRelease(listen, verb, () => ignore)
     })
     const fiber: Fiber.RuntimeFiber<A, unknown> = closing === undefined
       ? runtime.runFork(effect)
@@ -75,62 +88,59 @@ export const runner = <R, E>(layer: Layer.Layer<R, E>) => {
     fibers.add(fiber)
     fiber.addObserver((exit) => {
       fibers.delete(fiber)
+      const aborted = [signal, holder].find((each) => each?.aborted)
       if (exit._tag === "Success") resolve(exit.value)
+      else if (aborted !== undefined) reject(aborted.reason)
+      else if (Cause.isInterruptedOnly(exit.cause)) reject(clientClosed(operation))
       // An error that passed a span is a Proxy of itself.
-      else if (!Cause.isInterruptedOnly(exit.cause)) reject(Cause.originalError(Cause.squash(exit.cause)))
-      else reject(signal?.aborted === true ? reasonOf(signal) : clientClosed(operation))
+      else reject(Cause.originalError(Cause.squash(exit.cause)))
     })
     return () => Effect.runPromise(Effect.asVoid(Fiber.interrupt(fiber)))
   }
 
-  return {
-    call: <O extends object, A, E>(
-      operation: string,
-      options: Options<O>,
-      use: (options: O | undefined) => Effect.Effect<A, E, R>
-    ) => new Promise<A>((resolve, reject) => void start(operation, options, use, resolve, reject)),
+  const call = <A>(asked: Asked<Effect.Effect<A, unknown, R>>) =>
+    new Promise<A>((resolve, reject) => void start(asked, resolve, reject))
 
-    streamed: <O extends object, A, E>(
-      operation: string,
-      options: Options<O>,
-      use: (options: O | undefined) => Stream.Stream<A, E, R>
-    ) =>
-      asyncStream<A>(operation, (each, ended) =>
-        start(
-          operation,
-          options,
-          (rest) => forEach(use(rest), each),
-          () => ended(),
-          (reason) => ended({ reason })
-        )),
+  const read = <A>(asked: Asked<Stream.Stream<A, unknown, R>>, lock = {}) =>
+    asyncStream<A>(asked.operation, (each, settle) => {
+      const use = () => Stream.runForEach(asked.use(), each)
+      return start({ ...asked, use }, () => settle(), (reason) => settle({ reason }))
+    }, lock)
 
-    /** Acquires what lasts until it is let go by the function beside it, by the signal or by the end of the client. */
-    hold: <O extends object, A, E>(
-      operation: string,
-      options: Options<O>,
-      use: (options: O | undefined) => Effect.Effect<A, E, R | Scope.Scope>
-    ) =>
-      new Promise<readonly [A, () => Promise<void>]>((resolve, reject) => {
-        const leave = start(
-          operation,
-          options,
-          (rest) =>
-            Effect.scoped(Effect.flatMap(use(rest), (held) => {
-              resolve([held, () => leave()])
-              // Effect.never would keep the process alive.
-              return Effect.async<never>(constVoid)
-            })),
-          constVoid,
-          reject
-        )
-      }),
-
-    /** The services end first, so that what is open fails by their word; what still waits then is let go. */
-    close: () => {
-      const end = Effect.suspend(() => Fiber.interruptAll(Array.from(fibers)))
-      // Later, for what is closed may call the client from within.
-      closing ??= Promise.resolve().then(() => Effect.runPromise(Effect.ensuring(runtime.disposeEffect, end)))
-      return closing
+  /** What is held ends with its reader, and with those who are told its end. */
+  const holding = <A>(operation: string, held: A, leave: () => Promise<void>, signal: AbortSignal | undefined) => {
+    const lock: { leave?: () => Promise<void> } = {}
+    const left = Effect.promise(leave)
+    const close = async () => void await Promise.all([lock.leave?.(), leave()])
+    return {
+      ...asking(signal),
+      held,
+      ends: { close, [Symbol.asyncDispose]: close },
+      read: <B>(stream: Stream.Stream<B, unknown, R>) =>
+        read({ operation, options: { signal }, use: () => Stream.ensuring(stream, left) }, lock),
+      tell: <B>(end: Effect.Effect<B, unknown, R>) => () =>
+        call({ operation, holder: signal, use: () => Effect.ensuring(end, left) })
     }
   }
+
+  /** Acquires what lasts until it is closed, or left by its reader, or its signal aborts, or the client ends. */
+  const hold = <A>(asked: Asked<Effect.Effect<A, unknown, R | Scope.Scope>>) =>
+    new Promise<ReturnType<typeof holding<A>>>((resolve, reject) => {
+      const use = () =>
+        Effect.scoped(Effect.flatMap(asked.use(), (held) => {
+          resolve(holding(asked.operation, held, () => leave(), asked.options?.signal))
+          // Effect.never would keep the process alive.
+          return Effect.async<never>(constVoid)
+        }))
+      const leave: () => Promise<void> = start({ ...asked, use }, constVoid, reject)
+    })
+
+  /** The services end first, so that what is open fails by their word; what still waits then is let go. */
+  const close = () => {
+    const end = Effect.suspend(() => Fiber.interruptAll(Array.from(fibers)))
+    // Later, for what is closed may call the client from within.
+    closing ??= Promise.resolve().then(() => Effect.runPromise(Effect.ensuring(runtime.disposeEffect, end)))
+    return closing
+  }
+  return { ...asking(), call, close, hold, read }
 }

@@ -20,15 +20,6 @@ import type { FollowFailure } from "./signals.js"
 import * as Starts from "./starts.js"
 import type { Opening } from "./telling.js"
 
-export interface Held {
-  readonly taskId: TaskId
-  /** Whether it was neither gone on with nor deleted. */
-  readonly isHeld: () => boolean
-  readonly take: () => void
-  /** Deletes it in the background. */
-  readonly drop: Effect.Effect<void>
-}
-
 export type Keeper = ReturnType<typeof make>
 
 export const make = (
@@ -51,7 +42,7 @@ export const make = (
     },
     /** Whatever prevents the run, its task is deleted. */
     continue: (
-      { take, taskId }: Held,
+      { take, taskId }: { readonly take: () => void; readonly taskId: TaskId },
       request: Generation.ContinueRequest,
       options: StreamOptions,
       keeps: () => boolean
@@ -67,14 +58,17 @@ export const make = (
           const limited = { ...request, maxTokens: request.maxTokens ?? defaults?.maxTokens }
           const start = continuing(operation, taskId, limited, options)
           /** An answer that comes when nobody waits for it has found its run, or there is none. */
-          const create = Effect.suspend(() => {
-            sent = true
-            return Effect.tapErrorCause(start.create, () => {
-              sent = false
-              return left ? gone : Effect.void
-            })
-          })
-          return opened(operation, ledger.requestIds, launched<BranchFailure>({ ...start, create, keeps }))
+          const before = Effect.map(start.before, (ready) => ({
+            ...ready,
+            create: () => {
+              sent = true
+              return Effect.tapErrorCause(ready.create(), () => {
+                sent = false
+                return left ? gone : Effect.void
+              })
+            }
+          }))
+          return opened(operation, ledger.requestIds, launched<BranchFailure>({ ...start, before, keeps }))
         })
         return Effect.onError(restore(opening), (cause) => {
           left = true
@@ -83,9 +77,8 @@ export const make = (
         })
       }),
     /** Between two runs. */
-    hold: (taskId: TaskId): Held => {
+    hold: (taskId: TaskId) => {
       const end = release("StreamService.open", taskId, false)
-      const withdraw = lifetime.onClosing(end)
       let isHeld = true
       const take = () => {
         isHeld = false
@@ -96,6 +89,8 @@ export const make = (
         take()
         return end
       })
+      // The service's end waits for as long as it has ends: this one takes itself back.
+      const withdraw = lifetime.onClosing(drop)
       return { taskId, isHeld: () => isHeld, take, drop }
     }
   }

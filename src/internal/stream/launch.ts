@@ -5,6 +5,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Record from "effect/Record"
 import type * as Stream from "effect/Stream"
 import type * as HttpClient from "../../HttpClient.js"
 import type { TaskId, TaskResult } from "../../Protocol.js"
@@ -22,31 +23,37 @@ import type { FollowOptions, StreamOptions } from "../../Task.js"
 import { effective } from "../input/override.js"
 import * as validate from "../input/validate.js"
 import type * as Ledger from "../owner/ledger.js"
-import { names } from "../../Telemetry.js"
 import { limited } from "../wire/limit.js"
 import { note } from "../wire/telemetry.js"
 import * as retry from "../wire/retry.js"
 import type { Frame } from "../wire/sse.js"
 import { connect, type Connection } from "./connection.js"
-import { follow, type Subject } from "./follow.js"
+import { follow } from "./follow.js"
+import type { Subject } from "./mind.js"
 import * as Parting from "./parting.js"
 import type { FollowFailure, Signal } from "./signals.js"
 import * as Stops from "./stops.js"
 import type { Opening, Telling } from "./telling.js"
 
+/** What a run is asked for by. */
+interface Ready<E> {
+  /** The tasks that it shares its buffer with. */
+  readonly group?: Ledger.Group | undefined
+  /** The most tokens that it can have, if its caller said so. */
+  readonly maxTokens: number | undefined
+  readonly create: () => Effect.Effect<TaskResult, E>
+  readonly stream: () => Stream.Stream<Frame, TaskFailure>
+}
+
 /** @typeParam E what can prevent the run */
 export interface Launch<E = BranchFailure> {
   readonly operation: string
   readonly options: Effect.Effect<StreamOptions, RWKVValidationError>
-  /** What has to hold before the server is asked; it tells which tasks the run will share its buffer with. */
-  readonly before: Effect.Effect<Ledger.Group | undefined, E>
-  readonly create: Effect.Effect<TaskResult, E>
-  readonly stream: Effect.Effect<Stream.Stream<Frame, TaskFailure>, E>
+  /** What has to hold before the server is asked. */
+  readonly before: Effect.Effect<Ready<E>, E>
   readonly explain: (error: E | FollowFailure) => Effect.Effect<never, E | FollowFailure>
   /** Whether the run makes its task: then nobody else can want what was abandoned. */
   readonly fresh: boolean
-  /** The most tokens that the run can have, if its caller said so; known once it has begun. */
-  readonly maxTokens: () => number | undefined
   /** Whether the run has been handed over, and goes on when its stream is left. */
   readonly detached?: () => boolean
   /** Whether the owner of the task wants it after this run: then it goes on from run to run. */
@@ -101,21 +108,15 @@ export const make = (
   const creates = retry.creates(config)
 
   const settings = (operation: string, options: FollowOptions) => {
-    const of = (name: keyof typeof usual) => validate.duration(operation, name, options[name], usual[name])
-    return Effect.all({
-      idleTimeout: of("idleTimeout"),
-      stallTimeout: of("stallTimeout"),
-      queueTimeout: of("queueTimeout"),
-      stopTimeout: of("stopTimeout"),
-      retry: Effect.map(effective(config), ({ retry }) => options.retry ?? retry)
-    })
+    const limits = Record.map(usual, (limit, name) => validate.duration(operation, name, options[name], limit))
+    return Effect.all({ ...limits, retry: Effect.map(effective(config), ({ retry }) => options.retry ?? retry) })
   }
 
   /** Opens a POST stream and reads on until the server has told which task it is. */
-  const openDirect = (operation: string, frames: Stream.Stream<Frame, TaskFailure>) =>
+  const openDirect = (operation: string, stream: () => Stream.Stream<Frame, TaskFailure>) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(
-        connect(frames),
+        Effect.suspend(() => connect(stream())),
         (connection) =>
           restore(Effect.flatMap(effective(config), ({ requestTimeout }) =>
             limited(connection.take, requestTimeout, { operation, kind: "request" }))).pipe(
@@ -132,15 +133,15 @@ export const make = (
     return Effect.gen(function*() {
       const options = yield* run.options
       const chosen = yield* settings(operation, options)
-      yield* note(({ annotate }) => annotate({ [names.stopSequences]: options.stop }))
+      yield* note(({ stops }) => stops(options.stop))
       const stays = () => options.onInterrupt === "detach" || run.detached?.() === true
       const stops = options.stop === undefined ? undefined : Stops.make(options.stop)
-      const group = yield* run.before
+      const { create, group, maxTokens, stream } = yield* run.before
       const entered = group === undefined ? undefined : yield* enter(group)
       const isDirect = options.transport === "direct"
       const begin: Effect.Effect<Begun, E | FollowFailure> = isDirect
-        ? Effect.flatMap(run.stream, (frames) => openDirect(operation, frames))
-        : Effect.map(run.create, ({ prefillTime, requestId, taskId }) => ({
+        ? openDirect(operation, stream)
+        : Effect.map(Effect.suspend(create), ({ prefillTime, requestId, taskId }) => ({
           taskId,
           prefillTime,
           requestId,
@@ -152,7 +153,6 @@ export const make = (
         begin,
         (begun) => {
           const { taskId } = begun
-          const maxTokens = run.maxTokens()
           const deletes = options.cleanup === "delete" && taskId.startsWith("TMP_")
           ledger.begins(taskId, maxTokens, begun.requestId)
           const about = { operation, taskId, maxTokens, run: entered, keeps: run.keeps }
@@ -163,7 +163,7 @@ export const make = (
           lifetime.release({
             operation,
             taskId,
-            maxTokens: run.maxTokens(),
+            maxTokens,
             retry: config,
             within: chosen.stopTimeout,
             after: opened?.connection.close,
@@ -174,32 +174,20 @@ export const make = (
     })
   }
 
+  /** How a run that is there already is parted from. */
   const leaving = (
-    { counts, operation, options, taskId }: {
-      readonly operation: string
-      readonly options: FollowOptions
-      readonly taskId: TaskId
-      readonly counts: boolean
-    },
-    stopTimeout: Duration.Duration
-  ) =>
-    part({
-      operation,
-      taskId,
-      stopTimeout,
-      counts,
-      maxTokens: ledger.limits.get(taskId),
-      retry: config,
-      stays: () => options.onInterrupt !== "stop",
-      deletes: false,
-      run: undefined
-    })
+    about: Pick<Parting.About, "operation" | "taskId" | "counts" | "stopTimeout">,
+    { onInterrupt }: FollowOptions
+  ) => {
+    const maxTokens = ledger.limits.get(about.taskId)
+    return part({ ...about, maxTokens, retry: config, stays: () => onInterrupt !== "stop", deletes: false })
+  }
 
   /** What leaving a recorded run tells the server. */
   const leaves = (operation: string, taskId: TaskId, options: FollowOptions) =>
     Effect.map(
       settings(operation, options),
-      ({ stopTimeout }) => leaving({ operation, taskId, options, counts: false }, stopTimeout).farewell
+      ({ stopTimeout }) => leaving({ operation, taskId, counts: false, stopTimeout }, options).farewell
     )
 
   /** Without a span: for those who have one. */
@@ -215,15 +203,10 @@ export const make = (
     Effect.gen(function*() {
       yield* lifetime.usable(operation)
       const chosen = yield* settings(operation, options)
-      const parting = leaving({ operation, taskId, options, counts: telling.counts }, chosen.stopTimeout)
-      const maxTokens = ledger.limits.get(taskId)
-      return yield* Effect.uninterruptible(follow(
-        http,
-        lifetime,
-        { operation, taskId, maxTokens, prefillTime: undefined, opened: undefined, run: undefined, fromToken },
-        { ...chosen, parting },
-        telling
-      ))
+      const about = { operation, taskId, stopTimeout: chosen.stopTimeout, counts: telling.counts }
+      const policy = { ...chosen, parting: leaving(about, options) }
+      const subject = { operation, taskId, maxTokens: ledger.limits.get(taskId), fromToken }
+      return yield* Effect.uninterruptible(follow(http, lifetime, subject, policy, telling))
     })
 
   return { launch, leaves, listen }

@@ -14,6 +14,13 @@ import * as validate from "../input/validate.js"
 import type { FollowFailure } from "./signals.js"
 import type { Opening } from "./telling.js"
 
+/** The task is told of at once: its id was known before there was anything to pull. */
+const firstOf = <A>(pull: Effect.Effect<A, Option.Option<BranchFailure>>): Effect.Effect<A, BranchFailure> =>
+  Effect.catchAll(
+    pull,
+    Option.match({ onNone: () => Effect.dieMessage("a run that told no beginning"), onSome: Effect.fail })
+  )
+
 export const opened = (
   operation: string,
   requestIds: { readonly get: (id: TaskId) => string | undefined },
@@ -24,21 +31,14 @@ export const opened = (
     // Whoever reads on does so under the settings that the run was opened under.
     const locally = yield* keep
     const pull = locally(yield* opening)
-    // The task is told of at once: its id was known before there was anything to pull.
-    const first = yield* Effect.catchAll(
-      pull,
-      Option.match({
-        onNone: () => Effect.dieMessage("a run that told no beginning"),
-        onSome: (error: BranchFailure) => Effect.fail(error)
-      })
-    )
+    const first = yield* firstOf(pull)
     const started = Chunk.unsafeHead(first)
     if (started._tag !== "Started") return yield* Effect.dieMessage("a run that did not begin with its task")
     const { prefillTime, taskId } = started
     const done = yield* Deferred.make<TaskResult, FollowFailure>()
     /** What the error of a run that is left early tells: no more than the run itself remembers to go on from. */
     let told = ""
-    let left = Chunk.isEmpty(first) ? undefined : first
+    let left: Chunk.Chunk<StreamEvent> | undefined = first
     let [claimed, held, awaited, drained] = [false, false, false, false]
     /** What was read before anybody came to read it. */
     const line = yield* Mailbox.make<StreamEvent, FollowFailure>()

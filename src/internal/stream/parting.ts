@@ -36,7 +36,7 @@ export interface About {
   /** Whether a result is told. */
   readonly counts: boolean
   /** The run, if others may write to its buffer (H15). */
-  readonly run: Ledger.Run | undefined
+  readonly run?: Ledger.Run | undefined
 }
 
 /** The tokens of a run that has ended, if its task says so. */

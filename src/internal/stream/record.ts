@@ -12,7 +12,7 @@ import * as FiberId from "effect/FiberId"
 import type * as FiberRefs from "effect/FiberRefs"
 import * as Option from "effect/Option"
 import type { StreamEvent, TaskId, TaskResult } from "../../Protocol.js"
-import { type BranchFailure, StreamTruncatedError } from "../../RWKVError.js"
+import { type BranchFailure, type RWKVConnectionError, StreamTruncatedError } from "../../RWKVError.js"
 import type * as Ledger from "../owner/ledger.js"
 import { clientClosed } from "../wire/closed.js"
 import { handBack } from "../wire/limit.js"
@@ -56,18 +56,20 @@ const makeTape = () => {
  * Starts a run and hands it to `owned` when the server has named it; the rest is read until the end of the run or of
  * the program. A caller that leaves before leaves the run.
  *
+ * @param usable fails where the client has ended
  * @param groupOf the tasks that share the run's buffer, once it has begun
  */
 export const record = (
   ledger: Ledger.Service,
   operation: string,
+  usable: Effect.Effect<void, RWKVConnectionError>,
   groupOf: () => Ledger.Group | undefined,
   opening: Opening<StreamEvent>
 ) =>
 <A, R>(owned: (begun: Begun) => Effect.Effect<A, never, R>): Effect.Effect<A, BranchFailure, R> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
-      yield* restore(ledger.lifetime.usable(operation))
+      yield* restore(usable)
       const begun = yield* Deferred.make<Started, BranchFailure>()
       const tape = makeTape()
       let id = ""

@@ -82,7 +82,13 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
     spans.opening(start.operation, "run", launch(start, telling))
 
   const recorded = (id: string, start: Launcher.Launch, counts: boolean) =>
-    record(ledger, start.operation, () => ledger.sharing.get(id), launched(start, { ...events, counts }))
+    record(
+      ledger,
+      start.operation,
+      spans.checked(start.operation, "run", id, ledger.lifetime.usable(start.operation)),
+      () => ledger.sharing.get(id),
+      launched(start, { ...events, counts })
+    )
 
   /** A run that is left when its stream is. */
   const attached = <A>(id: string, start: Launcher.Launch, telling: Telling<A>): Opening<A> =>
@@ -136,8 +142,7 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
         Effect.gen(function*() {
           const taskId = yield* validate.taskId(operation, id)
           const chosen = yield* Options.ofSubscribe(operation, options)
-          const given = chosen.fromToken === undefined ? 0 : chosen.fromToken
-          const from = yield* validate.integer(operation, "fromToken", given)
+          const { fromToken: from = 0 } = chosen
           const recording = ledger.recordings.get(taskId)
           if (recording !== undefined && from === 0) {
             const leaving = yield* leaves(operation, taskId, chosen)

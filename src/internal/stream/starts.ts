@@ -44,20 +44,17 @@ export const creating = <A extends Generation.GenerationOptions>(
   request: A,
   options: StreamOptions | undefined
 ): Launch<CallFailure> => {
-  let maxTokens: number | undefined
-  const complete = Effect.map(Effect.suspend(() => withDefaults(operation, settings, request)), (request) => {
-    maxTokens = request.maxTokens
-    return request
-  })
+  const complete = Effect.suspend(() => withDefaults(operation, settings, request))
   return {
     operation,
     options: chosen(operation, options, { cleanup }),
-    before: Effect.succeed(undefined),
-    create: Effect.flatMap(complete, (request) => create(request, { operation })),
-    stream: Effect.map(complete, (request) => stream(request, { operation })),
+    before: Effect.map(complete, (request) => ({
+      maxTokens: request.maxTokens,
+      create: () => create(request, { operation }),
+      stream: () => stream(request, { operation })
+    })),
     explain: Effect.fail,
-    fresh: true,
-    maxTokens: () => maxTokens
+    fresh: true
   }
 }
 
@@ -88,49 +85,45 @@ export const make = (http: HttpService, ledger: Ledger.Service, preconditions: P
       options?: StreamOptions
     ): Launch => {
       const group = ledger.sharing.get(id)
-      let maxTokens: number | undefined
       return {
         operation,
         options: chosenFor(operation, id, options, {
           cleanup: "keep",
           transport: group === undefined ? "subscribe" : "direct"
         }),
-        before: Effect.flatMap(encodeContinue(operation, request), (encoded) => {
-          maxTokens = encoded.max_tokens
-          return Effect.as(preconditions.ready(operation, id), group)
+        before: Effect.gen(function*() {
+          const { max_tokens: maxTokens } = yield* encodeContinue(operation, request)
+          yield* preconditions.ready(operation, id)
+          return {
+            group,
+            maxTokens,
+            create: () => http.continue(id, request, { operation }),
+            stream: () => http.continueStream(id, request, { operation })
+          }
         }),
-        create: http.continue(id, request, { operation }),
-        stream: Effect.sync(() => http.continueStream(id, request, { operation })),
         explain: explain(id),
-        fresh: false,
-        maxTokens: () => maxTokens
+        fresh: false
       }
     },
-    forking: (operation: string, id: string, request: Generation.ForkRequest, options?: StreamOptions): Launch => {
-      let maxTokens: number | undefined
-      return {
-        operation,
-        options: chosenFor(operation, id, options, { cleanup: "keep", transport: "direct" }),
-        before: encodeFork(operation, request).pipe(
-          Effect.flatMap((encoded) => {
-            maxTokens = encoded.max_tokens
-            return preconditions.ready(operation, id)
-          }),
-          Effect.flatMap(() => {
-            // Known before the source is read: another fork of it may begin meanwhile.
-            const group = groupOf(id)
-            return Effect.as(
-              Effect.zipRight(note(({ forks }) => forks(id)), preconditions.preserve(operation, id, group)),
-              group
-            )
-          })
-        ),
-        create: http.fork(id, request, { operation }),
-        stream: Effect.sync(() => http.forkStream(id, request, { operation })),
-        explain: explain(id),
-        fresh: true,
-        maxTokens: () => maxTokens
-      }
-    }
+    forking: (operation: string, id: string, request: Generation.ForkRequest, options?: StreamOptions): Launch => ({
+      operation,
+      options: chosenFor(operation, id, options, { cleanup: "keep", transport: "direct" }),
+      before: Effect.gen(function*() {
+        const { max_tokens: maxTokens } = yield* encodeFork(operation, request)
+        yield* preconditions.ready(operation, id)
+        // Known before the source is read: another fork of it may begin meanwhile.
+        const group = groupOf(id)
+        yield* note(({ forks }) => forks(id))
+        yield* preconditions.preserve(operation, id, group)
+        return {
+          group,
+          maxTokens,
+          create: () => http.fork(id, request, { operation }),
+          stream: () => http.forkStream(id, request, { operation })
+        }
+      }),
+      explain: explain(id),
+      fresh: true
+    })
   }
 }

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import type * as Generation from "../../Generation.js"
 import type { Service as HttpService } from "../../HttpClient.js"
 import type { StreamEvent, TaskId } from "../../Protocol.js"
+import type { RWKVValidationError } from "../../RWKVError.js"
 import type { StreamOptions, SubscribeOptions } from "../../Task.js"
 import * as validate from "../input/validate.js"
 import type { Gate } from "../owner/ledger.js"
@@ -49,7 +50,15 @@ export const startsOf = (http: HttpService, runs: Runs.Runs): Starts => ({
   requestIds: runs.ledger.requestIds
 })
 
-export const make = ({ continued, created, filled, forked, requestIds, subscribed }: Starts, gate: Gate) => {
+/** `checked` is given what reads which kind of request it is, which may fail. */
+export const make = (
+  { continued, created, filled, forked, requestIds, subscribed }: Starts,
+  gate: Gate,
+  checked: <A>(
+    operation: string,
+    reading: Effect.Effect<A, RWKVValidationError>
+  ) => Effect.Effect<A, RWKVValidationError> = (_, reading) => reading
+) => {
   /** A verb under its name, refused once the service was closed. */
   const streamed = <Args extends ReadonlyArray<unknown>, A>(
     operation: string,
@@ -67,9 +76,10 @@ export const make = ({ continued, created, filled, forked, requestIds, subscribe
   const either = (name: string) => {
     const [create, fim] = [created(name, events), filled(name, events)]
     return (request: Request, options?: StreamOptions) =>
-      Effect.flatten(
+      Effect.flatten(checked(
+        name,
         validate.attempt(name, "", () => isFim(request) ? fim(request, options) : create(request, options))
-      )
+      ))
   }
   return {
     create: streamed("StreamService.create", (name) => created(name, texts)),

@@ -20,13 +20,6 @@ export const operation = "TaskService.runAll"
 /** A quarter of the server's cache: every task beyond its 256 evicts another, running or not. */
 const usualConcurrency = 64
 
-const concurrencyOf = (given: unknown, usual: number): Effect.Effect<number, RWKVValidationError> =>
-  given === undefined
-    ? Effect.succeed(usual)
-    : typeof given === "number" && Number.isInteger(given) && given > 0
-    ? Effect.succeed(given)
-    : Effect.fail(validate.invalid(operation, "concurrency", "must be a positive integer"))
-
 const isStream = <A, E, R>(input: Iterable<A> | Stream.Stream<A, E, R>): input is Stream.Stream<A, E, R> =>
   hasProperty(input, Stream.StreamTypeId)
 
@@ -59,8 +52,8 @@ export const runAll = <E, R>(
   usual = usualConcurrency
 ): Stream.Stream<BulkResult, E | WaitFailure, R> =>
   Stream.unwrap(Effect.gen(function*() {
-    const { concurrency, failures, onProgress, ...wait } = yield* Options.ofBulk(operation, options)
-    const atOnce = yield* concurrencyOf(concurrency, usual)
+    const given = yield* Options.ofBulk(operation, options)
+    const { concurrency = usual, failures, onProgress, ...wait } = given
     const source = yield* validate.attempt(
       operation,
       "",
@@ -71,7 +64,7 @@ export const runAll = <E, R>(
       return yield* validate.invalid(operation, "", "must be an iterable or a Stream of requests")
     }
     // Held from before the start of a run until its result is taken.
-    const places = yield* Effect.makeSemaphore(atOnce)
+    const places = yield* Effect.makeSemaphore(concurrency)
     const report = validate.callback(operation, "onProgress", onProgress)
     let done = 0
     let failed = 0
@@ -85,7 +78,7 @@ export const runAll = <E, R>(
       Stream.mapEffect(
         ([request, index]) =>
           Effect.map(Effect.either(run(request, wait)), (result): BulkResult => ({ index, request, result })),
-        { concurrency: atOnce, unordered: true }
+        { concurrency, unordered: true }
       ),
       Stream.tap(deliver)
     )

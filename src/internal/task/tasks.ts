@@ -13,11 +13,9 @@ import type * as RWKVConfig from "../../RWKVConfig.js"
 import {
   AlreadyTemplateError,
   type BranchFailure,
-  type CallFailure,
   type RWKVConnectionError,
-  type RWKVError,
-  TemplateProtectedError,
-  type WaitFailure
+  type RWKVValidationError,
+  TemplateProtectedError
 } from "../../RWKVError.js"
 import type {
   BranchOptions,
@@ -28,35 +26,26 @@ import type {
   Task,
   WaitOptions
 } from "../../Task.js"
-import * as Bulk from "./bulk.js"
-import { isTemplate } from "../stream/preconditions.js"
 import { begun } from "../input/failure.js"
 import * as Options from "../input/options.js"
+import { encoder } from "../input/request.js"
+import * as validate from "../input/validate.js"
 import { isFinished } from "../owner/farewell.js"
 import type { Gate } from "../owner/ledger.js"
-import type { Release } from "../owner/lifetime.js"
+import { isTemplate } from "../stream/preconditions.js"
 import type { Begun } from "../stream/record.js"
-import * as retry from "../wire/retry.js"
-import type { Kind } from "../wire/observed.js"
-import * as telemetry from "../wire/telemetry.js"
 import type * as Runs from "../stream/runs.js"
-import { type Creation, isFim } from "../stream/starts.js"
-import { encoder, withDefaults } from "../input/request.js"
-import * as validate from "../input/validate.js"
+import type { Kind } from "../telemetry/recorder.js"
+import * as retry from "../wire/retry.js"
+import * as Bulk from "./bulk.js"
+import * as Run from "./run.js"
 import * as Wait from "./wait.js"
-
-/** What was created, and how long its text can be, if the caller said so. */
-interface Created extends TaskResult {
-  readonly maxTokens?: number | undefined
-}
 
 /** What handles need of the service that streams. */
 interface Streams {
   readonly subscribe: (id: string, options?: SubscribeOptions) => ReturnType<Task["stream"]>
   readonly subscribeEvents: (id: string, options?: SubscribeOptions) => ReturnType<Task["streamEvents"]>
 }
-
-type Create<A> = (request: A, options: HttpClient.CallOptions) => Effect.Effect<TaskResult, CallFailure>
 
 const endOf = (info: TaskInfo) => isFinished(info) ? "finished" as const : undefined
 
@@ -71,132 +60,51 @@ export const make = (
 ) => {
   const { ledger, preconditions, spans } = runs
   const waiting = Wait.make(http, ledger, config, runs.ended)
-  const creates = retry.creates(config)
-  const acquire = ledger.acquirePrefill(false)
+  const { completed, run, started } = Run.make(http, config, runs, waiting)
   const reads = retry.reads(config)
-  const release = (about: Omit<Release, "retry">) => ledger.lifetime.release({ ...about, retry: config })
 
-  /** A verb under its name, refused once the service was closed; runs that go on without it bring their own span. */
-  const gated = <Args extends ReadonlyArray<unknown>, A, E>(
-    operation: string,
-    perform: (operation: string, ...args: Args) => Effect.Effect<A, E>
-  ) =>
-  (...args: Args): Effect.Effect<A, E | RWKVConnectionError> =>
-    Effect.zipRight(gate(operation, args[0]), Effect.suspend(() => perform(operation, ...args)))
-
-  /** The same in a span. */
+  /** A verb under its name and in a span, refused once the service was closed. */
   const verb = <Args extends ReadonlyArray<unknown>, A, E>(
     operation: string,
     perform: (operation: string, ...args: Args) => Effect.Effect<A, E>,
     kind: Kind = "call"
-  ) => {
-    const call = gated(operation, perform)
-    return (...args: Args) => spans.around(operation, kind, args[0], call(...args))
-  }
-
-  /** The same for a stream, which brings its own spans. */
-  const streamed = <A, E, R>(operation: string, about: unknown, stream: () => Stream.Stream<A, E, R>) =>
-    Stream.unwrap(Effect.map(gate(operation, about), stream))
-
-  const abandon = (operation: string, keep = false) => ({ maxTokens, taskId }: Created) =>
-    // What nobody ever had the id of, nobody can want.
-    release({ operation, taskId, stop: true, delete: !keep, maxTokens })
-
-  const make = <A extends Generation.GenerationOptions>(operation: string, request: A, create: Create<A>) =>
-    Effect.flatMap(
-      withDefaults(operation, config, request),
-      (request) =>
-        Effect.map(create(request, { operation }), (created): Created => ({ ...created, maxTokens: request.maxTokens }))
-    )
-
-  /** A handle for the task of a create, which is stopped if nobody is left to take the handle. */
-  const owned = <E extends RWKVError>(
-    operation: string,
-    create: Effect.Effect<Created, E>,
-    abandoned = abandon(operation)
   ) =>
-    creates(acquire(
+  (...args: Args): Effect.Effect<A, E | RWKVConnectionError> =>
+    spans.around(
       operation,
-      create,
-      ({ maxTokens, prefillTime, requestId, taskId }) => {
-        ledger.begins(taskId, maxTokens, requestId)
-        return Effect.as(telemetry.note(({ named }) => named(taskId, prefillTime)), handle(taskId, prefillTime))
-      },
-      abandoned
-    ))
-
-  const creating = <A extends Generation.GenerationOptions>(operation: string, create: Create<A>) =>
-    verb(operation, (operation, request: A) => owned(operation, make(operation, request, create)), "start")
-
-  const kept = (persistence: Generation.Persistence): Create<Generation.CreateRequest> => (request, options) =>
-    http.create({ ...request, persistence }, options)
-
-  /** A run that is polled is owned while it is. */
-  const polled = (operation: string, create: Effect.Effect<Created, CallFailure>, options: Options.Waiting) => {
-    const own = ({ maxTokens, prefillTime, requestId, taskId }: Created) => {
-      let finished = false
-      ledger.begins(taskId, maxTokens, requestId)
-      const fate = ledger.fate(taskId)
-      const farewell = Effect.suspend(() =>
-        release({ operation, taskId, stop: !finished, delete: taskId.startsWith("TMP_"), maxTokens, fate })
-      )
-      const owning = Effect.zipRight(
-        telemetry.note(({ named }) => named(taskId, prefillTime)),
-        ledger.lifetime.own(farewell)
-      )
-      return Effect.flatMap(owning, (leave) =>
-        Effect.as(
-          Effect.addFinalizer((exit) => {
-            finished = exit._tag === "Success"
-            return leave
-          }),
-          taskId
-        ))
-    }
-    return Effect.scoped(
-      Effect.flatMap(
-        creates(acquire(operation, create, own, abandon(operation))),
-        (taskId) =>
-          ledger.lifetime.unlessClosing(
-            Effect.mapError(waiting.end(operation, taskId, options), begun),
-            operation,
-            taskId
-          )
-      )
-    )
-  }
-
-  const followed = <A extends Generation.GenerationOptions>(
-    creation: Pick<Creation<A>, "operation" | "create" | "stream">,
-    request: A,
-    { queueTimeout, stop }: Options.Running
-  ) =>
-    Effect.flatMap(
-      Effect.mapError(
-        runs.ran({ ...creation, cleanup: "delete" })(request, { idleTimeout: "5 seconds", queueTimeout, stop }),
-        Wait.unwrap
-      ),
-      (result) => waiting.uncancelled(creation.operation, result.taskId, result)
+      kind,
+      args[0],
+      Effect.zipRight(gate(operation, args[0]), Effect.suspend(() => perform(operation, ...args)))
     )
 
-  const run = (
+  /** The same for what brings its own span, as a run does that goes on without its verb. */
+  const branching = <A, E>(
     operation: string,
-    request: Generation.CreateRequest | Generation.FimRequest,
-    options?: Options.Running
-  ): Effect.Effect<TaskResult, WaitFailure> =>
-    Effect.flatMap(Options.ofRun(operation, options), (given) => {
-      const ended = validate.attempt(operation, "", (): Effect.Effect<TaskResult, WaitFailure> => {
-        if (isFim(request)) {
-          return Wait.looks(given)
-            ? polled(operation, make(operation, request, http.fim), given)
-            : followed({ operation, create: http.fim, stream: http.fimStream }, request, given)
-        }
-        return Wait.looks(given)
-          ? polled(operation, make(operation, request, http.create), given)
-          : followed({ operation, create: http.create, stream: http.createStream }, request, given)
-      })
-      return waiting.inTime(Effect.flatten(ended), given.timeout, { operation })
-    })
+    kind: Kind,
+    perform: (id: string, request: A, options: BranchOptions) => Effect.Effect<Task, E>
+  ) =>
+  (
+    id: string,
+    request: A,
+    options?: BranchOptions
+  ): Effect.Effect<Task, E | RWKVConnectionError | RWKVValidationError> =>
+    Effect.flatMap(
+      spans.checked(operation, kind, id, Effect.zipRight(gate(operation, id), Options.ofBranch(operation, options))),
+      (given) => perform(id, request, given)
+    )
+
+  const streamed = <A, E, R>(operation: string, about: unknown, stream: () => Stream.Stream<A, E, R>) =>
+    Stream.unwrap(Effect.map(spans.checked(operation, "call", about, gate(operation, about)), stream))
+
+  const creating = <A extends Generation.GenerationOptions>(operation: string, create: Run.Create<A>) =>
+    verb(
+      operation,
+      (operation, request: A) => started(operation, completed(operation, request, create), owned),
+      "start"
+    )
+
+  const kept = (persistence: Generation.Persistence): Run.Create<Generation.CreateRequest> => (request, options) =>
+    http.create({ ...request, persistence }, options)
 
   const result = verb(
     "TaskService.result",
@@ -247,29 +155,21 @@ export const make = (
       const { max_tokens: maxTokens } = yield* encodeContinue(operation, request)
       yield* preconditions.ready(operation, id)
       const create = http.continue(id, request, { operation }).pipe(
-        Effect.map((created): Created => ({ ...created, maxTokens }))
+        Effect.map((created): Run.Created => ({ ...created, maxTokens }))
       )
       // The task was there before: what is abandoned is the run.
-      return yield* owned(operation, create, abandon(operation, true)).pipe(
+      return yield* started(operation, create, owned, true).pipe(
         Effect.catchTag("RWKVServerError", (error) => preconditions.explain(error, id))
       )
     })
 
-  const continueTask = gated(
+  const continueTask = branching(
     "TaskService.continue",
-    (
-      operation,
-      id: string,
-      request: Generation.ContinueRequest,
-      options?: BranchOptions
-    ): Effect.Effect<Task, BranchFailure> =>
-      Effect.gen(function*() {
-        const given = yield* Options.ofBranch(operation, options)
-        if (ledger.sharing.get(id) !== undefined) {
-          return yield* branched(runs.continueSharing(operation, id, request, given))
-        }
-        return yield* spans.around(operation, "start", id, goOn(operation, id, request, given))
-      })
+    "start",
+    (id, request: Generation.ContinueRequest, given): Effect.Effect<Task, BranchFailure> =>
+      ledger.sharing.get(id) === undefined
+        ? spans.around("TaskService.continue", "start", id, goOn("TaskService.continue", id, request, given))
+        : branched(runs.continueSharing("TaskService.continue", id, request, given))
   )
 
   const asTemplate = verb(
@@ -277,8 +177,9 @@ export const make = (
     Effect.fnUntraced(function*(operation, id: string) {
       const taskId = yield* validate.taskId(operation, id)
       if (isTemplate(taskId)) return yield* new AlreadyTemplateError({ operation, taskId })
-      const forget = ({ taskId }: TaskResult) => release({ operation, taskId, delete: true })
-      return yield* creates(ledger.lifetime.acquire(
+      const forget = ({ taskId }: TaskResult) =>
+        ledger.lifetime.release({ operation, taskId, delete: true, retry: config })
+      return yield* retry.creates(config)(ledger.lifetime.acquire(
         operation,
         Effect.tap(
           http.asTemplate(taskId, { operation }),
@@ -305,13 +206,10 @@ export const make = (
         )
     ))
 
-  const fork = gated(
+  const fork = branching(
     "TaskService.fork",
-    (operation, id: string, request: Generation.ForkRequest, options?: BranchOptions) =>
-      Effect.flatMap(
-        Options.ofBranch(operation, options),
-        (given) => branched(runs.fork(operation, id, request, given))
-      )
+    "run",
+    (id, request: Generation.ForkRequest, given) => branched(runs.fork("TaskService.fork", id, request, given))
   )
 
   const wait = verb(
@@ -324,6 +222,9 @@ export const make = (
     "TaskService.stop",
     (operation, id: string, options?: StopOptions) => ledger.witness(id, endOf, waiting.stop(operation, id, options))
   )
+
+  /** It is stopped if nobody is left to take the handle. */
+  const owned = ({ prefillTime, taskId }: TaskResult) => Effect.sync(() => handle(taskId, prefillTime))
 
   const handle = (id: TaskId, prefillTime: Duration.Duration): Task => ({
     id,

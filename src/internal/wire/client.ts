@@ -13,7 +13,7 @@ import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
 import * as Tracer from "effect/Tracer"
 import { Telemetry } from "../../Telemetry.js"
-import { bare } from "./observed.js"
+import { bare } from "../telemetry/bare.js"
 
 /** Headers that spans may show. All others are hidden there: a proxy may echo a secret under any name. */
 const unshown = /^(?!(?:accept|allow|content-(?:encoding|length|type)|date|retry-after|server|transfer-encoding)$)/i
@@ -89,11 +89,12 @@ export const make = (
 ): HttpClient.HttpClient =>
   client.pipe(
     HttpClient.transformResponse((answer) =>
-      Effect.zipWith(hidden, Telemetry, (hidden, { propagation = false }) =>
-        answer.pipe(
-          // Tracing headers are not asked for: they leave the trust of the program, and force browsers into preflights.
-          Effect.locally(HttpClient.currentTracerPropagation, propagation),
-          Effect.locallyWith(Headers.currentRedactedNames, (names) => [...names, unshown, ...hidden])
-        )).pipe(Effect.flatten)
+      Effect.flatMap(Telemetry, ({ propagation = false }) =>
+        Effect.flatMap(hidden, (hidden) =>
+          answer.pipe(
+            // Tracing headers are not asked for: they leave the trust of the program, and force browsers into preflights.
+            Effect.locally(HttpClient.currentTracerPropagation, propagation),
+            Effect.locallyWith(Headers.currentRedactedNames, (names) => [...names, unshown, ...hidden])
+          )))
     )
   )

@@ -14,6 +14,10 @@ export const closedBefore = failure("the client was closed before, and nothing w
 /** What is open when the service ends fails with this. */
 export const clientClosed = failure("the client was closed", true)
 
+/** Whether it is one of these two. */
+export const isClosed = (error: { readonly _tag: string; readonly description?: string }): boolean =>
+  error._tag === "RWKVConnectionError" && error.description?.startsWith("the client was closed") === true
+
 /** Whether the scope that this is made in was closed. */
 export const closed: Effect.Effect<() => boolean, never, Scope.Scope> = Effect.suspend(() => {
   let isClosed = false

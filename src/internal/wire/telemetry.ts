@@ -1,20 +1,17 @@
 /**
- * What operations tell tracers and metrics: each has one record, which goes where its context goes.
+ * What operations tell tracers, and the records that programs may ask for: each goes where its operation's context goes.
  */
+import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
-import * as FiberRef from "effect/FiberRef"
-import * as MetricLabel from "effect/MetricLabel"
 import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type * as RWKVConfig from "../../RWKVConfig.js"
-import * as Telemetry from "../../Telemetry.js"
 import * as Override from "../input/override.js"
-import { isTaskId } from "../input/validate.js"
-import { type Kind, observe, type Observed } from "./observed.js"
-
-const { names } = Telemetry
+import { bare, ownEnd } from "../telemetry/bare.js"
+import type { Observed } from "../telemetry/record.js"
+import { type Kind, Recorder } from "../telemetry/recorder.js"
 
 /** The record of the operation that a fiber works for, if there is one. */
 class Current extends Context.Reference<Current>()("effect-rwkv/Observed", {
@@ -43,85 +40,91 @@ export const keep: Effect.Effect<Locally> = Effect.zipWith(
   (locally, observed): Locally => observed === undefined ? locally : (effect) => locally(under(observed)(effect))
 )
 
-const spanOf = (name: string, kind: Tracer.SpanKind, attributes: Record<string, unknown>) =>
-  Effect.makeSpan(name, { attributes, kind, captureStackTrace: false })
-
 /** What goes on after an operation, in a span of its own. */
-export const inside = <A, E, R>(name: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+export const release = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.flatMap(current, (observed) =>
     observed === undefined ? effect : Effect.acquireUseRelease(
-      Effect.map(spanOf(name, "internal", { [names.verb]: observed.about.operation }), observed.inside),
+      Effect.map(observed.release, observed.inside),
       (observed) => under(observed)(effect),
       ({ close }, exit) => Effect.sync(() => close(exit))
     ))
 
-/** What its operation fails with, whatever becomes of its scope. */
-const watched = <A, E, R>(observed: Observed, effect: Effect.Effect<A, E, R>) =>
-  under(observed)(Effect.tapErrorCause(effect, (cause) => Effect.sync(() => observed.failed(cause))))
+/** An operation that has begun: how it does what it does, and how it ends. */
+interface Begun {
+  readonly inside: Locally
+  readonly end: (exit: Exit.Exit<unknown, unknown>) => void
+}
+
+const recorded = (observed: Observed): Begun => ({
+  // What its operation fails with, whatever becomes of its scope.
+  inside: (effect) =>
+    under(observed)(Effect.tapErrorCause(effect, (cause) => Effect.sync(() => observed.failed(cause)))),
+  end: observed.end
+})
+
+/** A span by the name of the verb. */
+const plain = (operation: string): Effect.Effect<Begun> =>
+  Effect.zipWith(
+    Effect.makeSpan(operation, { kind: "client", captureStackTrace: false }),
+    Effect.clock,
+    (span, clock) => {
+      let failure: Cause.Cause<unknown> | undefined
+      return {
+        inside: (effect) =>
+          Effect.provideService(
+            Effect.tapErrorCause(effect, (cause) =>
+              Effect.sync(() => {
+                failure = cause
+              })),
+            Tracer.ParentSpan,
+            span
+          ),
+        end: (exit) => span.end(clock.unsafeCurrentTimeNanos(), bare(ownEnd(operation, failure, exit)))
+      }
+    }
+  )
+
+const ended = ({ end }: Begun, exit: Exit.Exit<unknown, unknown>) => Effect.sync(() => end(exit))
 
 export type Spans = ReturnType<typeof make>
 
 export const make = ({ baseUrl }: RWKVConfig.Service) => {
-  const { hostname, port, protocol } = new URL(baseUrl)
-  const server = {
-    [names.provider]: "rwkv",
-    [names.address]: hostname,
-    [names.port]: port === "" ? protocol === "https:" ? 443 : 80 : Number(port)
-  }
-
-  const begin = (operation: string, kind: Kind, about: unknown): Effect.Effect<Observed> =>
-    Effect.gen(function*() {
-      const settings = yield* Telemetry.Telemetry
-      const clock = yield* Effect.clock
-      const { model } = settings
-      const shared = {
-        ...server,
-        ...(kind !== "call" && { [names.operationName]: names.completion }),
-        ...(model !== undefined && { [names.model]: model })
-      }
-      const name = kind === "call" ? operation : model === undefined ? names.completion : `${names.completion} ${model}`
-      const span = yield* spanOf(name, operation === "TaskService.runAll" && kind === "call" ? "internal" : "client", {
-        ...shared,
-        [names.verb]: operation,
-        ...(kind !== "call" && { [names.stream]: operation.startsWith("StreamService.") }),
-        ...(isTaskId(about) && { [names.taskId]: about })
-      })
-      const labels = Object.entries(shared).map(([name, tag]) => MetricLabel.make(name, String(tag)))
-      const outer = yield* FiberRef.get(FiberRef.currentMetricLabels)
-      const begun = clock.unsafeCurrentTimeNanos()
-      return observe({ operation, kind, settings, clock, begun, labels: [...outer, ...labels] }, span, {
-        healed: 0,
-        reconnects: 0,
-        shared: false,
-        counted: false
-      })
-    })
-
-  const end = (observed: Observed, exit: Exit.Exit<unknown, unknown>) => Effect.sync(() => observed.end(exit))
+  const begin = (operation: string, kind: Kind, about: unknown): Effect.Effect<Begun> =>
+    Effect.flatMap(Recorder, (recorder) =>
+      recorder === undefined
+        ? plain(operation)
+        : Effect.map(recorder.begin({ operation, kind, about, baseUrl }), recorded))
 
   /** A span until the end of the scope, and how to run what belongs to it. */
-  const open = (operation: string, kind: Kind, about?: unknown): Effect.Effect<Observed, never, Scope.Scope> =>
-    Effect.acquireRelease(begin(operation, kind, about), end)
+  const open = (operation: string, kind: Kind, about?: unknown): Effect.Effect<Locally, never, Scope.Scope> =>
+    Effect.map(Effect.acquireRelease(begin(operation, kind, about), ended), ({ inside }) => inside)
+
+  /** A span for all of an effect. */
+  const around = <A, E, R>(
+    operation: string,
+    kind: Kind,
+    about: unknown,
+    effect: Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E, R> =>
+    Effect.acquireUseRelease(begin(operation, kind, about), ({ inside }) => inside(effect), ended)
 
   return {
-    /** A span for all of an effect. */
-    around: <A, E, R>(
+    around,
+    /** A check ahead of what brings its own span: what it refuses has one as well. */
+    checked: <A, E, R>(
       operation: string,
       kind: Kind,
       about: unknown,
-      effect: Effect.Effect<A, E, R>
-    ): Effect.Effect<A, E, R> =>
-      Effect.acquireUseRelease(begin(operation, kind, about), (observed) => watched(observed, effect), end),
+      check: Effect.Effect<A, E, R>
+    ): Effect.Effect<A, E, R> => Effect.catchAll(check, (error) => around(operation, kind, about, Effect.fail(error))),
     /** A span from the opening of a stream to the end of its scope. */
     opening: <A, E, R>(
       operation: string,
       kind: Kind,
       effect: Effect.Effect<A, E, R>,
       about?: unknown
-    ): Effect.Effect<A, E, R | Scope.Scope> =>
-      Effect.flatMap(open(operation, kind, about), (observed) => watched(observed, effect)),
+    ): Effect.Effect<A, E, R | Scope.Scope> => Effect.flatMap(open(operation, kind, about), (inside) => inside(effect)),
     /** A span that others are inside of. */
-    parent: (operation: string): Effect.Effect<Locally, never, Scope.Scope> =>
-      Effect.map(open(operation, "call"), under)
+    parent: (operation: string): Effect.Effect<Locally, never, Scope.Scope> => open(operation, "call")
   }
 }

@@ -1,5 +1,6 @@
 /**
- * What is tried in a page: it sees nothing of the server but the server's answers. `run.ts` looks at the other side.
+ * What is tried on each runtime and in a page: it sees nothing of the server but the server's answers, and uses nothing of any
+ * one runtime. `cases.ts` looks at the other side.
  */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import { Chunk, Effect, Layer, ManagedRuntime, Stream } from "effect"
@@ -15,17 +16,20 @@ const layer = (baseUrl: string, options: Parameters<typeof RWKV.layer>[0] = {}) 
 const request = { prompt: "Hello", maxTokens: 1000 }
 const endless = { prompt: "endless", maxTokens: 40_000 }
 
+const turn = ({ reply }: RWKVChat.Turn) => `${reply.reasoning}|${reply.text}`
+
 const chat = Effect.gen(function*() {
-  const options: RWKVChat.PromptOptions = { think: "on" }
-  const prompt = yield* RWKVChat.prompt([RWKVChat.user("Hi")], options)
-  const text = yield* Stream.mkString(StreamService.create({ prompt, maxTokens: 500 }, { stop: RWKVChat.stops }))
-  const { reasoning, text: answer } = RWKVChat.reply(text, options)
-  return `${reasoning}|${answer}`
-})
+  const session = yield* RWKVChat.session({ think: "on", generation: { maxTokens: 500 } })
+  const first = turn(yield* session.send("Hi"))
+  const parts = yield* Stream.runCollect(session.stream("Bye"))
+  const said = (tag: RWKVChat.ReplyPart["_tag"]) =>
+    Chunk.toReadonlyArray(parts).map((part) => part._tag === tag && "text" in part ? part.text : "").join("")
+  return [first, `${said("Reasoning")}|${said("Text")}`].join("\n")
+}).pipe(Effect.scoped)
 
 const pieces = Effect.map(Stream.runCollect(StreamService.create(request)), (pieces) => {
   const all = Chunk.toReadonlyArray(pieces)
-  return `${all.length >= 5 ? "piece by piece" : `${all.length} pieces`}: ${all.join("")}`
+  return `${all.length >= 2 ? "piece by piece" : `${all.length} pieces`}: ${all.join("")}`
 })
 
 const wait = Effect.gen(function*() {
@@ -37,29 +41,29 @@ const wait = Effect.gen(function*() {
 
 const left = Effect.as(Stream.runDrain(Stream.take(StreamService.create(endless), 3)), "left")
 
-/** Cases for one client. Those of a failure send one request, and repeat nothing. */
-const cases: Readonly<Record<string, Case>> = {
-  stream: pieces,
+/** Those of a failure send one request, and repeat nothing. */
+const patient: Readonly<Record<string, Case>> = { stream: pieces, chat }
+const impatient: Readonly<Record<string, Case>> = {
   wait,
+  left,
+  text: Stream.mkString(StreamService.create(request)),
   run: Effect.map(TaskService.run(request), ({ text }) => text),
   poll: Effect.map(TaskService.run(request, { by: "polling" }), ({ text }) => text),
-  chat,
-  left,
   create: Effect.map(TaskService.create({ prompt: "Hello", maxTokens: 1 }), ({ id }) => id),
   status: Effect.map(TaskService.status("TMP_0"), ({ status }) => status),
   models: Effect.map(TaskService.models, (models) => models.map(({ id }) => id).join())
 }
 
-/** A page that aborts, as its users leave. */
-const aborted = async (url: string) => {
+/** A program that aborts, as the user of a page leaves. */
+const aborted = async (url: string): Promise<Told> => {
   const controller = new AbortController()
   const program = Stream.runForEach(StreamService.create(endless), () => Effect.sync(() => controller.abort()))
   const exit = await Effect.runPromiseExit(Effect.provide(program, layer(url)), { signal: controller.signal })
-  return exit._tag
+  return { text: exit._tag }
 }
 
 /** Three runtimes, each with services of its own, at once. */
-const three = async (url: string) => {
+const three = async (url: string): Promise<Told> => {
   const texts = [1, 2, 3].map(async (index) => {
     const runtime = ManagedRuntime.make(layer(url))
     const text = await runtime.runPromise(
@@ -68,12 +72,12 @@ const three = async (url: string) => {
     await runtime.dispose()
     return text
   })
-  return (await Promise.all(texts)).join("\n")
+  return { text: (await Promise.all(texts)).join("\n") }
 }
 
 const attempt = (name: string, url: string): Promise<Told> =>
   Effect.runPromise(
-    (cases[name] ?? Effect.die(`no case ${name}`)).pipe(
+    (patient[name] ?? impatient[name] ?? Effect.die(`no case ${name}`)).pipe(
       Effect.match({
         onFailure: (error): Told => ({
           failure: {
@@ -86,11 +90,9 @@ const attempt = (name: string, url: string): Promise<Told> =>
         }),
         onSuccess: (text): Told => ({ text })
       }),
-      Effect.provide(layer(url, cases[name] === cases["stream"] ? {} : { retry: Polling.noRetry }))
+      Effect.provide(layer(url, name in patient ? {} : { retry: Polling.noRetry, requestTimeout: "10 seconds" }))
     )
   )
 
-const battery = async (name: string, url: string): Promise<Told> =>
-  name === "aborted" ? { text: await aborted(url) } : name === "three" ? { text: await three(url) } : attempt(name, url)
-
-Object.assign(globalThis, { battery })
+export const battery = (name: string, url: string): Promise<Told> =>
+  name === "aborted" ? aborted(url) : name === "three" ? three(url) : attempt(name, url)

@@ -1,0 +1,38 @@
+/**
+ * Cancelling: a mark of its own in the engine's storage. The engine's `interrupt` waits until a workflow suspends, and
+ * one that waits for a task does not.
+ */
+import * as Workflow from "@effect/workflow/Workflow"
+import { WorkflowEngine } from "@effect/workflow/WorkflowEngine"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+
+export const Cancellation = /*#__PURE__*/ Workflow.make({
+  name: "effect-rwkv/Cancellation",
+  payload: { executionId: Schema.String },
+  idempotencyKey: ({ executionId }) => executionId
+})
+
+export const layer = /*#__PURE__*/ Cancellation.toLayer(() => Effect.void)
+
+export const cancel = (executionId: string): Effect.Effect<void, never, WorkflowEngine> =>
+  Effect.asVoid(Cancellation.execute({ executionId }, { discard: true }))
+
+/** Looks whether a workflow is to end. Where the storage does not answer nobody knows, and it goes on. */
+export const looker = (executionId: string): Effect.Effect<Effect.Effect<boolean>, never, WorkflowEngine> =>
+  Effect.gen(function*() {
+    const engine = yield* WorkflowEngine
+    const id = yield* Cancellation.executionId({ executionId })
+    return Cancellation.poll(id).pipe(
+      Effect.map((result) => result !== undefined),
+      Effect.catchAllDefect(() => Effect.succeed(false)),
+      Effect.provideService(WorkflowEngine, engine),
+      // One look in each second would be most of what a trace shows.
+      Effect.withTracerEnabled(false)
+    )
+  })
+
+/** Done once a look finds that it is asked for. */
+export const until = (look: Effect.Effect<boolean>): Effect.Effect<void> =>
+  Effect.asVoid(Effect.repeat(look, { until: (found) => found, schedule: Schedule.spaced("1 second") }))

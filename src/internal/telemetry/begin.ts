@@ -1,0 +1,87 @@
+/**
+ * How records of operations begin: with a span, and with what all metrics of an operation are tagged with.
+ */
+import * as Effect from "effect/Effect"
+import * as FiberRef from "effect/FiberRef"
+import * as MetricLabel from "effect/MetricLabel"
+import { Newest } from "../input/newest.js"
+import { isTaskId } from "../input/validate.js"
+import { type Given, type Labels, observing, spanOf, type Tags } from "./record.js"
+import type { Begin } from "./recorder.js"
+
+/** Metrics know a list of labels again by its identity, which is much cheaper than by what is in it. */
+const makeLabels = () => {
+  const known = new WeakMap<Labels, Map<string, Labels>>()
+  return (outer: Labels, tags: Tags): Labels => {
+    const lists = known.get(outer) ?? new Map<string, Labels>()
+    known.set(outer, lists)
+    const key = JSON.stringify(tags)
+    const labels = lists.get(key) ??
+      [...outer, ...Object.entries(tags).map(([name, tag]) => MetricLabel.make(name, tag))]
+    lists.set(key, labels)
+    return labels
+  }
+}
+
+export const make = (given: Given): Begin => {
+  const { names } = given
+  const observe = observing(given, new Newest())
+  const labelsOf = makeLabels()
+  const servers = new Newest<Readonly<Record<string, string | number>>>()
+
+  const serverOf = (baseUrl: string) => {
+    const known = servers.get(baseUrl)
+    if (known !== undefined) return known
+    const { hostname, port, protocol } = new URL(baseUrl)
+    const server = {
+      [names.provider]: "rwkv",
+      [names.address]: hostname,
+      [names.port]: port === "" ? protocol === "https:" ? 443 : 80 : Number(port)
+    }
+    servers.set(baseUrl, server)
+    return server
+  }
+
+  return {
+    begin: (begun) =>
+      Effect.gen(function*() {
+        const { about, baseUrl, kind, operation } = begun
+        const settings = yield* given.settings
+        const clock = yield* Effect.clock
+        const outer = yield* FiberRef.get(FiberRef.currentMetricLabels)
+        const { model } = settings
+        const server = serverOf(baseUrl)
+        const shared = {
+          ...server,
+          ...(kind !== "call" && { [names.operationName]: names.completion }),
+          ...(model !== undefined && { [names.model]: model })
+        }
+        const taskId = isTaskId(about) ? about : undefined
+        const name = kind === "call"
+          ? operation
+          : model === undefined
+          ? names.completion
+          : `${names.completion} ${model}`
+        const span = yield* spanOf(
+          name,
+          kind === "call" && operation === "TaskService.runAll" ? "internal" : "client",
+          {
+            ...shared,
+            [names.verb]: operation,
+            ...(kind !== "call" && { [names.stream]: operation.startsWith("StreamService.") }),
+            ...(taskId !== undefined && { [names.taskId]: taskId })
+          }
+        )
+        const labels = (tags?: Tags) =>
+          labelsOf(outer, { ...shared, [names.port]: String(server[names.port]), ...tags })
+        return observe({ ...begun, settings, clock, begun: clock.unsafeCurrentTimeNanos(), labels }, span, {
+          healed: 0,
+          reconnects: 0,
+          taskId,
+          running: false,
+          shared: false,
+          counted: false
+        })
+      })
+  }
+}
