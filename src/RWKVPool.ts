@@ -25,7 +25,7 @@ import * as Id from "./internal/pool/id.js"
 import * as Pools from "./internal/pool/pool.js"
 import * as Servers from "./internal/pool/server.js"
 import * as Services from "./internal/pool/services.js"
-import type * as RWKVConfig from "./RWKVConfig.js"
+import * as RWKVConfig from "./RWKVConfig.js"
 import type { RWKVValidationError } from "./RWKVError.js"
 import { StreamService } from "./StreamService.js"
 import { TaskService } from "./TaskService.js"
@@ -220,7 +220,9 @@ const make = <E, R>({ onServerLost, probe, queueLimit, queueTimeout, servers, ..
         return { name: spec.name, health, running, kept, outstandingTokens: Math.round(outstanding), capacity }
       })
     }))
+    const baseUrl = pool.all()[0]?.spec.baseUrl
     return Context.make(TaskService, tasks).pipe(
+      Context.add(RWKVConfig.RWKVConfig, yield* RWKVConfig.make({ ...options, baseUrl })),
       Context.add(StreamService, streams),
       Context.add(RWKVPool, {
         figures,
@@ -231,7 +233,7 @@ const make = <E, R>({ onServerLost, probe, queueLimit, queueTimeout, servers, ..
 
 /**
  * `TaskService` and `StreamService` over many servers, and `RWKVPool`, which tells of them. Each layer is a pool of its
- * own. Fails with `RWKVValidationError` if an option or a server is invalid, and as the Stream of servers does before its
+ * own. The `RWKVConfig` beside them, which `RWKVLanguageModel` asks for, has the address of the first server. Fails with `RWKVValidationError` if an option or a server is invalid, and as the Stream of servers does before its
  * first list.
  *
  * New work goes to the better of two servers, by what they have to do, and never beyond a server's `capacity` and
@@ -261,5 +263,8 @@ const make = <E, R>({ onServerLost, probe, queueLimit, queueTimeout, servers, ..
  */
 export const layer = <E = never, R = never>(
   options: Options<E, R>
-): Layer.Layer<TaskService | StreamService | RWKVPool, E | RWKVValidationError, R | HttpClient.HttpClient> =>
-  Layer.fresh(Layer.scopedContext(make(options)))
+): Layer.Layer<
+  TaskService | StreamService | RWKVPool | RWKVConfig.RWKVConfig,
+  E | RWKVValidationError,
+  R | HttpClient.HttpClient
+> => Layer.fresh(Layer.scopedContext(make(options)))
