@@ -11,7 +11,7 @@ import * as RWKVPool from "effect-rwkv/RWKVPool"
 import * as Clock from "../support/clock.js"
 import { emulator, pool, server, start } from "./cluster.js"
 
-const numRuns = Number(process.env["FC_RUNS"] ?? 100)
+const numRuns = Number(process.env["FC_RUNS"] ?? 25)
 
 const names = ["a", "b", "c", "d"] as const
 
