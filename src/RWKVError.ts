@@ -405,12 +405,40 @@ export class StreamTruncatedError extends tagged<StreamTruncatedError>()("Stream
 }
 
 /**
+ * A pool of servers (`effect-rwkv/RWKVPool`) cannot do what was asked: as many wait for a place as may (`"full"`), the id
+ * is of a server that it does not have (`"server"`), or a run that was made anew after its server was lost told another
+ * text than what was delivered (`"replay"`). A full queue is transient, and it and an unknown server are safe to repeat.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { TaskService } from "effect-rwkv"
+ *
+ * const answer = TaskService.run({ prompt: "Hello" }).pipe(
+ *   Effect.map((result) => result.text),
+ *   Effect.catchTag("RWKVPoolError", ({ kind }) => Effect.succeed(kind === "full" ? "Too many ask." : "Ask anew."))
+ * )
+ * ```
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class RWKVPoolError extends tagged<RWKVPoolError>()(
+  "RWKVPoolError",
+  { taskId, kind: Schema.Literal("full", "server", "replay"), description: Schema.String }
+) {
+  override get message(): string {
+    return line(this, this.description)
+  }
+}
+
+/**
  * What any call to the server can fail with.
  *
  * @since 0.1.0
  * @category models
  */
-export type CallFailure = RWKVValidationError | RWKVServerError | RWKVStatusError | NetworkFailure
+export type CallFailure = RWKVValidationError | RWKVServerError | RWKVStatusError | RWKVPoolError | NetworkFailure
 
 type NetworkFailure = RWKVConnectionError | RWKVTimeoutError | RWKVDecodeError
 
@@ -469,7 +497,8 @@ export const RWKVError = /*#__PURE__*/ Schema.Union(
   RWKVConnectionError,
   RWKVTimeoutError,
   RWKVDecodeError,
-  StreamTruncatedError
+  StreamTruncatedError,
+  RWKVPoolError
 )
 
 /**

@@ -10,7 +10,7 @@ import type * as budgets from "./internal/chat/budget.js"
 import * as sessions from "./internal/chat/session.js"
 import type * as strategies from "./internal/chat/strategy.js"
 import type * as turns from "./internal/chat/turn.js"
-import { carriedBy } from "./internal/stream/runs.js"
+import { keeperOf } from "./internal/stream/runs.js"
 import type { RWKVValidationError } from "./RWKVError.js"
 import { Message } from "./RWKVMessage.js"
 import { StreamService } from "./StreamService.js"
@@ -142,7 +142,7 @@ export const session = (
     sessions.make({
       open: (request, options) => streams.open(request, options),
       // Streams that a program made itself have no owner of tasks.
-      keeper: carriedBy(streams)?.keeper
+      keeper: keeperOf(streams)
     }, options))
 
 /**

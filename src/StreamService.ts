@@ -14,11 +14,8 @@ import * as Stream from "effect/Stream"
 import type * as Generation from "./Generation.js"
 import { RWKVHttpClient } from "./HttpClient.js"
 import * as Ledger from "./internal/owner/ledger.js"
-import { opened } from "./internal/stream/open.js"
-import * as validate from "./internal/input/validate.js"
 import * as Runs from "./internal/stream/runs.js"
-import { isFim } from "./internal/stream/starts.js"
-import { events, type Opening, pulled, texts } from "./internal/stream/telling.js"
+import * as Verbs from "./internal/stream/verbs.js"
 import type { StreamEvent } from "./Protocol.js"
 import { RWKVConfig } from "./RWKVConfig.js"
 import type { BranchFailure, RWKVError } from "./RWKVError.js"
@@ -96,61 +93,20 @@ export class StreamService extends Context.Tag("effect-rwkv/StreamService")<Stre
 const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Scope.Scope> = Effect.gen(function*() {
   const http = yield* RWKVHttpClient
   const runs = yield* Runs.make(http, yield* RWKVConfig)
-  const { continued, created, forked, subscribed } = runs
   const gate = yield* Ledger.gate(runs.ledger)
-  const usable = (operation: string, about: unknown) =>
+  const usable = (operation: string, about?: unknown) =>
     runs.spans.checked(
       operation,
       operation.startsWith("StreamService.subscribe") ? "call" : "run",
       about,
       gate(operation, about)
     )
-  /** A verb under its name, refused once the service was closed. */
-  const streamed = <Args extends ReadonlyArray<unknown>, A>(
-    operation: string,
-    opened: (operation: string) => (...args: Args) => Opening<A>
-  ) => {
-    const open = opened(operation)
-    return (...args: Args) => pulled(Effect.zipRight(usable(operation, args[0]), open(...args)))
-  }
-
-  const creates = (operation: string) =>
-    ({ operation, cleanup: "delete", create: http.create, stream: http.createStream }) as const
-
-  const fims = (operation: string) =>
-    ({ operation, cleanup: "delete", create: http.fim, stream: http.fimStream }) as const
-
-  const open = <Args extends ReadonlyArray<unknown>>(
-    operation: string,
-    opening: (operation: string) => (...args: Args) => Opening<StreamEvent>
-  ) =>
-  (...args: Args) =>
-    opened(operation, runs.ledger.requestIds, Effect.zipRight(usable(operation, args[0]), opening(operation)(...args)))
-
-  return Runs.carry<Service>({
-    create: streamed("StreamService.create", (name) => created(creates(name), texts)),
-    createEvents: streamed("StreamService.createEvents", (name) => created(creates(name), events)),
-    fim: streamed("StreamService.fim", (name) => created(fims(name), texts)),
-    fimEvents: streamed("StreamService.fimEvents", (name) => created(fims(name), events)),
-    subscribe: streamed("StreamService.subscribe", (name) => subscribed(name, texts)),
-    subscribeEvents: streamed("StreamService.subscribeEvents", (name) => subscribed(name, events)),
-    continue: streamed("StreamService.continue", (name) => continued(name, texts)),
-    continueEvents: streamed("StreamService.continueEvents", (name) => continued(name, events)),
-    fork: streamed("StreamService.fork", (name) => forked(name, "delete", texts)),
-    forkEvents: streamed("StreamService.forkEvents", (name) => forked(name, "delete", events)),
-    open: open("StreamService.open", (name) => {
-      const [create, fim] = [created(creates(name), events), created(fims(name), events)]
-      return (request: Generation.CreateRequest | Generation.FimRequest, options?: StreamOptions) =>
-        Effect.flatten(runs.spans.checked(
-          name,
-          "run",
-          undefined,
-          validate.attempt(name, "", () => isFim(request) ? fim(request, options) : create(request, options))
-        ))
-    }),
-    openContinue: open("StreamService.openContinue", (name) => continued(name, events)),
-    openFork: open("StreamService.openFork", (name) => forked(name, "delete", events))
-  }, runs)
+  const verbs = Verbs.make(
+    Verbs.startsOf(http, runs),
+    usable,
+    (operation, reading) => runs.spans.checked(operation, "run", undefined, reading)
+  )
+  return Runs.carry<Service>(verbs, runs)
 })
 
 /**

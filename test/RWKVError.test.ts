@@ -152,6 +152,23 @@ const cases: ReadonlyArray<Case> = [
     }),
     transient: false,
     message: "TaskService.wait: truncated after 13 UTF-16 units: the task is gone (task TMP_1)"
+  },
+  {
+    error: new RWKVError.RWKVPoolError({ operation, kind: "full", description: "too many wait" }),
+    transient: true,
+    safe: true,
+    message: "TaskService.wait: too many wait"
+  },
+  {
+    error: new RWKVError.RWKVPoolError({ operation, taskId, kind: "server", description: "no such server" }),
+    transient: false,
+    safe: true,
+    message: "TaskService.wait: no such server (task TMP_1)"
+  },
+  {
+    error: new RWKVError.RWKVPoolError({ operation, kind: "replay", description: "it told another text" }),
+    transient: false,
+    message: "TaskService.wait: it told another text"
   }
 ]
 
@@ -171,7 +188,7 @@ describe("RWKVError", () => {
   it("every tag of the union has a case here", () => {
     const tags = RWKVError.RWKVError.members.map((member) => member._tag)
     expect(new Set(cases.map(({ error }) => error._tag))).toEqual(new Set(tags))
-    expect(tags).toHaveLength(13)
+    expect(tags).toHaveLength(14)
   })
 
   it.each(cases)("$message", ({ error, message, transient, safe = false }) => {

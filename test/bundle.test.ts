@@ -17,7 +17,8 @@ const budget = {
   promptsAlone: 9.25 * KiB,
   languageModel: 41.25 * KiB,
   promise: 3 * KiB,
-  durable: 44 * KiB
+  durable: 44 * KiB,
+  pool: 46 * KiB
 }
 
 const root = fileURLToPath(new URL("../", import.meta.url))
@@ -121,7 +122,7 @@ describe("the bundle", () => {
     Effect.gen(function*() {
       const { metafile } = yield* bundle("export * from \"effect-rwkv\"")
       const own =
-        /EventResponse|RWKVChat|RWKVMessage|RWKVSession|RWKVLanguageModel|RWKVDurable|RWKVBatch|promise|internal\/(chat|ai|durable)/
+        /EventResponse|RWKVChat|RWKVMessage|RWKVSession|RWKVLanguageModel|RWKVDurable|RWKVBatch|RWKVPool|promise|internal\/(chat|ai|durable|pool)/
       expect(inputs(metafile).filter((path) => own.test(path))).toEqual([])
       const chat = yield* bundle("export * from \"./src/RWKVChat.ts\"")
       expect(inputs(chat.metafile)).toContain("src/internal/chat/reply.ts")
@@ -175,6 +176,15 @@ describe("the bundle", () => {
       expect(gzip - without.gzip).toBeGreaterThan(KiB)
       expect(gzip - without.gzip).toBeLessThanOrEqual(budget.promise)
       expect(imports(metafile).filter(({ path }) => path === "effect" || path === "@effect/platform")).toEqual([])
+    }))
+
+  it.effect("of a pool has little more than the services that it is of", () =>
+    Effect.gen(function*() {
+      const { gzip, metafile } = yield* bundle("export * from \"./src/RWKVPool.ts\"")
+      expect(inputs(metafile)).toContain("src/internal/pool/policy.ts")
+      expect(inputs(metafile).filter((path) => /RWKVChat|promise|internal\/(chat|ai)/.test(path))).toEqual([])
+      expect(imports(metafile).filter(({ path }) => path === "effect" || path === "@effect/platform")).toEqual([])
+      expect(gzip).toBeLessThanOrEqual(budget.pool)
     }))
 
   it.effect("of streams alone has nothing of tasks", () =>

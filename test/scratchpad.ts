@@ -16,6 +16,7 @@ const limits = {
   "agent.ts": 40,
   "batch.ts": 25,
   "chat.ts": 20,
+  "pool.ts": 52,
   "promise.ts": 13,
   "sse-proxy.ts": 15,
   "tokens-per-second.ts": 10
@@ -138,6 +139,14 @@ const chat = Effect.gen(function*() {
   yield* process.kill("SIGINT")
   yield* Deferred.succeed(over, undefined)
   assert.strictEqual(yield* emulator.running, 0)
+})
+
+/** Servers join, are killed and drain, and no run is lost. */
+const pool = Effect.gen(function*() {
+  const said = yield* Command.string(program("pool.ts"))
+  for (const event of ["blue joins", "red is killed", "green drains", "150 of 150 songs are whole"]) {
+    assert(said.includes(event), said)
+  }
 })
 
 /** It calls its tool and answers: by its own script, and by what a server says. */
@@ -283,7 +292,7 @@ const live = Emulator.layerServer({
   defaultMaxTokens: 100_000
 }).pipe(Layer.provideMerge(NodeHttpServer.layer(() => createServer(), { port: 0, host: "127.0.0.1" })))
 
-const checks = { counted, agent, chat, promise, batch, sseProxy, tokensPerSecond, fromPython, quickstarts }
+const checks = { counted, agent, chat, pool, promise, batch, sseProxy, tokensPerSecond, fromPython, quickstarts }
 
 const programs = [...Object.keys(limits), "quickstart.ts"].map((name) => `scratchpad/${name}`)
 

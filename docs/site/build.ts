@@ -21,7 +21,7 @@ const run = (command: string, ...args: ReadonlyArray<string>) =>
   execFileSync(command, args, { cwd: root, stdio: ["ignore", "inherit", "inherit"] })
 
 /** The guides in the order in which they are read; what is not named here comes after. */
-const order = ["tasks", "stopping", "streaming", "chat", "errors", "generation", "configuration", "testing", "telemetry", "reliability"]
+const order = ["tasks", "stopping", "streaming", "chat", "errors", "generation", "configuration", "pool", "testing", "telemetry", "reliability"]
 const guides = readdirSync(`${root}docs`).filter((file) => file.endsWith(".md")).map((file) => file.replace(/\.md$/, ""))
 const documents = [
   ...order.filter((guide) => guides.includes(guide)),

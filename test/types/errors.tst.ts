@@ -6,6 +6,7 @@ type Call =
   | RWKVError.RWKVValidationError
   | RWKVError.RWKVServerError
   | RWKVError.RWKVStatusError
+  | RWKVError.RWKVPoolError
   | RWKVError.RWKVConnectionError
   | RWKVError.RWKVTimeoutError
   | RWKVError.RWKVDecodeError
@@ -103,7 +104,8 @@ describe("catching", () => {
         RWKVStatusError: () => Effect.void,
         RWKVConnectionError: () => Effect.void,
         RWKVTimeoutError: () => Effect.void,
-        RWKVDecodeError: () => Effect.void
+        RWKVDecodeError: () => Effect.void,
+        RWKVPoolError: () => Effect.void
       })
     )
     expect<Effect.Effect.Error<typeof nothing>>().type.toBe<never>()

@@ -58,5 +58,6 @@ export const Failure = /*#__PURE__*/ (() =>
     errors.RWKVConnectionError,
     errors.RWKVTimeoutError,
     errors.RWKVDecodeError,
-    errors.StreamTruncatedError
+    errors.StreamTruncatedError,
+    errors.RWKVPoolError
   ))()

@@ -54,7 +54,8 @@ export const isTransient = category({
   RWKVServerError: ({ status }) => status !== 501 && status !== 505,
   RWKVStatusError: oneOf(408, 425, 429),
   RWKVConnectionError: ({ retryable }) => retryable === true,
-  RWKVTimeoutError: ({ kind }) => kind === "request"
+  RWKVTimeoutError: ({ kind }) => kind === "request",
+  RWKVPoolError: ({ kind }) => kind === "full"
 })
 
 const isNotCarriedOut = category({
@@ -65,7 +66,8 @@ const isNotCarriedOut = category({
   AlreadyTemplateError: always,
   RWKVServerError: isBusy,
   RWKVStatusError: ({ status = 0 }) => status >= 400 && status !== 408,
-  RWKVConnectionError: ({ requestSent }) => requestSent === false
+  RWKVConnectionError: ({ requestSent }) => requestSent === false,
+  RWKVPoolError: ({ kind }) => kind !== "replay"
 })
 
 export const isSafeToRepeat: Category = (u) => isNotCarriedOut(u) && isFailure(u) && u.workBegun !== true

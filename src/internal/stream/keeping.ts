@@ -20,6 +20,8 @@ import type { FollowFailure } from "./signals.js"
 import * as Starts from "./starts.js"
 import type { Opening } from "./telling.js"
 
+export type Keeper = ReturnType<typeof make>
+
 export const make = (
   http: HttpService,
   config: RWKVConfig.Service,

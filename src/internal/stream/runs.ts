@@ -12,8 +12,8 @@ import type * as Generation from "../../Generation.js"
 import type { Service as HttpService } from "../../HttpClient.js"
 import type { TaskId, TaskResult } from "../../Protocol.js"
 import type * as RWKVConfig from "../../RWKVConfig.js"
-import type { RWKVError } from "../../RWKVError.js"
-import type { BranchOptions, StreamOptions, SubscribeOptions, WaitOptions } from "../../Task.js"
+import type { BranchFailure, RWKVError } from "../../RWKVError.js"
+import type { BranchOptions, Opened, StreamOptions, SubscribeOptions, WaitOptions } from "../../Task.js"
 import { begun } from "../input/failure.js"
 import * as Options from "../input/options.js"
 import * as validate from "../input/validate.js"
@@ -44,6 +44,24 @@ export const carry = <A extends object>(streams: A, runs: Runs): A => Object.ass
 
 /** What a stream service carries; nothing if a program made it. */
 export const carriedBy = (streams: object): Runs | undefined => isCarrier(streams) ? streams[RunsId] : undefined
+
+const KeeperId: unique symbol = Symbol.for("effect-rwkv/Keeper")
+
+type Lent = Pick<Keeping.Keeper, "hold"> & {
+  readonly create: (...run: Parameters<Keeping.Keeper["create"]>) => Effect.Effect<Opened, BranchFailure, Scope.Scope>
+  readonly continue: (
+    ...run: Parameters<Keeping.Keeper["continue"]>
+  ) => Effect.Effect<Opened, BranchFailure, Scope.Scope>
+}
+
+const isLender = (streams: object): streams is { readonly [KeeperId]: Lent } => hasProperty(streams, KeeperId)
+
+/** What a pool gives of what its servers' services share. */
+export const lend = <A extends object>(streams: A, keeper: Lent): A => Object.assign(streams, { [KeeperId]: keeper })
+
+/** Who owns tasks that go on from run to run; nobody where a program made the service. */
+export const keeperOf = (streams: object): Lent | undefined =>
+  isLender(streams) ? streams[KeeperId] : carriedBy(streams)?.keeper
 
 /** A run that tells only its end, followed to it. */
 const last = (pull: Pull<TaskResult>): Effect.Effect<TaskResult, FollowFailure> =>
@@ -100,7 +118,7 @@ const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Ser
     (
       request: A,
       options?: StreamOptions
-    ): Opening<B> => launched(Starts.creating(creation, config, request, options), telling),
+    ): Opening<B, FollowFailure> => launched(Starts.creating(creation, config, request, options), telling),
     continued: <A>(operation: string, telling: Telling<A>) =>
     (
       id: string,

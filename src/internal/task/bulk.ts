@@ -48,11 +48,12 @@ const pulled = (requests: Iterable<Request>): Stream.Stream<Request, RWKVValidat
 export const runAll = <E, R>(
   run: (request: Request, options: Options.Running) => Effect.Effect<TaskResult, WaitFailure>,
   requests: Iterable<Request> | Stream.Stream<Request, E, R>,
-  options: BulkOptions | undefined
+  options: BulkOptions | undefined,
+  usual = usualConcurrency
 ): Stream.Stream<BulkResult, E | WaitFailure, R> =>
   Stream.unwrap(Effect.gen(function*() {
     const given = yield* Options.ofBulk(operation, options)
-    const { concurrency = usualConcurrency, failures, onProgress, ...wait } = given
+    const { concurrency = usual, failures, onProgress, ...wait } = given
     const source = yield* validate.attempt(
       operation,
       "",

@@ -1,0 +1,197 @@
+/**
+ * The endpoints of one server under the ids of the pool: no other id reaches it, and what it answers is counted.
+ */
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Stream from "effect/Stream"
+import type * as HttpClient from "../../HttpClient.js"
+import type { TaskId, TaskInfo, TaskResult } from "../../Protocol.js"
+import { type RWKVError, RWKVPoolError } from "../../RWKVError.js"
+import { begun } from "../input/failure.js"
+import { openingOf, toStream } from "../wire/frames.js"
+import * as Id from "./id.js"
+import { type Place, Placed, type Tally, workOf } from "./tally.js"
+
+type Service = HttpClient.Service
+type Options = HttpClient.CallOptions
+
+/** What every answer says of the server: that it works, or what it failed with. */
+export type Judge = (error: RWKVError | undefined) => void
+
+export const unknown = (operation: string, id: string, name: string): RWKVPoolError =>
+  new RWKVPoolError({ operation, taskId: id, kind: "server", description: `the pool has no server ${name}` })
+
+export const make = (http: Service, name: string, tally: Tally, judge: Judge): Service => {
+  const judged = <A, E extends RWKVError>(effect: Effect.Effect<A, E>) =>
+    Effect.tapBoth(effect, {
+      onFailure: (error) => Effect.sync(() => judge(error)),
+      onSuccess: () => Effect.sync(() => judge(undefined))
+    })
+
+  const renamed = <A extends { readonly taskId: TaskId }>(options: Options | undefined, answer: A) =>
+    Effect.map(Id.named(options?.operation ?? "HttpClient", answer.taskId, name), (taskId) => ({ ...answer, taskId }))
+
+  /** The failure of a question about a task, with the pool's id. */
+  const failed = (id: string) => <E extends RWKVError>(error: E): E => {
+    if (error._tag === "TaskNotFoundError") tally.gone(id)
+    return "taskId" in error && error.taskId !== undefined ? Object.assign(error, { taskId: id }) : error
+  }
+
+  const own = (id: string, options: Options | undefined) => {
+    const parts = Id.split(id)
+    return parts.name === name
+      ? Effect.succeed(parts.own)
+      : Effect.fail(unknown(options?.operation ?? "HttpClient", id, parts.name))
+  }
+
+  /** A question about a task. */
+  const about = <O extends Options, A, E extends RWKVError>(
+    ask: (id: string, options?: O) => Effect.Effect<A, E>,
+    note: (id: string, answer: A) => void = tally.heard
+  ) =>
+  (id: string, options?: O) =>
+    Effect.flatMap(own(id, options), (own) =>
+      Effect.mapBoth(judged(ask(own, options)), {
+        onFailure: failed(id),
+        onSuccess: (answer) => {
+          note(id, answer)
+          return answer
+        }
+      }))
+
+  /** What may be asked of another server is not repeated here. */
+  const refused = (place: Place) => <E extends RWKVError>(error: E): E => {
+    const failure: RWKVError = error
+    if (!place.movable || !failure.isTransient || !failure.isSafeToRepeat) return error
+    if (
+      failure._tag !== "RWKVConnectionError" && failure._tag !== "RWKVServerError" && failure._tag !== "RWKVStatusError"
+    ) return error
+    place.refused = failure
+    return begun(error)
+  }
+
+  const placeFor = (request: unknown) => Effect.map(Placed, (placed) => placed ?? tally.place(workOf(request), false))
+
+  /** A request that takes a place, whatever becomes of whoever sent it. */
+  const taking = <A extends { readonly taskId: TaskId }, E extends RWKVError>(
+    request: unknown,
+    options: Options | undefined,
+    ask: Effect.Effect<A, E>
+  ) =>
+    Effect.flatMap(placeFor(request), (place) => {
+      place.sent = true
+      const answer = Effect.flatMap(Effect.mapError(judged(ask), refused(place)), (made) => renamed(options, made))
+      return Effect.onExit(answer, (exit) =>
+        Effect.sync(() => exit._tag === "Success" ? tally.began(exit.value.taskId, place) : tally.leave(place)))
+    })
+
+  const pulling = <E extends RWKVError>(
+    frames: Stream.Stream<HttpClient.Frame, E>,
+    failed: (error: E) => E,
+    onFrames: (frames: Chunk.Chunk<HttpClient.Frame>) => Chunk.Chunk<HttpClient.Frame>
+  ) => {
+    const onFailure = (error: E) => {
+      judge(error)
+      return failed(error)
+    }
+    return Effect.mapBoth(openingOf(frames), {
+      onFailure,
+      onSuccess: (pull) => Effect.mapBoth(pull, { onFailure: Option.map(onFailure), onSuccess: onFrames })
+    })
+  }
+
+  /** The same over the answer itself, whose first frame names the task. */
+  const direct = <E extends RWKVError>(request: unknown, frames: Stream.Stream<HttpClient.Frame, E>) =>
+    toStream(Effect.flatMap(placeFor(request), (place) => {
+      place.sent = true
+      let named = false
+      const failing = (error: E) => named ? error : refused(place)(error)
+      const told = (frame: HttpClient.Frame): HttpClient.Frame => {
+        if (named || frame._tag !== "Head") return frame
+        const taskId = Id.join(frame.taskId, name)
+        named = true
+        tally.began(taskId, place)
+        return { ...frame, taskId }
+      }
+      return Effect.zipRight(
+        Effect.addFinalizer(() => Effect.sync(() => named || tally.leave(place))),
+        pulling(frames, failing, (chunk) => named ? chunk : Chunk.map(chunk, told))
+      )
+    }))
+
+  /** A run of a task that is there; what surely was not begun is repeated here, for it can run nowhere else. */
+  const branch =
+    <R>(ask: (id: string, request: R, options?: Options) => ReturnType<Service["continue"]>) =>
+    (id: string, request: R, options?: Options) =>
+      Effect.flatMap(
+        own(id, options),
+        (own) => taking(request, options, Effect.mapError(ask(own, request, options), failed(id)))
+      )
+
+  const branchStream =
+    <R>(ask: (id: string, request: R, options?: Options) => ReturnType<Service["continueStream"]>) =>
+    (id: string, request: R, options?: Options) =>
+      toStream(
+        Effect.flatMap(own(id, options), (own) =>
+          Effect.mapBoth(openingOf(direct(request, ask(own, request, options))), {
+            onFailure: failed(id),
+            onSuccess: Effect.mapError(Option.map(failed(id)))
+          }))
+      )
+
+  const finished = (id: string, info: Option.Option<TaskInfo>) =>
+    Option.exists(info, ({ status }) => status === "Finished") ? tally.ended(id) : tally.heard(id)
+  const read = (id: string, result: TaskResult) => result.finished ? tally.ended(id, result) : tally.heard(id)
+  const [status, result] = [about(http.status, (id, info) => finished(id, Option.some(info))), about(http.result, read)]
+  const [stop, remove] = [about(http.stop, finished), about(http.delete, (id) => tally.gone(id))]
+  const asTemplate = about(http.asTemplate)
+  const each = <A extends { readonly taskId: TaskId }, E>(
+    options: Options | undefined,
+    effect: Effect.Effect<A, E>
+  ) => Effect.flatMap(effect, (answer) => renamed(options, answer))
+  const eachOption = <A extends { readonly taskId: TaskId }, E>(
+    options: Options | undefined,
+    effect: Effect.Effect<Option.Option<A>, E>
+  ) =>
+    Effect.flatMap(
+      effect,
+      Option.match({
+        onNone: () => Effect.succeedNone,
+        onSome: (answer) => Effect.map(renamed(options, answer), Option.some)
+      })
+    )
+
+  return {
+    create: (request, options) => taking(request, options, http.create(request, options)),
+    createStream: (request, options) => direct(request, http.createStream(request, options)),
+    fim: (request, options) => taking(request, options, http.fim(request, options)),
+    fimStream: (request, options) => direct(request, http.fimStream(request, options)),
+    continue: branch(http.continue),
+    continueStream: branchStream(http.continueStream),
+    fork: branch(http.fork),
+    forkStream: branchStream(http.forkStream),
+    stream: (id, options) =>
+      toStream(Effect.flatMap(own(id, options), (own) =>
+        pulling(http.stream(own, options), failed(id), (frames) => {
+          tally.heard(id)
+          return frames
+        }))),
+    result: (id, options) => each(options, result(id, options)),
+    status: (id, options) => each(options, status(id, options)),
+    stop: (id, options) => eachOption(options, stop(id, options)),
+    delete: (id, options) => eachOption(options, remove(id, options)),
+    asTemplate: (id, options) => each(options, asTemplate(id, options)),
+    list: (options) =>
+      Effect.flatMap(judged(http.list(options)), (list) => {
+        const all = (ids: ReadonlyArray<TaskId>) =>
+          Effect.forEach(ids, (id) => Id.named(options?.operation ?? "HttpClient", id, name))
+        return Effect.zipWith(all(list.cpuTasks), all(list.dbTasks), (cpuTasks, dbTasks) => ({
+          ...list,
+          cpuTasks,
+          dbTasks
+        }))
+      }),
+    models: (options) => judged(http.models(options))
+  }
+}

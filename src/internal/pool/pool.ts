@@ -1,0 +1,185 @@
+/**
+ * The servers of a pool, and who waits for a place on one of them: first come, first served.
+ */
+import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as Random from "effect/Random"
+import * as Scope from "effect/Scope"
+import { RWKVConnectionError, RWKVPoolError, type RWKVValidationError } from "../../RWKVError.js"
+import { isTaskId, taskId } from "../input/validate.js"
+import { closed, closedBefore } from "../wire/closed.js"
+import { limited } from "../wire/limit.js"
+import { unknown } from "./endpoints.js"
+import * as Id from "./id.js"
+import * as Policy from "./policy.js"
+import { sameServer, type Server, type Spec } from "./server.js"
+import type { Place } from "./tally.js"
+
+/** A place on a server. */
+export interface Seat {
+  readonly server: Server
+  readonly place: Place
+}
+
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+interface Waiter {
+  readonly operation: string
+  readonly work: Policy.Work
+  readonly random: readonly [number, number]
+  readonly turn: Deferred.Deferred<Seat, RWKVConnectionError>
+  seat: Seat | undefined
+}
+
+export type Pool = Effect.Effect.Success<ReturnType<typeof make>>
+
+/** How often what nobody asks about is looked at while others wait for its place, and who leaves is seen off. */
+const roundEvery = "10 seconds"
+
+/** Rounds without any server that takes work, by which whoever waits gives up. */
+const patience = 3
+
+const unreachable = (operation: string) =>
+  new RWKVConnectionError({
+    operation,
+    description: "no server of the pool takes work: they are lost, draining or gone",
+    requestSent: false,
+    retryable: true
+  })
+
+export const make = (
+  queueLimit: number,
+  queueTimeout: Duration.Duration,
+  start: (spec: Spec, changed: () => void) => Effect.Effect<Server, RWKVValidationError, Scope.Scope>
+) =>
+  Effect.gen(function*() {
+    const isClosed = yield* closed
+    const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.parallel)
+    const servers = new Map<string, Server>()
+    /** Those that are not in the list any more, and leave once nothing runs there. */
+    const leaving = new Set<Server>()
+    const waiting = new Set<Waiter>()
+    const stirred = Effect.unsafeMakeLatch(false)
+    let rounds = 0
+
+    const loads = () => Array.from(servers.values(), ({ tally }) => tally.load())
+    const isOut = () => loads().every(({ open }) => !open)
+    const take = (work: Policy.Work, random: readonly [number, number]): Seat | undefined => {
+      const server = servers.get(Policy.pick(loads(), work, random)?.name ?? "")
+      return server && { server, place: server.tally.place(work, true) }
+    }
+    let serving = false
+    /** First come, first served. Taking a place is a change as well, and does not begin this anew. */
+    const changed = () => {
+      if (serving) return
+      serving = true
+      for (const waiter of waiting) {
+        waiter.seat = take(waiter.work, waiter.random)
+        if (waiter.seat === undefined) break
+        waiting.delete(waiter)
+        Deferred.unsafeDone(waiter.turn, Effect.succeed(waiter.seat))
+      }
+      serving = false
+      if (waiting.size + leaving.size > 0) stirred.unsafeOpen()
+    }
+    const giveUp = (error: (operation: string) => RWKVConnectionError) => {
+      for (const { operation, turn } of waiting) Deferred.unsafeDone(turn, Effect.fail(error(operation)))
+      waiting.clear()
+    }
+    yield* Effect.addFinalizer(() => Effect.sync(() => giveUp(closedBefore)))
+
+    const leave = (server: Server) => {
+      if (servers.get(server.spec.name) === server) servers.delete(server.spec.name)
+      leaving.add(server)
+      server.drain(true)
+    }
+
+    /** A place of a task that nobody has asked about for a round: it may have ended, and one that has makes room. */
+    const look = ({ endpoints, tally }: Server) =>
+      Effect.forEach(tally.entries(), ([id, entry]) =>
+        Effect.suspend((): Effect.Effect<unknown, unknown> => {
+          const options = { operation: "RWKVPool.look" }
+          const { idle, running } = entry
+          entry.idle = true
+          if (!idle) return Effect.void
+          if (running) return endpoints.status(id, options)
+          return id.startsWith("TMP_") ? endpoints.delete(id, options) : Effect.sync(() => tally.gone(id))
+        }).pipe(Effect.ignore), { concurrency: 8, discard: true })
+
+    const round = Effect.gen(function*() {
+      for (const server of leaving) {
+        if (server.tally.load().running > 0 && !server.isLost()) continue
+        leaving.delete(server)
+        yield* Effect.forkIn(server.close, scope)
+      }
+      rounds = isOut() ? rounds + 1 : 0
+      if (rounds > patience) giveUp(unreachable)
+      const full = Array.from(servers.values()).filter(({ tally }) => waiting.size > 0 && !Policy.hasRoom(tally.load()))
+      yield* Effect.forEach([...full.filter(({ isLost }) => !isLost()), ...leaving], look, { discard: true })
+      if (waiting.size + leaving.size === 0) stirred.unsafeClose()
+    })
+    yield* stirred.await.pipe(
+      Effect.zipRight(Effect.sleep(roundEvery)),
+      Effect.zipRight(round),
+      Effect.forever,
+      Effect.forkIn(scope)
+    )
+
+    return {
+      servers,
+      isClosed,
+      queued: () => waiting.size,
+      all: () => [...servers.values(), ...leaving],
+      /** A place for new work, in a region that only `restore` can be interrupted in: who leaves the queue is not there. */
+      place: (restore: Restore, operation: string, work: Policy.Work, bounded: boolean) =>
+        Effect.gen(function*() {
+          if (isClosed()) return yield* closedBefore(operation)
+          const random = [yield* Random.next, yield* Random.next] as const
+          const seat = waiting.size === 0 ? take(work, random) : undefined
+          if (seat !== undefined) return seat
+          if (rounds > patience && isOut()) return yield* unreachable(operation)
+          if (bounded && waiting.size >= queueLimit) {
+            const description = `as many wait for a place in the pool as may: ${queueLimit}`
+            return yield* new RWKVPoolError({ operation, kind: "full", description })
+          }
+          const turn = yield* Deferred.make<Seat, RWKVConnectionError>()
+          const waiter: Waiter = { operation, work, random, turn, seat: undefined }
+          waiting.add(waiter)
+          stirred.unsafeOpen()
+          const awaited = restore(limited(Deferred.await(turn), queueTimeout, { operation, kind: "queue" }))
+          return yield* Effect.onError(awaited, () =>
+            Effect.sync(() => {
+              waiting.delete(waiter)
+              if (waiter.seat !== undefined) waiter.seat.server.tally.leave(waiter.seat.place)
+            }))
+        }),
+      /** Where a task lives. */
+      owner: Effect.fnUntraced(function*(operation: string, id: string) {
+        if (isClosed()) return yield* closedBefore(operation, isTaskId(id) ? id : undefined)
+        const { name } = Id.split(yield* taskId(operation, id))
+        const found = servers.get(name) ?? Array.from(leaving).find(({ spec }) => spec.name === name)
+        return found ?? (yield* unknown(operation, id, name))
+      }),
+      /** The servers that there are from now on. */
+      apply: (specs: ReadonlyArray<Spec>) =>
+        Effect.gen(function*() {
+          const isNew = (spec: Spec) => !sameServer(servers.get(spec.name)?.spec, spec)
+          const made = yield* Effect.forEach(
+            specs.filter(isNew),
+            (spec) => Scope.extend(start(spec, changed), scope)
+          )
+          const listed = new Map(specs.map((spec) => [spec.name, spec]))
+          for (const server of servers.values()) if (!listed.has(server.spec.name)) leave(server)
+          for (const server of made) {
+            const before = servers.get(server.spec.name)
+            if (before !== undefined) leave(before)
+            servers.set(server.spec.name, server)
+          }
+          for (const server of servers.values()) server.update(listed.get(server.spec.name) ?? server.spec)
+          rounds = 0
+          changed()
+        })
+    }
+  })

@@ -1,0 +1,159 @@
+/**
+ * The services of a pool: new work by its policy, all else where the task lives.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import type { CreateRequest, FimRequest } from "../../Generation.js"
+import type { TaskList } from "../../Protocol.js"
+import type { CallFailure, RWKVConnectionError } from "../../RWKVError.js"
+import type { BulkOptions, Requests, Task } from "../../Task.js"
+import { property } from "../input/json.js"
+import type * as Options from "../input/options.js"
+import * as validate from "../input/validate.js"
+import type { Gate } from "../owner/ledger.js"
+import * as Runs from "../stream/runs.js"
+import * as Verbs from "../stream/verbs.js"
+import * as Bulk from "../task/bulk.js"
+import { closedBefore } from "../wire/closed.js"
+import { limited } from "../wire/limit.js"
+import * as Attempts from "./attempts.js"
+import * as Id from "./id.js"
+import type { Pool } from "./pool.js"
+import type { Server } from "./server.js"
+
+type Request = CreateRequest | FimRequest
+
+export const make = (pool: Pool, replays: boolean) => {
+  const { opened, started } = Attempts.make(pool, replays)
+  const lives = (id: string) => pool.servers.get(Id.split(id).name)
+
+  const starts: Verbs.Starts = {
+    created: (operation, telling) => (request, options) =>
+      opened(
+        operation,
+        request,
+        telling,
+        ({ starts }, telling) => starts.created(operation, telling)(request, options)
+      ),
+    filled: (operation, telling) => (request, options) =>
+      opened(operation, request, telling, ({ starts }, telling) => starts.filled(operation, telling)(request, options)),
+    continued: (operation, telling) => (id, request, options) =>
+      Effect.flatMap(
+        pool.owner(operation, id),
+        ({ starts, tally }) => starts.continued(operation, tally.counting(telling))(id, request, options)
+      ),
+    forked: (operation, telling) => (id, request, options) =>
+      Effect.flatMap(
+        pool.owner(operation, id),
+        ({ starts, tally }) => starts.forked(operation, tally.counting(telling))(id, request, options)
+      ),
+    subscribed: (operation, telling) => (id, options) =>
+      Effect.flatMap(
+        pool.owner(operation, id),
+        ({ starts, tally }) => starts.subscribed(operation, tally.counting(telling))(id, options)
+      ),
+    requestIds: { get: (id) => lives(id)?.starts.requestIds.get(id) }
+  }
+
+  const gate: Gate = (operation, about) =>
+    Effect.suspend(() =>
+      pool.isClosed() ? Effect.fail(closedBefore(operation, validate.isTaskId(about) ? about : undefined)) : Effect.void
+    )
+
+  /** A verb of a task, where that lives. */
+  const there = <Args extends ReadonlyArray<unknown>, A, E>(
+    operation: string,
+    verb: (tasks: Server["tasks"]) => (id: string, ...args: Args) => Effect.Effect<A, E>
+  ) =>
+  (id: string, ...args: Args) => Effect.flatMap(pool.owner(operation, id), ({ tasks }) => verb(tasks)(id, ...args))
+
+  const creating = <R>(
+    operation: string,
+    verb: (tasks: Server["tasks"]) => (request: R) => Effect.Effect<Task, CallFailure>
+  ) =>
+  (request: R) => started(operation, request, ({ tasks }) => verb(tasks)(request))
+
+  /** The limit of a run is also that of its time in the queue. */
+  const running = (operation: string, bounded: boolean) => (request: Request, options?: Options.Running) =>
+    Effect.flatMap(
+      validate.duration(operation, "timeout", property(options, "timeout"), Duration.infinity),
+      (limit) =>
+        limited(
+          started(operation, request, ({ tasks }) => tasks.run(request, options), undefined, bounded),
+          limit,
+          { operation, kind: "wait" }
+        )
+    )
+
+  /** What all servers that are not lost say. */
+  const everywhere = <A, E>(
+    operation: string,
+    ask: (tasks: Server["tasks"]) => Effect.Effect<A, E>
+  ): Effect.Effect<ReadonlyArray<A>, E | RWKVConnectionError> =>
+    Effect.zipRight(
+      gate(operation),
+      Effect.suspend(() => {
+        const asked = Array.from(pool.servers.values()).filter(({ isLost }) => !isLost())
+        return Effect.forEach(asked, ({ tasks }) => ask(tasks), { concurrency: "unbounded" })
+      })
+    )
+
+  const keeper: Parameters<typeof Runs.lend>[1] = {
+    create: (request, options, keeps) =>
+      started("StreamService.open", request, ({ runs }) => runs.keeper.create(request, options, keeps), () => false),
+    continue: (held, request, options, keeps) =>
+      Effect.flatMap(
+        pool.owner("StreamService.openContinue", held.taskId),
+        ({ runs }) => runs.keeper.continue(held, request, options, keeps)
+      ),
+    hold: (taskId) =>
+      lives(taskId)?.runs.keeper.hold(taskId) ??
+        { taskId, isHeld: () => false, take: () => undefined, drop: Effect.void }
+  }
+
+  return {
+    streams: Runs.lend(Verbs.make(starts, gate), keeper),
+    tasks: {
+      create: creating("TaskService.create", ({ create }) => create),
+      createTemporary: creating("TaskService.createTemporary", ({ createTemporary }) => createTemporary),
+      createPersistent: creating("TaskService.createPersistent", ({ createPersistent }) => createPersistent),
+      fim: creating("TaskService.fim", ({ fim }) => fim),
+      run: running("TaskService.run", true),
+      /** As many as the servers hold, and as many again for those that join; they wait for their places themselves. */
+      runAll: <E, R>(requests: Requests<E, R>, options?: BulkOptions) =>
+        Stream.suspend(() =>
+          Bulk.runAll(
+            running(Bulk.operation, false),
+            requests,
+            options,
+            Array.from(pool.servers.values()).reduce((sum, { tally }) => sum + 2 * tally.load().capacity, 0)
+          )
+        ),
+      task: (id: string) =>
+        Effect.catchTags(there("TaskService.task", ({ task }) => task)(id), {
+          RWKVPoolError: () => validate.invalid("TaskService.task", "taskId", "must be of a server of this pool"),
+          RWKVConnectionError: () => validate.invalid("TaskService.task", "taskId", "must be of a pool that is open")
+        }),
+      wait: there("TaskService.wait", ({ wait }) => wait),
+      result: there("TaskService.result", ({ result }) => result),
+      status: there("TaskService.status", ({ status }) => status),
+      stop: there("TaskService.stop", ({ stop }) => stop),
+      delete: there("TaskService.delete", (tasks) => tasks.delete),
+      continue: there("TaskService.continue", (tasks) => tasks.continue),
+      fork: there("TaskService.fork", ({ fork }) => fork),
+      asTemplate: there("TaskService.asTemplate", ({ asTemplate }) => asTemplate),
+      list: Effect.map(everywhere("TaskService.list", ({ list }) => list), (lists): TaskList => ({
+        cpuCacheCount: lists.reduce((sum, list) => sum + list.cpuCacheCount, 0),
+        databaseCount: lists.reduce((sum, list) => sum + list.databaseCount, 0),
+        totalCount: lists.reduce((sum, list) => sum + list.totalCount, 0),
+        cpuTasks: lists.flatMap((list) => list.cpuTasks),
+        dbTasks: lists.flatMap((list) => list.dbTasks)
+      })),
+      models: Effect.map(
+        everywhere("TaskService.models", ({ models }) => models),
+        (lists) => Array.from(new Map(lists.flat().map((model) => [model.id, model])).values())
+      )
+    }
+  }
+}
