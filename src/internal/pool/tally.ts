@@ -26,7 +26,7 @@ export const workOf = (request: unknown, defaults?: object): Policy.Work => {
   }
 }
 
-interface Entry {
+export interface Entry {
   tokens: number
   running: boolean
   /** Nobody has asked about it since the last look. */
