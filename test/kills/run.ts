@@ -63,7 +63,7 @@ const tests: Record<string, Case> = {
     profile: "documented",
     run: () => Effect.flatMap(Many.way, (way) => Halt.cancelled(way, 2))
   },
-  "postgres: SIGTERM": { replies: "brief", run: () => Many.replaced({ prompts, times, signal: "SIGTERM" }) }
+  "postgres: SIGTERM": { replies: "brief", run: () => Many.replaced({ prompts, times: 2, signal: "SIGTERM" }) }
 }
 
 const main = Effect.gen(function*() {
