@@ -11,7 +11,7 @@ import * as RWKVPool from "effect-rwkv/RWKVPool"
 import * as Clock from "../support/clock.js"
 import { emulator, pool, server, start } from "./cluster.js"
 
-const numRuns = Number(process.env["FC_RUNS"] ?? 25)
+const numRuns = Number(process.env["FC_RUNS"] ?? 100)
 
 const names = ["a", "b", "c", "d"] as const
 
@@ -42,14 +42,15 @@ const scenario = fc.record({
   onServerLost: fc.constantFrom("fail" as const, "replay" as const),
   capacity: fc.constantFrom(1, 3, 256),
   tokensPerPulse: fc.integer({ min: 1, max: 32 }),
-  lateTokens: fc.constantFrom(0, 20)
+  lateTokens: fc.constantFrom(0, 20),
+  profile: fc.constantFrom("current" as const, "documented" as const)
 })
 
 type Scenario = typeof scenario extends fc.Arbitrary<infer A> ? A : never
 
 const textOf = (prompt: string) => `${prompt} `.repeat(40).slice(0, Number(/\d+$/.exec(prompt)?.[0] ?? 1))
 
-const simulated = ({ capacity, events, lateTokens, onServerLost, tokensPerPulse, works }: Scenario) =>
+const simulated = ({ capacity, events, lateTokens, onServerLost, profile, tokensPerPulse, works }: Scenario) =>
   Effect.gen(function*() {
     const made = new Map<string, Set<string>>()
     const warnings: Array<string> = []
@@ -61,7 +62,7 @@ const simulated = ({ capacity, events, lateTokens, onServerLost, tokensPerPulse,
         ids.add(taskId)
         return textOf(text)
       }
-      return [name, { reply, seed, tokensPerPulse, lateTokens, pulse: 50 + 50 * seed }]
+      return [name, { reply, profile, seed, tokensPerPulse, lateTokens, pulse: 50 + 50 * seed }]
     })))
     const listed = new Map(names.slice(0, 3).map((name) => [name as string, server(name, { capacity })]))
     const lists = yield* Queue.unbounded<ReadonlyArray<RWKVPool.Server>>()
@@ -130,9 +131,14 @@ const simulated = ({ capacity, events, lateTokens, onServerLost, tokensPerPulse,
         Effect.forEach(works, done, { concurrency: "unbounded" }),
         Effect.forEach(events, happen, { concurrency: "unbounded" })
       ], { concurrency: 2 })
+      const sent = yield* Effect.forEach(names, (name) => emulator(cluster, name).requests)
+      // A stop may hit whoever is in the task's slot by then (H29), whose text then ends as if the model had ended it.
+      const mayBeHit = profile === "current" && sent.flat().some(({ path }) => path.endsWith("/stop"))
       for (const { kind, name, request, result } of results) {
-        if (Either.isRight(result)) expect(result.right).toBe(textOf(request.prompt))
-        else {
+        if (Either.isRight(result)) {
+          const text = textOf(request.prompt)
+          expect(result.right).toBe(mayBeHit ? text.slice(0, result.right.length) : text)
+        } else {
           expect(killed.size, `${kind} on ${name}: ${String(result.left)}`).toBeGreaterThan(0)
           if (name !== undefined) expect(killed).toContain(name)
           if (onServerLost === "replay") expect(kind, String(result.left)).toBe("handle")
