@@ -144,7 +144,9 @@ const simulated = ({ capacity, events, lateTokens, onServerLost, profile, tokens
           if (onServerLost === "replay") expect(kind, String(result.left)).toBe("handle")
         }
       }
-      yield* Effect.sleep("5 seconds")
+      // A slow server is slow to stop as well.
+      const slow = Math.max(0, ...events.map(({ kind, lasts }) => kind === "slow" ? lasts : 0))
+      yield* Effect.sleep(5000 + 2 * slow)
       for (const name of names) {
         const running = (yield* emulator(cluster, name).tasks).filter(({ status }) => status !== 3)
         const untold = running.filter(({ taskId }) => !warnings.some((warning) => warning.includes(taskId)))
