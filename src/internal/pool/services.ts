@@ -17,6 +17,7 @@ import * as Verbs from "../stream/verbs.js"
 import * as Bulk from "../task/bulk.js"
 import { closedBefore } from "../wire/closed.js"
 import { limited } from "../wire/limit.js"
+import * as telemetry from "../wire/telemetry.js"
 import * as Attempts from "./attempts.js"
 import * as Id from "./id.js"
 import type { Pool } from "./pool.js"
@@ -25,6 +26,7 @@ import type { Server } from "./server.js"
 type Request = CreateRequest | FimRequest
 
 export const make = (pool: Pool, replays: boolean) => {
+  const spans = telemetry.make({ baseUrl: undefined })
   const { opened, started } = Attempts.make(pool, replays)
   const lives = (id: string) => pool.servers.get(Id.split(id).name)
 
@@ -75,12 +77,17 @@ export const make = (pool: Pool, replays: boolean) => {
   (request: R) => started(operation, request, ({ tasks }) => verb(tasks)(request))
 
   /** The limit of a run is also that of its time in the queue. */
-  const running = (operation: string, bounded: boolean) => (request: Request, options?: Options.Running) =>
+  const running = (
+    operation: string,
+    verb: (server: Server) => Server["bulked"],
+    bounded: boolean
+  ) =>
+  (request: Request, options?: Options.Running) =>
     Effect.flatMap(
       validate.duration(operation, "timeout", property(options, "timeout"), Duration.infinity),
       (limit) =>
         limited(
-          started(operation, request, ({ tasks }) => tasks.run(request, options), undefined, bounded),
+          started(operation, request, (server) => verb(server)(request, options), undefined, bounded),
           limit,
           { operation, kind: "wait" }
         )
@@ -119,17 +126,17 @@ export const make = (pool: Pool, replays: boolean) => {
       createTemporary: creating("TaskService.createTemporary", ({ createTemporary }) => createTemporary),
       createPersistent: creating("TaskService.createPersistent", ({ createPersistent }) => createPersistent),
       fim: creating("TaskService.fim", ({ fim }) => fim),
-      run: running("TaskService.run", true),
+      run: running("TaskService.run", ({ tasks }) => tasks.run, true),
       /** As many as the servers hold, and as many again for those that join; they wait for their places themselves. */
       runAll: <E, R>(requests: Requests<E, R>, options?: BulkOptions) =>
-        Stream.suspend(() =>
+        Stream.unwrap(Effect.map(gate(Bulk.operation), () =>
           Bulk.runAll(
-            running(Bulk.operation, false),
+            spans.parent(Bulk.operation),
+            running(Bulk.operation, ({ bulked }) => bulked, false),
             requests,
             options,
             Array.from(pool.servers.values()).reduce((sum, { tally }) => sum + 2 * tally.load().capacity, 0)
-          )
-        ),
+          ))),
       task: (id: string) =>
         Effect.catchTags(there("TaskService.task", ({ task }) => task)(id), {
           RWKVPoolError: () => validate.invalid("TaskService.task", "taskId", "must be of a server of this pool"),
