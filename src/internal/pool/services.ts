@@ -13,6 +13,7 @@ import type * as Options from "../input/options.js"
 import * as validate from "../input/validate.js"
 import type { Gate } from "../owner/ledger.js"
 import * as Runs from "../stream/runs.js"
+import type { Opening, Telling } from "../stream/telling.js"
 import * as Verbs from "../stream/verbs.js"
 import * as Bulk from "../task/bulk.js"
 import { closedBefore } from "../wire/closed.js"
@@ -30,31 +31,29 @@ export const make = (pool: Pool, replays: boolean) => {
   const { opened, started } = Attempts.make(pool, replays)
   const lives = (id: string) => pool.servers.get(Id.split(id).name)
 
+  /** What is told of a task, where that lives. */
+  const followed = <Args extends ReadonlyArray<unknown>, A>(
+    operation: string,
+    telling: Telling<A>,
+    verb: (starts: Verbs.Starts, telling: Telling<A>) => (id: string, ...args: Args) => Opening<A>
+  ) =>
+  (id: string, ...args: Args) =>
+    Effect.flatMap(
+      pool.owner(operation, id),
+      ({ starts, tally }) => verb(starts, tally.counting(telling))(id, ...args)
+    )
+
   const starts: Verbs.Starts = {
     created: (operation, telling) => (request, options) =>
-      opened(
-        operation,
-        request,
-        telling,
-        ({ starts }, telling) => starts.created(operation, telling)(request, options)
-      ),
+      opened(operation, request, telling, (starts, telling) => starts.created(operation, telling)(request, options)),
     filled: (operation, telling) => (request, options) =>
-      opened(operation, request, telling, ({ starts }, telling) => starts.filled(operation, telling)(request, options)),
-    continued: (operation, telling) => (id, request, options) =>
-      Effect.flatMap(
-        pool.owner(operation, id),
-        ({ starts, tally }) => starts.continued(operation, tally.counting(telling))(id, request, options)
-      ),
-    forked: (operation, telling) => (id, request, options) =>
-      Effect.flatMap(
-        pool.owner(operation, id),
-        ({ starts, tally }) => starts.forked(operation, tally.counting(telling))(id, request, options)
-      ),
-    subscribed: (operation, telling) => (id, options) =>
-      Effect.flatMap(
-        pool.owner(operation, id),
-        ({ starts, tally }) => starts.subscribed(operation, tally.counting(telling))(id, options)
-      ),
+      opened(operation, request, telling, (starts, telling) => starts.filled(operation, telling)(request, options)),
+    continued: (operation, telling) =>
+      followed(operation, telling, (starts, telling) => starts.continued(operation, telling)),
+    forked: (operation, telling) =>
+      followed(operation, telling, (starts, telling) => starts.forked(operation, telling)),
+    subscribed: (operation, telling) =>
+      followed(operation, telling, (starts, telling) => starts.subscribed(operation, telling)),
     requestIds: { get: (id) => lives(id)?.starts.requestIds.get(id) }
   }
 
