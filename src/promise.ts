@@ -66,18 +66,43 @@ export interface ClientOptions extends Omit<RWKVConfig.Options, "apiKey"> {
   readonly fetch?: typeof globalThis.fetch | undefined
   /** Used instead of `fetch`: a layer of the platform's HttpClient, as `Emulator.layer()` of `effect-rwkv/testing`. */
   readonly httpClient?: Layer.Layer<HttpClient> | undefined
+  /** Makes {@link ServicesOptions} of it. */
+  readonly services?: undefined
 }
+
+/**
+ * What requests go through, and services of your own: a pool, or `RWKV.layer` with `Telemetry.layer`. Every other option
+ * is one of theirs; beside them it rejects each call with `RWKVValidationError`. What they fail with rejects each, too.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface ServicesOptions extends Pick<ClientOptions, "fetch" | "httpClient"> {
+  /** Used instead of those of one server, and made for this client alone. The platform's HttpClient is provided. */
+  readonly services: Layer.Layer<Services, unknown, HttpClient>
+}
+
+interface Given extends Omit<ClientOptions, "services"> {
+  readonly services?: ServicesOptions["services"] | undefined
+}
+
+type Services = TaskService.TaskService | StreamService.StreamService
 
 type Request = Task.BulkResult["request"]
 
 const name = "promise.createClient"
 
-const layerOf = ({ apiKey, fetch, httpClient, ...config }: ClientOptions) => {
-  if (!isFunction(fetch ?? identity)) return Layer.fail(invalid(name, "fetch", "must be a function"))
-  if (!Layer.isLayer(httpClient ?? Layer.empty)) return Layer.fail(invalid(name, "httpClient", "must be a layer"))
+const layerOf = ({ apiKey, fetch, httpClient, services, ...config }: Given): Layer.Layer<Services, unknown> => {
+  const refuse = (option: string, rule: string) => Layer.fail(invalid(name, option, rule))
+  if (!isFunction(fetch ?? identity)) return refuse("fetch", "must be a function")
+  for (const [option, layer] of Object.entries({ httpClient, services })) {
+    if (!Layer.isLayer(layer ?? Layer.empty)) return refuse(option, "must be a layer")
+  }
+  const other = Object.entries({ apiKey, ...config }).find(([, value]) => value !== undefined)
+  if (services !== undefined && other !== undefined) return refuse(other[0], "must be an option of the services")
   const custom = fetch === undefined ? Layer.empty : Layer.succeed(FetchHttpClient.Fetch, fetch)
-  const rwkv = RWKV.layer({ ...config, apiKey: typeof apiKey === "string" ? Redacted.make(apiKey) : apiKey })
-  return Layer.provide(rwkv, httpClient ?? Layer.provide(FetchHttpClient.layer, custom))
+  const one = RWKV.layer({ ...config, apiKey: typeof apiKey === "string" ? Redacted.make(apiKey) : apiKey })
+  return Layer.provide(services ?? one, httpClient ?? Layer.provide(FetchHttpClient.layer, custom))
 }
 
 const textOf = (request: Request, options?: Task.StreamOptions) =>
@@ -101,7 +126,7 @@ const bulkOf = (requests: Iterable<Request> | AsyncIterable<Request>, options?: 
  */
 export type BulkResult = Stream.Stream.Success<ReturnType<typeof bulkOf>>
 
-const make = (options: ClientOptions) => running.runner(Layer.unwrapEffect(attempt(name, "", () => layerOf(options))))
+const make = (options: Given) => running.runner(Layer.unwrapEffect(attempt(name, "", () => layerOf(options))))
 
 type Verbs = ReturnType<typeof make>
 
@@ -244,7 +269,7 @@ export interface Chat extends Awaited<ReturnType<ReturnType<typeof chat>>> {}
  * @since 0.2.0
  * @category constructors
  */
-export const createClient = (options: ClientOptions = {}): Client => client(make(options))
+export const createClient = (options: ClientOptions | ServicesOptions = {}): Client => client(make(options))
 
 const client = (verbs: Verbs) => ({
   /** Runs a task to its end: `TaskService.run`. A `prefix` instead of a `prompt` fills in the middle, as below. */
@@ -273,7 +298,7 @@ const client = (verbs: Verbs) => ({
 })
 
 /**
- * A client of one server. Each verb is the one of `TaskService`, `StreamService` or `RWKVChat` whose name its errors
+ * A client of one server, or of a pool. Each verb is the one of `TaskService`, `StreamService` or `RWKVChat` whose name its errors
  * have as `operation`; after `close` it rejects with `RWKVConnectionError`.
  *
  * @since 0.2.0

@@ -1,10 +1,12 @@
 /** What stands on the services works over a pool as it does over one server. */
 import { LanguageModel } from "@effect/ai"
 import { expect, it } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Stream } from "effect"
+import { TaskService, Telemetry } from "effect-rwkv"
 import * as RWKVChat from "effect-rwkv/RWKVChat"
 import * as RWKVLanguageModel from "effect-rwkv/RWKVLanguageModel"
 import { Emulator } from "effect-rwkv/testing"
+import * as Tracing from "../support/tracing.js"
 import { emulator, pool, start } from "./cluster.js"
 
 const talk: Emulator.Options = {
@@ -32,4 +34,33 @@ it.scopedLive("a language model answers", () =>
     const model = Layer.provide(RWKVLanguageModel.layer({ maxTokens: 200 }), pool(cluster))
     const { text } = yield* Effect.provide(LanguageModel.generateText({ prompt: "Hi" }), model)
     expect(text).toContain("Hi")
+  }))
+
+it.scopedLive("runAll tells its own name in failures, and is one span that all runs are inside of", () =>
+  Effect.gen(function*() {
+    const cluster = yield* start(servers)
+    const { own, traced } = Tracing.make()
+    yield* emulator(cluster, "a").inject({
+      on: { path: "/tmp" },
+      times: Infinity,
+      kind: Emulator.FaultKind.Status({ status: 418 })
+    })
+    const results = yield* TaskService.runAll(Array.from({ length: 12 }, () => ({ prompt: "x", maxTokens: 5 }))).pipe(
+      Stream.runCollect,
+      Effect.provide(Layer.merge(pool(cluster), Telemetry.layer())),
+      traced
+    )
+    const failures = Array.from(results).flatMap(({ result }) => result._tag === "Left" ? [result.left] : [])
+    expect(failures.length).toBeGreaterThan(0)
+    for (const failure of failures) expect(failure).toMatchObject({ operation: "TaskService.runAll" })
+    const [parent, ...runs] = own().filter(({ name }) => name !== Telemetry.names.release)
+    expect(parent).toMatchObject({ name: "TaskService.runAll", kind: "internal" })
+    expect(parent?.attributes.has(Telemetry.names.address)).toBe(false)
+    expect(runs).toHaveLength(12)
+    for (const run of runs) {
+      expect(run.parent).toMatchObject({ value: { spanId: parent?.spanId } })
+      expect(run.name).toBe("text_completion")
+      expect(run.attributes.get(Telemetry.names.verb)).toBe("TaskService.runAll")
+      expect(["a", "b"]).toContain(run.attributes.get(Telemetry.names.address))
+    }
   }))

@@ -72,6 +72,7 @@ export const make = () => {
       if (found[0] === undefined || found.length > 1) throw new Error(`${found.length} spans are called ${name}`)
       return found[0]
     },
+    tracer,
     traced: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.withTracer(effect, tracer)
   }
 }

@@ -1,8 +1,9 @@
-import type { Effect, Stream } from "effect"
-import type { Protocol, RWKVError, StreamService, Task, TaskService } from "effect-rwkv"
+import { type Effect, Layer, type Stream } from "effect"
+import { type Protocol, RWKV, type RWKVError, StreamService, type Task, type TaskService, Telemetry } from "effect-rwkv"
 import { type AsyncStream, createClient, RWKVConnectionError } from "effect-rwkv/promise"
 import type { BulkResult, Chat, Client, OpenTurn, Options, Run, TaskHandle } from "effect-rwkv/promise"
 import type * as RWKVChat from "effect-rwkv/RWKVChat"
+import * as RWKVPool from "effect-rwkv/RWKVPool"
 import { Emulator } from "effect-rwkv/testing"
 import { describe, expect, test } from "tstyche"
 
@@ -57,6 +58,15 @@ describe("promises", () => {
     expect(client).type.toBeAssignableTo<AsyncDisposable>()
     expect(client.stream({ prompt: "Hi" })).type.toBeAssignableTo<AsyncDisposable>()
     expect(createClient).type.toBeCallableWith({ httpClient: Emulator.layer() })
+  })
+
+  test("services are a layer that needs the platform's client at most, and bring all other options", () => {
+    const services = RWKVPool.layer({ servers: [{ name: "a", baseUrl: "http://a" }] })
+    expect(createClient).type.toBeCallableWith({ services, httpClient: Emulator.layer(), fetch })
+    expect(createClient).type.toBeCallableWith({ services: Layer.merge(RWKV.layer(), Telemetry.layer()) })
+    expect(createClient).type.not.toBeCallableWith({ services, baseUrl: "http://b" })
+    expect(createClient).type.not.toBeCallableWith({ services: StreamService.layer })
+    expect(createClient).type.not.toBeCallableWith({ services: Telemetry.layer() })
   })
 
   test("callbacks return promises or nothing, and get what those of the services get", () => {

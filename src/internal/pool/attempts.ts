@@ -10,6 +10,7 @@ import { type CallFailure, isRWKVError, type RWKVError, RWKVPoolError } from "..
 import { property } from "../input/json.js"
 import type { FollowFailure } from "../stream/signals.js"
 import type { Opening, Pull, Telling } from "../stream/telling.js"
+import type { Starts } from "../stream/verbs.js"
 import type { Pool } from "./pool.js"
 import type { Server } from "./server.js"
 import { Placed, workOf } from "./tally.js"
@@ -102,7 +103,7 @@ export const make = (pool: Pool, replays: boolean) => {
     operation: string,
     request: unknown,
     telling: Telling<A>,
-    open: (server: Server, telling: Telling<A>) => Opening<A, FollowFailure>
+    open: (starts: Starts, telling: Telling<A>) => Opening<A, FollowFailure>
   ): Opening<A, FollowFailure> =>
     Effect.gen(function*() {
       const said = makeSaid(telling, replays)
@@ -117,7 +118,7 @@ export const make = (pool: Pool, replays: boolean) => {
           scope = own
           said.anew()
           return Effect.onError(
-            Scope.extend(open(server, server.tally.counting(said.telling)), own),
+            Scope.extend(open(server.starts, server.tally.counting(said.telling)), own),
             (cause) => Scope.close(own, Exit.failCause(cause))
           )
         }), may)

@@ -3,11 +3,12 @@
  */
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
 import type * as HttpClient from "../../HttpClient.js"
 import type { TaskId, TaskInfo, TaskResult } from "../../Protocol.js"
-import { type RWKVError, RWKVPoolError } from "../../RWKVError.js"
+import { type RWKVDecodeError, type RWKVError, RWKVPoolError } from "../../RWKVError.js"
 import { begun } from "../input/failure.js"
 import { openingOf, toStream } from "../wire/frames.js"
 import * as Id from "./id.js"
@@ -31,6 +32,10 @@ export const make = (http: Service, name: string, tally: Tally, judge: Judge): S
 
   const renamed = <A extends { readonly taskId: TaskId }>(options: Options | undefined, answer: A) =>
     Effect.map(Id.named(options?.operation ?? "HttpClient", answer.taskId, name), (taskId) => ({ ...answer, taskId }))
+  const renamedOption = <A extends { readonly taskId: TaskId }>(
+    options: Options | undefined,
+    answer: Option.Option<A>
+  ) => Effect.transposeMapOption(answer, (answer) => renamed(options, answer))
 
   /** The failure of a question about a task, with the pool's id. */
   const failed = (id: string) => <E extends RWKVError>(error: E): E => {
@@ -46,19 +51,16 @@ export const make = (http: Service, name: string, tally: Tally, judge: Judge): S
   }
 
   /** A question about a task. */
-  const about = <O extends Options, A, E extends RWKVError>(
+  const about = <O extends Options, A, B, E extends RWKVError>(
     ask: (id: string, options?: O) => Effect.Effect<A, E>,
-    note: (id: string, answer: A) => void = tally.heard
+    note: (id: string, answer: A) => void,
+    rename: (options: O | undefined, answer: A) => Effect.Effect<B, RWKVDecodeError>
   ) =>
   (id: string, options?: O) =>
-    Effect.flatMap(own(id, options), (own) =>
-      Effect.mapBoth(judged(ask(own, options)), {
-        onFailure: failed(id),
-        onSuccess: (answer) => {
-          note(id, answer)
-          return answer
-        }
-      }))
+    Effect.flatMap(own(id, options), (own) => Effect.mapError(judged(ask(own, options)), failed(id))).pipe(
+      Effect.tap((answer) => note(id, answer)),
+      Effect.flatMap((answer) => rename(options, answer))
+    )
 
   /** What may be asked of another server is not repeated here. */
   const refused = (place: Place) => <E extends RWKVError>(error: E): E => {
@@ -102,11 +104,15 @@ export const make = (http: Service, name: string, tally: Tally, judge: Judge): S
   }
 
   /** The same over the answer itself, whose first frame names the task. */
-  const direct = <E extends RWKVError>(request: unknown, frames: Stream.Stream<HttpClient.Frame, E>) =>
-    toStream(Effect.flatMap(placeFor(request), (place) => {
+  const direct = <E extends RWKVError>(
+    request: unknown,
+    frames: Stream.Stream<HttpClient.Frame, E>,
+    failed: (error: E) => E = identity
+  ) =>
+    Effect.flatMap(placeFor(request), (place) => {
       place.sent = true
       let named = false
-      const failing = (error: E) => named ? error : refused(place)(error)
+      const failing = (error: E) => failed(named ? error : refused(place)(error))
       const told = (frame: HttpClient.Frame): HttpClient.Frame => {
         if (named || frame._tag !== "Head") return frame
         const taskId = Id.join(frame.taskId, name)
@@ -118,7 +124,7 @@ export const make = (http: Service, name: string, tally: Tally, judge: Judge): S
         Effect.addFinalizer(() => Effect.sync(() => named || tally.leave(place))),
         pulling(frames, failing, (chunk) => named ? chunk : Chunk.map(chunk, told))
       )
-    }))
+    })
 
   /** A run of a task that is there; what surely was not begun is repeated here, for it can run nowhere else. */
   const branch =
@@ -132,41 +138,17 @@ export const make = (http: Service, name: string, tally: Tally, judge: Judge): S
   const branchStream =
     <R>(ask: (id: string, request: R, options?: Options) => ReturnType<Service["continueStream"]>) =>
     (id: string, request: R, options?: Options) =>
-      toStream(
-        Effect.flatMap(own(id, options), (own) =>
-          Effect.mapBoth(openingOf(direct(request, ask(own, request, options))), {
-            onFailure: failed(id),
-            onSuccess: Effect.mapError(Option.map(failed(id)))
-          }))
-      )
+      toStream(Effect.flatMap(own(id, options), (own) => direct(request, ask(own, request, options), failed(id))))
 
   const finished = (id: string, info: Option.Option<TaskInfo>) =>
     Option.exists(info, ({ status }) => status === "Finished") ? tally.ended(id) : tally.heard(id)
   const read = (id: string, result: TaskResult) => result.finished ? tally.ended(id, result) : tally.heard(id)
-  const [status, result] = [about(http.status, (id, info) => finished(id, Option.some(info))), about(http.result, read)]
-  const [stop, remove] = [about(http.stop, finished), about(http.delete, (id) => tally.gone(id))]
-  const asTemplate = about(http.asTemplate)
-  const each = <A extends { readonly taskId: TaskId }, E>(
-    options: Options | undefined,
-    effect: Effect.Effect<A, E>
-  ) => Effect.flatMap(effect, (answer) => renamed(options, answer))
-  const eachOption = <A extends { readonly taskId: TaskId }, E>(
-    options: Options | undefined,
-    effect: Effect.Effect<Option.Option<A>, E>
-  ) =>
-    Effect.flatMap(
-      effect,
-      Option.match({
-        onNone: () => Effect.succeedNone,
-        onSome: (answer) => Effect.map(renamed(options, answer), Option.some)
-      })
-    )
 
   return {
     create: (request, options) => taking(request, options, http.create(request, options)),
-    createStream: (request, options) => direct(request, http.createStream(request, options)),
+    createStream: (request, options) => toStream(direct(request, http.createStream(request, options))),
     fim: (request, options) => taking(request, options, http.fim(request, options)),
-    fimStream: (request, options) => direct(request, http.fimStream(request, options)),
+    fimStream: (request, options) => toStream(direct(request, http.fimStream(request, options))),
     continue: branch(http.continue),
     continueStream: branchStream(http.continueStream),
     fork: branch(http.fork),
@@ -177,11 +159,11 @@ export const make = (http: Service, name: string, tally: Tally, judge: Judge): S
           tally.heard(id)
           return frames
         }))),
-    result: (id, options) => each(options, result(id, options)),
-    status: (id, options) => each(options, status(id, options)),
-    stop: (id, options) => eachOption(options, stop(id, options)),
-    delete: (id, options) => eachOption(options, remove(id, options)),
-    asTemplate: (id, options) => each(options, asTemplate(id, options)),
+    result: about(http.result, read, renamed),
+    status: about(http.status, (id, info) => finished(id, Option.some(info)), renamed),
+    stop: about(http.stop, finished, renamedOption),
+    delete: about(http.delete, tally.gone, renamedOption),
+    asTemplate: about(http.asTemplate, tally.heard, renamed),
     list: (options) =>
       Effect.flatMap(judged(http.list(options)), (list) => {
         const all = (ids: ReadonlyArray<TaskId>) =>

@@ -1,15 +1,9 @@
 /**
  * Where new work goes: to the better of two servers, by what is outstanding there. Pure, so that the pool and
  * `npm run simulate` use this very code.
- *
- * @since 0.2.0
  */
 
-/**
- * What a task still asks of its server.
- *
- * @internal
- */
+/** What a task still asks of its server. */
 export interface Work {
   /** Tokens that it may still generate: `maxTokens` at first. */
   readonly tokens: number
@@ -17,11 +11,7 @@ export interface Work {
   readonly prompt: number
 }
 
-/**
- * A server as the client sees it.
- *
- * @internal
- */
+/** A server as the client sees it. */
 export interface Load {
   readonly name: string
   /** Its speed beside the others', as the program says it; undefined = as measured. */
@@ -50,11 +40,7 @@ const tokensPerUnit = 0.25
 /** How much a report counts beside those before it. */
 const newest = 1 / 16
 
-/**
- * A server that nothing runs on.
- *
- * @internal
- */
+/** A server that nothing runs on. */
 export const make = (server: {
   readonly name: string
   readonly weight?: number | undefined
@@ -73,7 +59,6 @@ export const make = (server: {
   rate: 0
 })
 
-/** @internal */
 export const hasRoom = (load: Load): boolean =>
   load.open && load.running < load.capacity && load.running + load.kept < load.keeps
 
@@ -87,11 +72,7 @@ const speeds = (one: Load, other: Load): readonly [number, number] => {
   return one.rate > 0 && other.rate > 0 ? [one.rate, other.rate] : [1, 1]
 }
 
-/**
- * The server that would sooner be done with all it has if it were given the work.
- *
- * @internal
- */
+/** The server that would sooner be done with all it has if it were given the work. */
 export const better = (one: Load, other: Load, work: Work): Load => {
   const [speed, otherSpeed] = speeds(one, other)
   return cost(other, work) * speed < cost(one, work) * otherSpeed ? other : one
@@ -111,8 +92,6 @@ const draw = (
 /**
  * The better of two servers that have room, which two numbers of [0, 1) choose; undefined = none has room, and the work
  * has to wait.
- *
- * @internal
  */
 export const pick = (
   loads: ReadonlyArray<Load>,
@@ -126,11 +105,7 @@ export const pick = (
   return able === undefined || otherAble === undefined ? able : better(able, otherAble, work)
 }
 
-/**
- * The work was given to the server. A task that was kept and goes on is `released` first: it needs no room.
- *
- * @internal
- */
+/** The work was given to the server. A task that was kept and goes on is `released` first: it needs no room. */
 export const placed = (load: Load, work: Work): Load => ({
   ...load,
   running: load.running + 1,
@@ -140,11 +115,7 @@ export const placed = (load: Load, work: Work): Load => ({
 
 const measured = (rate: number, sample: number): number => rate > 0 ? rate + (sample - rate) * newest : sample
 
-/**
- * A part of a task's work is done, `seconds` after the part before it; 0 = that is not known, and measures nothing.
- *
- * @internal
- */
+/** A part of a task's work is done, `seconds` after the part before it; 0 = that is not known, and measures nothing. */
 export const progressed = (load: Load, done: Work, seconds: number): Load => ({
   ...load,
   outstanding: Math.max(0, load.outstanding - done.tokens),
@@ -152,20 +123,12 @@ export const progressed = (load: Load, done: Work, seconds: number): Load => ({
   rate: seconds > 0 && done.tokens > 0 ? measured(load.rate, done.tokens / seconds) : load.rate
 })
 
-/**
- * A task has ended, and what is left of its work is not asked for any more; its entry is kept, or is not.
- *
- * @internal
- */
+/** A task has ended, and what is left of its work is not asked for any more; its entry is kept, or is not. */
 export const finished = (load: Load, left: Work, kept: boolean): Load => ({
   ...progressed(load, left, 0),
   running: Math.max(0, load.running - 1),
   kept: load.kept + (kept ? 1 : 0)
 })
 
-/**
- * A kept entry is not needed any more, or its task goes on.
- *
- * @internal
- */
+/** A kept entry is not needed any more, or its task goes on. */
 export const released = (load: Load): Load => ({ ...load, kept: Math.max(0, load.kept - 1) })

@@ -144,7 +144,7 @@ export const make = (
       starts,
       runs,
       endpoints,
-      tasks: Tasks.make(endpoints, config, Verbs.make(starts, gate), runs, gate),
+      ...Tasks.make(endpoints, config, Verbs.make(starts, gate), runs, gate),
       defaults: config.defaults,
       isLost: () => isLost,
       isDraining: () => isDraining,

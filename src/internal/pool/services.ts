@@ -13,10 +13,12 @@ import type * as Options from "../input/options.js"
 import * as validate from "../input/validate.js"
 import type { Gate } from "../owner/ledger.js"
 import * as Runs from "../stream/runs.js"
+import type { Opening, Telling } from "../stream/telling.js"
 import * as Verbs from "../stream/verbs.js"
 import * as Bulk from "../task/bulk.js"
 import { closedBefore } from "../wire/closed.js"
 import { limited } from "../wire/limit.js"
+import * as telemetry from "../wire/telemetry.js"
 import * as Attempts from "./attempts.js"
 import * as Id from "./id.js"
 import type { Pool } from "./pool.js"
@@ -25,34 +27,33 @@ import type { Server } from "./server.js"
 type Request = CreateRequest | FimRequest
 
 export const make = (pool: Pool, replays: boolean) => {
+  const spans = telemetry.make({ baseUrl: undefined })
   const { opened, started } = Attempts.make(pool, replays)
   const lives = (id: string) => pool.servers.get(Id.split(id).name)
 
+  /** What is told of a task, where that lives. */
+  const followed = <Args extends ReadonlyArray<unknown>, A>(
+    operation: string,
+    telling: Telling<A>,
+    verb: (starts: Verbs.Starts, telling: Telling<A>) => (id: string, ...args: Args) => Opening<A>
+  ) =>
+  (id: string, ...args: Args) =>
+    Effect.flatMap(
+      pool.owner(operation, id),
+      ({ starts, tally }) => verb(starts, tally.counting(telling))(id, ...args)
+    )
+
   const starts: Verbs.Starts = {
     created: (operation, telling) => (request, options) =>
-      opened(
-        operation,
-        request,
-        telling,
-        ({ starts }, telling) => starts.created(operation, telling)(request, options)
-      ),
+      opened(operation, request, telling, (starts, telling) => starts.created(operation, telling)(request, options)),
     filled: (operation, telling) => (request, options) =>
-      opened(operation, request, telling, ({ starts }, telling) => starts.filled(operation, telling)(request, options)),
-    continued: (operation, telling) => (id, request, options) =>
-      Effect.flatMap(
-        pool.owner(operation, id),
-        ({ starts, tally }) => starts.continued(operation, tally.counting(telling))(id, request, options)
-      ),
-    forked: (operation, telling) => (id, request, options) =>
-      Effect.flatMap(
-        pool.owner(operation, id),
-        ({ starts, tally }) => starts.forked(operation, tally.counting(telling))(id, request, options)
-      ),
-    subscribed: (operation, telling) => (id, options) =>
-      Effect.flatMap(
-        pool.owner(operation, id),
-        ({ starts, tally }) => starts.subscribed(operation, tally.counting(telling))(id, options)
-      ),
+      opened(operation, request, telling, (starts, telling) => starts.filled(operation, telling)(request, options)),
+    continued: (operation, telling) =>
+      followed(operation, telling, (starts, telling) => starts.continued(operation, telling)),
+    forked: (operation, telling) =>
+      followed(operation, telling, (starts, telling) => starts.forked(operation, telling)),
+    subscribed: (operation, telling) =>
+      followed(operation, telling, (starts, telling) => starts.subscribed(operation, telling)),
     requestIds: { get: (id) => lives(id)?.starts.requestIds.get(id) }
   }
 
@@ -75,12 +76,17 @@ export const make = (pool: Pool, replays: boolean) => {
   (request: R) => started(operation, request, ({ tasks }) => verb(tasks)(request))
 
   /** The limit of a run is also that of its time in the queue. */
-  const running = (operation: string, bounded: boolean) => (request: Request, options?: Options.Running) =>
+  const running = (
+    operation: string,
+    verb: (server: Server) => Server["bulked"],
+    bounded: boolean
+  ) =>
+  (request: Request, options?: Options.Running) =>
     Effect.flatMap(
       validate.duration(operation, "timeout", property(options, "timeout"), Duration.infinity),
       (limit) =>
         limited(
-          started(operation, request, ({ tasks }) => tasks.run(request, options), undefined, bounded),
+          started(operation, request, (server) => verb(server)(request, options), undefined, bounded),
           limit,
           { operation, kind: "wait" }
         )
@@ -119,17 +125,17 @@ export const make = (pool: Pool, replays: boolean) => {
       createTemporary: creating("TaskService.createTemporary", ({ createTemporary }) => createTemporary),
       createPersistent: creating("TaskService.createPersistent", ({ createPersistent }) => createPersistent),
       fim: creating("TaskService.fim", ({ fim }) => fim),
-      run: running("TaskService.run", true),
+      run: running("TaskService.run", ({ tasks }) => tasks.run, true),
       /** As many as the servers hold, and as many again for those that join; they wait for their places themselves. */
       runAll: <E, R>(requests: Requests<E, R>, options?: BulkOptions) =>
-        Stream.suspend(() =>
+        Stream.unwrap(Effect.map(gate(Bulk.operation), () =>
           Bulk.runAll(
-            running(Bulk.operation, false),
+            spans.parent(Bulk.operation),
+            running(Bulk.operation, ({ bulked }) => bulked, false),
             requests,
             options,
             Array.from(pool.servers.values()).reduce((sum, { tally }) => sum + 2 * tally.load().capacity, 0)
-          )
-        ),
+          ))),
       task: (id: string) =>
         Effect.catchTags(there("TaskService.task", ({ task }) => task)(id), {
           RWKVPoolError: () => validate.invalid("TaskService.task", "taskId", "must be of a server of this pool"),

@@ -12,6 +12,7 @@ import type { RWKVValidationError, WaitFailure } from "../../RWKVError.js"
 import type { BulkOptions, BulkResult } from "../../Task.js"
 import * as Options from "../input/options.js"
 import * as validate from "../input/validate.js"
+import type { Spans } from "../wire/telemetry.js"
 
 type Request = CreateRequest | FimRequest
 
@@ -45,13 +46,16 @@ const pulled = (requests: Iterable<Request>): Stream.Stream<Request, RWKVValidat
   }))
 }
 
+/** `parent` opens the span that all runs are inside of. */
 export const runAll = <E, R>(
+  parent: ReturnType<Spans["parent"]>,
   run: (request: Request, options: Options.Running) => Effect.Effect<TaskResult, WaitFailure>,
   requests: Iterable<Request> | Stream.Stream<Request, E, R>,
   options: BulkOptions | undefined,
   usual = usualConcurrency
 ): Stream.Stream<BulkResult, E | WaitFailure, R> =>
-  Stream.unwrap(Effect.gen(function*() {
+  Stream.unwrapScoped(Effect.gen(function*() {
+    const inside = yield* parent
     const given = yield* Options.ofBulk(operation, options)
     const { concurrency = usual, failures, onProgress, ...wait } = given
     const source = yield* validate.attempt(
@@ -77,7 +81,7 @@ export const runAll = <E, R>(
       Stream.tap(() => places.take(1)),
       Stream.mapEffect(
         ([request, index]) =>
-          Effect.map(Effect.either(run(request, wait)), (result): BulkResult => ({ index, request, result })),
+          Effect.map(Effect.either(inside(run(request, wait))), (result): BulkResult => ({ index, request, result })),
         { concurrency, unordered: true }
       ),
       Stream.tap(deliver)

@@ -241,7 +241,10 @@ export const make = (
     streamEvents: (options) => streamed("StreamService.subscribeEvents", id, () => streams.subscribeEvents(id, options))
   })
 
-  return {
+  /** One of many runs. */
+  const bulked = verb(Bulk.operation, run, "run")
+
+  const tasks = {
     create: creating("TaskService.create", http.create),
     createTemporary: creating("TaskService.createTemporary", kept("temporary")),
     createPersistent: creating("TaskService.createPersistent", kept("persistent")),
@@ -256,11 +259,7 @@ export const make = (
       streamed(
         Bulk.operation,
         undefined,
-        () =>
-          Stream.unwrapScoped(Effect.map(spans.parent(Bulk.operation), (inside) => {
-            const one = verb(Bulk.operation, run, "run")
-            return Bulk.runAll((request, wait) => inside(one(request, wait)), requests, options)
-          }))
+        () => Bulk.runAll(spans.parent(Bulk.operation), bulked, requests, options)
       ),
     // It asks the server nothing.
     task: (id: string) =>
@@ -276,4 +275,5 @@ export const make = (
     list: verb("TaskService.list", (operation) => reads(http.list({ operation })))(),
     models: verb("TaskService.models", (operation) => reads(http.models({ operation })))()
   }
+  return { bulked, tasks }
 }

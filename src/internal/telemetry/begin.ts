@@ -29,7 +29,8 @@ export const make = (given: Given): Begin => {
   const labelsOf = makeLabels()
   const servers = new Newest<Readonly<Record<string, string | number>>>()
 
-  const serverOf = (baseUrl: string) => {
+  const serverOf = (baseUrl: string | undefined): Readonly<Record<string, string | number>> => {
+    if (baseUrl === undefined) return { [names.provider]: "rwkv" }
     const known = servers.get(baseUrl)
     if (known !== undefined) return known
     const { hostname, port, protocol } = new URL(baseUrl)
@@ -73,7 +74,7 @@ export const make = (given: Given): Begin => {
           }
         )
         const labels = (tags?: Tags) =>
-          labelsOf(outer, { ...shared, [names.port]: String(server[names.port]), ...tags })
+          labelsOf(outer, { ...shared, ...(baseUrl && { [names.port]: String(server[names.port]) }), ...tags })
         return observe({ ...begun, settings, clock, begun: clock.unsafeCurrentTimeNanos(), labels }, span, {
           healed: 0,
           reconnects: 0,

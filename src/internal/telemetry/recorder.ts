@@ -14,7 +14,7 @@ export interface Operation {
   readonly kind: Kind
   /** Its first argument: told of if it is the id of a task. */
   readonly about: unknown
-  readonly baseUrl: string
+  readonly baseUrl: string | undefined
 }
 
 export interface Begin {

@@ -7,7 +7,6 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
-import type * as RWKVConfig from "../../RWKVConfig.js"
 import * as Override from "../input/override.js"
 import { bare, ownEnd } from "../telemetry/bare.js"
 import type { Observed } from "../telemetry/record.js"
@@ -88,7 +87,8 @@ const ended = ({ end }: Begun, exit: Exit.Exit<unknown, unknown>) => Effect.sync
 
 export type Spans = ReturnType<typeof make>
 
-export const make = ({ baseUrl }: RWKVConfig.Service) => {
+/** Without a `baseUrl`: of many servers. */
+export const make = ({ baseUrl }: { readonly baseUrl: string | undefined }) => {
   const begin = (operation: string, kind: Kind, about: unknown): Effect.Effect<Begun> =>
     Effect.flatMap(Recorder, (recorder) =>
       recorder === undefined
