@@ -193,24 +193,21 @@ const make = <E, R>({ onServerLost, probe, queueLimit, queueTimeout, servers, ..
       (spec, changed) => Servers.make(spec, options, platform, given.probe ?? usualProbe, changed)
     )
     const apply = (list: unknown) => Effect.flatMap(checkServers(list), pool.apply)
-    if (isStream<ReadonlyArray<Server>, E, R>(servers)) {
-      const scope = yield* Effect.scope
-      const pull = yield* Stream.toPull(Stream.rechunk(servers, 1))
-      const lists = Effect.map(pull, (lists) => Array.from(lists)[0])
-      const first = yield* Effect.mapError(
-        lists,
-        Option.getOrElse(() => validate.invalid(operation, "servers", "must have a first list"))
-      )
-      yield* apply(first)
-      const passed = (error: unknown) => Effect.logWarning("a list of the pool's servers is passed over", error)
-      yield* lists.pipe(
-        Effect.flatMap((list) => Effect.catchAll(apply(list), passed)),
-        Effect.forever,
-        Effect.catchAll((end) => Option.isSome(end) ? passed(end.value) : Effect.void),
-        Effect.annotateLogs({ package: "effect-rwkv" }),
-        Effect.forkIn(scope)
-      )
-    } else yield* apply(servers)
+    const passed = (error: unknown) => Effect.logWarning("a list of the pool's servers is passed over", error)
+    const lists = isStream<ReadonlyArray<Server>, E, R>(servers) ? servers : Stream.make(servers)
+    const pull = yield* Stream.toPull(Stream.rechunk(lists, 1))
+    const next = Effect.map(pull, (lists) => Array.from(lists)[0])
+    yield* next.pipe(
+      Effect.mapError(Option.getOrElse(() => validate.invalid(operation, "servers", "must have a first list"))),
+      Effect.flatMap(apply)
+    )
+    yield* next.pipe(
+      Effect.flatMap((list) => Effect.catchAll(apply(list), passed)),
+      Effect.forever,
+      Effect.catchAll((end) => Option.isSome(end) ? passed(end.value) : Effect.void),
+      Effect.annotateLogs({ package: "effect-rwkv" }),
+      Effect.forkScoped
+    )
     const { streams, tasks } = Services.make(pool, given.onServerLost === "replay")
     const figures = Effect.sync((): Figures => ({
       queued: pool.queued(),

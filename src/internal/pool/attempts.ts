@@ -29,11 +29,10 @@ const makeSaid = <A>(telling: Telling<A>, remembers: boolean) => {
   let [said, at, started, contradicted] = ["", 0, false, false]
   const matched = (text: string): string => {
     const known = said.slice(at, at + text.length)
-    at += known.length
-    contradicted = contradicted || !text.startsWith(known)
     const rest = text.slice(known.length)
+    contradicted = contradicted || !text.startsWith(known)
+    at += text.length
     said += rest
-    at += rest.length
     return rest
   }
   return {

@@ -20,7 +20,6 @@ import { closedBefore } from "../wire/closed.js"
 import { limited } from "../wire/limit.js"
 import * as telemetry from "../wire/telemetry.js"
 import * as Attempts from "./attempts.js"
-import * as Id from "./id.js"
 import type { Pool } from "./pool.js"
 import type { Server } from "./server.js"
 
@@ -29,7 +28,6 @@ type Request = CreateRequest | FimRequest
 export const make = (pool: Pool, replays: boolean) => {
   const spans = telemetry.make({ baseUrl: undefined })
   const { opened, started } = Attempts.make(pool, replays)
-  const lives = (id: string) => pool.servers.get(Id.split(id).name)
 
   /** What is told of a task, where that lives. */
   const followed = <Args extends ReadonlyArray<unknown>, A>(
@@ -54,7 +52,7 @@ export const make = (pool: Pool, replays: boolean) => {
       followed(operation, telling, (starts, telling) => starts.forked(operation, telling)),
     subscribed: (operation, telling) =>
       followed(operation, telling, (starts, telling) => starts.subscribed(operation, telling)),
-    requestIds: { get: (id) => lives(id)?.starts.requestIds.get(id) }
+    requestIds: { get: (id) => pool.find(id)?.starts.requestIds.get(id) }
   }
 
   const gate: Gate = (operation, about) =>
@@ -114,7 +112,7 @@ export const make = (pool: Pool, replays: boolean) => {
         ({ runs }) => runs.keeper.continue(held, request, options, keeps)
       ),
     hold: (taskId) =>
-      lives(taskId)?.runs.keeper.hold(taskId) ??
+      pool.find(taskId)?.runs.keeper.hold(taskId) ??
         { taskId, isHeld: () => false, take: () => undefined, drop: Effect.void }
   }
 
