@@ -208,7 +208,8 @@ const make = <E, R>({ onServerLost, probe, queueLimit, queueTimeout, servers, ..
       Effect.annotateLogs({ package: "effect-rwkv" }),
       Effect.forkScoped
     )
-    const { streams, tasks } = Services.make(pool, given.onServerLost === "replay")
+    const config = yield* RWKVConfig.make({ ...options, baseUrl: pool.all()[0]?.spec.baseUrl })
+    const { streams, tasks } = Services.make(pool, given.onServerLost === "replay", config)
     const figures = Effect.sync((): Figures => ({
       queued: pool.queued(),
       servers: Array.from(pool.all(), ({ isDraining, isLost, spec, tally }) => {
@@ -217,9 +218,8 @@ const make = <E, R>({ onServerLost, probe, queueLimit, queueTimeout, servers, ..
         return { name: spec.name, health, running, kept, outstandingTokens: Math.round(outstanding), capacity }
       })
     }))
-    const baseUrl = pool.all()[0]?.spec.baseUrl
     return Context.make(TaskService, tasks).pipe(
-      Context.add(RWKVConfig.RWKVConfig, yield* RWKVConfig.make({ ...options, baseUrl })),
+      Context.add(RWKVConfig.RWKVConfig, config),
       Context.add(StreamService, streams),
       Context.add(RWKVPool, {
         figures,

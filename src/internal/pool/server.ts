@@ -138,12 +138,10 @@ export const make = (
     return {
       spec,
       tally,
-      judge,
       starts,
       runs,
       endpoints,
       ...Tasks.make(endpoints, config, Verbs.make(starts, gate), runs, gate),
-      defaults: config.defaults,
       isLost: () => isLost,
       isDraining: () => isDraining,
       drain,

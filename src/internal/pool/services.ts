@@ -10,6 +10,7 @@ import type { CallFailure, RWKVConnectionError } from "../../RWKVError.js"
 import type { BulkOptions, Requests, Task } from "../../Task.js"
 import { property } from "../input/json.js"
 import type * as Options from "../input/options.js"
+import type { Override } from "../input/override.js"
 import * as validate from "../input/validate.js"
 import type { Gate } from "../owner/ledger.js"
 import * as Runs from "../stream/runs.js"
@@ -25,9 +26,9 @@ import type { Server } from "./server.js"
 
 type Request = CreateRequest | FimRequest
 
-export const make = (pool: Pool, replays: boolean) => {
+export const make = (pool: Pool, replays: boolean, settings: Override) => {
   const spans = telemetry.make({ baseUrl: undefined })
-  const { opened, started } = Attempts.make(pool, replays)
+  const { opened, started } = Attempts.make(pool, replays, settings)
 
   /** What is told of a task, where that lives. */
   const followed = <Args extends ReadonlyArray<unknown>, A>(
