@@ -136,7 +136,7 @@ export const make = (
       isClosed,
       queued: () => waiting.size,
       all: () => [...servers.values(), ...leaving],
-      /** A place for new work, in a region that only `restore` can be interrupted in: who leaves the queue is not there. */
+      /** A place for new work, where only `restore` can be interrupted: who leaves the queue is not there. */
       place: (restore: Restore, operation: string, work: Policy.Work, bounded: boolean) =>
         Effect.gen(function*() {
           if (isClosed()) return yield* closedBefore(operation)

@@ -17,15 +17,11 @@ import * as Runs from "../stream/runs.js"
 import * as Verbs from "../stream/verbs.js"
 import * as Tasks from "../task/tasks.js"
 import * as Endpoints from "./endpoints.js"
-import type { Load } from "./policy.js"
+import type { Load, Said } from "./policy.js"
 import * as Tally from "./tally.js"
 
-export interface Spec {
-  readonly name: string
+export interface Spec extends Said {
   readonly baseUrl: string
-  readonly weight?: number | undefined
-  readonly capacity?: number | undefined
-  readonly keeps?: number | undefined
   readonly draining?: boolean | undefined
   readonly headers?: RWKVConfig.Options["headers"]
 }
