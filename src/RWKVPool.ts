@@ -231,7 +231,8 @@ const make = <E, R>({ onServerLost, probe, queueLimit, queueTimeout, servers, ..
 /**
  * `TaskService` and `StreamService` over many servers, and `RWKVPool`, which tells of them. Each layer is a pool of its
  * own. The `RWKVConfig` beside them, which `RWKVLanguageModel` asks for, has the address of the first server. Fails
- * with `RWKVValidationError` if an option or a server is invalid, and as the Stream of servers does before its first list.
+ * with `RWKVValidationError` if an option or a server is invalid, and as the Stream of servers does before its first
+ * list.
  *
  * New work goes to the better of two servers, by what they have to do, and never beyond a server's `capacity` and
  * `keeps`: then it waits here, first come, first served. If a place is waited for and the cache of a server is full, a
