@@ -1,9 +1,9 @@
 /**
  * Many servers as one: `TaskService` and `StreamService` over a pool, for programs that need not know of it.
  *
- * A task lives where it was made. The id that a pool gives is the server's own id, `~`, and the name of the server, as in
- * `TMP_4a27e546c5ad4b08af86a0321de5bc70~gpu-1`: it is good in every process whose pool has a server of that name, and no
- * other server is ever asked about it. An id of a server that the pool does not have fails with `RWKVPoolError` of kind
+ * A task lives where it was made. The id that a pool gives is the server's own id, `~`, and the server's name, as in
+ * `TMP_4a27e546c5ad4b08af86a0321de5bc70~gpu-1`: it is good in every process whose pool has a server of that name, and
+ * no other server is asked about it. An id of a server that the pool does not have fails with `RWKVPoolError` of kind
  * `"server"`, and `TaskService.task` with `RWKVValidationError`.
  *
  * @since 0.2.0
@@ -80,7 +80,7 @@ export interface Options<E = never, R = never> extends Omit<RWKVConfig.Options, 
    * `"replay"`. It needs servers of one model. Continues, forks and handles live on the server that they are of.
    */
   readonly onServerLost?: "fail" | "replay" | undefined
-  /** When a lost server is asked (`GET /v1/models`) whether it is well; after 1 second by default, then up to each 30. */
+  /** When a lost server is asked (`GET /v1/models`) whether it is well; after 1 second by default, up to each 30. */
   readonly probe?: Schedule.Schedule<unknown> | undefined
 }
 
@@ -193,25 +193,23 @@ const make = <E, R>({ onServerLost, probe, queueLimit, queueTimeout, servers, ..
       (spec, changed) => Servers.make(spec, options, platform, given.probe ?? usualProbe, changed)
     )
     const apply = (list: unknown) => Effect.flatMap(checkServers(list), pool.apply)
-    if (isStream<ReadonlyArray<Server>, E, R>(servers)) {
-      const scope = yield* Effect.scope
-      const pull = yield* Stream.toPull(Stream.rechunk(servers, 1))
-      const lists = Effect.map(pull, (lists) => Array.from(lists)[0])
-      const first = yield* Effect.mapError(
-        lists,
-        Option.getOrElse(() => validate.invalid(operation, "servers", "must have a first list"))
-      )
-      yield* apply(first)
-      const passed = (error: unknown) => Effect.logWarning("a list of the pool's servers is passed over", error)
-      yield* lists.pipe(
-        Effect.flatMap((list) => Effect.catchAll(apply(list), passed)),
-        Effect.forever,
-        Effect.catchAll((end) => Option.isSome(end) ? passed(end.value) : Effect.void),
-        Effect.annotateLogs({ package: "effect-rwkv" }),
-        Effect.forkIn(scope)
-      )
-    } else yield* apply(servers)
-    const { streams, tasks } = Services.make(pool, given.onServerLost === "replay")
+    const passed = (error: unknown) => Effect.logWarning("a list of the pool's servers is passed over", error)
+    const lists = isStream<ReadonlyArray<Server>, E, R>(servers) ? servers : Stream.make(servers)
+    const pull = yield* Stream.toPull(Stream.rechunk(lists, 1))
+    const next = Effect.map(pull, (lists) => Array.from(lists)[0])
+    yield* next.pipe(
+      Effect.mapError(Option.getOrElse(() => validate.invalid(operation, "servers", "must have a first list"))),
+      Effect.flatMap(apply)
+    )
+    yield* next.pipe(
+      Effect.flatMap((list) => Effect.catchAll(apply(list), passed)),
+      Effect.forever,
+      Effect.catchAll((end) => Option.isSome(end) ? passed(end.value) : Effect.void),
+      Effect.annotateLogs({ package: "effect-rwkv" }),
+      Effect.forkScoped
+    )
+    const config = yield* RWKVConfig.make({ ...options, baseUrl: pool.all()[0]?.spec.baseUrl })
+    const { streams, tasks } = Services.make(pool, given.onServerLost === "replay", config)
     const figures = Effect.sync((): Figures => ({
       queued: pool.queued(),
       servers: Array.from(pool.all(), ({ isDraining, isLost, spec, tally }) => {
@@ -220,9 +218,8 @@ const make = <E, R>({ onServerLost, probe, queueLimit, queueTimeout, servers, ..
         return { name: spec.name, health, running, kept, outstandingTokens: Math.round(outstanding), capacity }
       })
     }))
-    const baseUrl = pool.all()[0]?.spec.baseUrl
     return Context.make(TaskService, tasks).pipe(
-      Context.add(RWKVConfig.RWKVConfig, yield* RWKVConfig.make({ ...options, baseUrl })),
+      Context.add(RWKVConfig.RWKVConfig, config),
       Context.add(StreamService, streams),
       Context.add(RWKVPool, {
         figures,
@@ -233,13 +230,15 @@ const make = <E, R>({ onServerLost, probe, queueLimit, queueTimeout, servers, ..
 
 /**
  * `TaskService` and `StreamService` over many servers, and `RWKVPool`, which tells of them. Each layer is a pool of its
- * own. The `RWKVConfig` beside them, which `RWKVLanguageModel` asks for, has the address of the first server. Fails with `RWKVValidationError` if an option or a server is invalid, and as the Stream of servers does before its
- * first list.
+ * own. The `RWKVConfig` beside them, which `RWKVLanguageModel` asks for, has the address of the first server. Fails
+ * with `RWKVValidationError` if an option or a server is invalid, and as the Stream of servers does before its first
+ * list.
  *
  * New work goes to the better of two servers, by what they have to do, and never beyond a server's `capacity` and
  * `keeps`: then it waits here, first come, first served. If a place is waited for and the cache of a server is full, a
- * temporary task that has ended there, and that nobody has asked about for 10 seconds, is deleted. Work that a server surely has not begun
- * goes to another. If no server takes work for half a minute, all that wait fail with `RWKVConnectionError`.
+ * temporary task that has ended there, and that nobody has asked about for 10 seconds, is deleted. Work that a server
+ * surely has not begun goes to another. If no server takes work for half a minute, all that wait fail with
+ * `RWKVConnectionError`.
  *
  * @example
  * ```ts

@@ -71,8 +71,9 @@ export interface ClientOptions extends Omit<RWKVConfig.Options, "apiKey"> {
 }
 
 /**
- * What requests go through, and services of your own: a pool, or `RWKV.layer` with `Telemetry.layer`. Every other option
- * is one of theirs; beside them it rejects each call with `RWKVValidationError`. What they fail with rejects each, too.
+ * What requests go through, and services of your own: a pool, or `RWKV.layer` with `Telemetry.layer`. Every other
+ * option is one of theirs; beside them it rejects each call with `RWKVValidationError`. What they fail with rejects
+ * each, too.
  *
  * @since 0.2.0
  * @category models
@@ -298,8 +299,8 @@ const client = (verbs: Verbs) => ({
 })
 
 /**
- * A client of one server, or of a pool. Each verb is the one of `TaskService`, `StreamService` or `RWKVChat` whose name its errors
- * have as `operation`; after `close` it rejects with `RWKVConnectionError`.
+ * A client of one server, or of a pool. Each verb is the one of `TaskService`, `StreamService` or `RWKVChat` whose name
+ * its errors have as `operation`; after `close` it rejects with `RWKVConnectionError`.
  *
  * @since 0.2.0
  * @category models

@@ -2,9 +2,10 @@
 import { LanguageModel } from "@effect/ai"
 import { expect, it } from "@effect/vitest"
 import { Effect, Layer, Stream } from "effect"
-import { TaskService, Telemetry } from "effect-rwkv"
+import { RWKVConfig, TaskService, Telemetry } from "effect-rwkv"
 import * as RWKVChat from "effect-rwkv/RWKVChat"
 import * as RWKVLanguageModel from "effect-rwkv/RWKVLanguageModel"
+import * as RWKVPool from "effect-rwkv/RWKVPool"
 import { Emulator } from "effect-rwkv/testing"
 import * as Tracing from "../support/tracing.js"
 import { emulator, pool, start } from "./cluster.js"
@@ -63,4 +64,18 @@ it.scopedLive("runAll tells its own name in failures, and is one span that all r
       expect(run.attributes.get(Telemetry.names.verb)).toBe("TaskService.runAll")
       expect(["a", "b"]).toContain(run.attributes.get(Telemetry.names.address))
     }
+  }))
+
+it.scopedLive("work without maxTokens counts as the defaults say, those of overrides too", () =>
+  Effect.gen(function*() {
+    const cluster = yield* start({ a: {} })
+    const outstanding = Effect.gen(function*() {
+      yield* TaskService.create({ prompt: "Hi" })
+      const [figures] = (yield* (yield* RWKVPool.RWKVPool).figures).servers
+      return figures?.outstandingTokens
+    })
+    const over = Effect.provide(pool(cluster, { defaults: { maxTokens: 70 } }))
+    const overriding = RWKVConfig.withConfigOverride({ defaults: { maxTokens: 30 } })
+    expect(yield* over(outstanding)).toBe(70)
+    expect(yield* over(overriding(outstanding))).toBe(30)
   }))

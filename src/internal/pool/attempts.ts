@@ -8,6 +8,7 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { type CallFailure, isRWKVError, type RWKVError, RWKVPoolError } from "../../RWKVError.js"
 import { property } from "../input/json.js"
+import { effective, type Override } from "../input/override.js"
 import type { FollowFailure } from "../stream/signals.js"
 import type { Opening, Pull, Telling } from "../stream/telling.js"
 import type { Starts } from "../stream/verbs.js"
@@ -29,11 +30,10 @@ const makeSaid = <A>(telling: Telling<A>, remembers: boolean) => {
   let [said, at, started, contradicted] = ["", 0, false, false]
   const matched = (text: string): string => {
     const known = said.slice(at, at + text.length)
-    at += known.length
-    contradicted = contradicted || !text.startsWith(known)
     const rest = text.slice(known.length)
+    contradicted = contradicted || !text.startsWith(known)
+    at += text.length
     said += rest
-    at += rest.length
     return rest
   }
   return {
@@ -61,7 +61,7 @@ const makeSaid = <A>(telling: Telling<A>, remembers: boolean) => {
   }
 }
 
-export const make = (pool: Pool, replays: boolean) => {
+export const make = (pool: Pool, replays: boolean, settings: Override) => {
   /** On a server that has room, or on another one if that surely has not begun it, or may begin it anew. */
   const started = <A, E extends RWKVError, R>(
     operation: string,
@@ -77,10 +77,13 @@ export const make = (pool: Pool, replays: boolean) => {
     const attempt = (count: number): Effect.Effect<A, E | CallFailure, R> =>
       Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(
-          pool.place(restore, operation, workOf(request), bounded),
+          Effect.flatMap(effective(settings), ({ defaults }) =>
+            pool.place(restore, operation, workOf(request, defaults), bounded)),
           ({ place, server }) =>
             restore(Effect.provideService(use(server), Placed, place)).pipe(
-              Effect.onExit(() => Effect.sync(() => place.sent || server.tally.leave(place))),
+              Effect.onExit(() =>
+                Effect.sync(() => place.sent || server.tally.leave(place))
+              ),
               Effect.catchAll((error): Effect.Effect<A, E | CallFailure, R> => {
                 const goesOn = count < most && !pool.isClosed()
                 if (place.refused !== undefined) {

@@ -1,6 +1,6 @@
 /**
- * Ids of a pool: the server's own id, `~`, and the server's name, which has no `~` in it. So whoever reads one finds the
- * server whatever its own id looks like, and an id keeps its prefix, which says how the task is kept.
+ * Ids of a pool: the server's own id, `~`, and the server's name, which has no `~` in it. So whoever reads one finds
+ * the server whatever its own id looks like, and an id keeps its prefix, which says how the task is kept.
  */
 import * as Effect from "effect/Effect"
 import type { TaskId } from "../../Protocol.js"

@@ -40,13 +40,16 @@ const tokensPerUnit = 0.25
 /** How much a report counts beside those before it. */
 const newest = 1 / 16
 
-/** A server that nothing runs on. */
-export const make = (server: {
+/** What a program says of a server. */
+export interface Said {
   readonly name: string
   readonly weight?: number | undefined
   readonly capacity?: number | undefined
   readonly keeps?: number | undefined
-}): Load => ({
+}
+
+/** A server that nothing runs on. */
+export const make = (server: Said): Load => ({
   name: server.name,
   weight: server.weight,
   capacity: server.capacity ?? 256,

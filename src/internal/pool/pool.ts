@@ -64,6 +64,10 @@ export const make = (
     const stirred = Effect.unsafeMakeLatch(false)
     let rounds = 0
 
+    const find = (id: string): Server | undefined => {
+      const { name } = Id.split(id)
+      return servers.get(name) ?? Array.from(leaving).find(({ spec }) => spec.name === name)
+    }
     const loads = () => Array.from(servers.values(), ({ tally }) => tally.load())
     const isOut = () => loads().every(({ open }) => !open)
     const take = (work: Policy.Work, random: readonly [number, number]): Seat | undefined => {
@@ -132,7 +136,7 @@ export const make = (
       isClosed,
       queued: () => waiting.size,
       all: () => [...servers.values(), ...leaving],
-      /** A place for new work, in a region that only `restore` can be interrupted in: who leaves the queue is not there. */
+      /** A place for new work, where only `restore` can be interrupted: who leaves the queue is not there. */
       place: (restore: Restore, operation: string, work: Policy.Work, bounded: boolean) =>
         Effect.gen(function*() {
           if (isClosed()) return yield* closedBefore(operation)
@@ -155,12 +159,11 @@ export const make = (
               if (waiter.seat !== undefined) waiter.seat.server.tally.leave(waiter.seat.place)
             }))
         }),
+      find,
       /** Where a task lives. */
       owner: Effect.fnUntraced(function*(operation: string, id: string) {
         if (isClosed()) return yield* closedBefore(operation, isTaskId(id) ? id : undefined)
-        const { name } = Id.split(yield* taskId(operation, id))
-        const found = servers.get(name) ?? Array.from(leaving).find(({ spec }) => spec.name === name)
-        return found ?? (yield* unknown(operation, id, name))
+        return find(yield* taskId(operation, id)) ?? (yield* unknown(operation, id, Id.split(id).name))
       }),
       /** The servers that there are from now on. */
       apply: (specs: ReadonlyArray<Spec>) =>

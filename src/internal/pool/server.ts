@@ -17,14 +17,11 @@ import * as Runs from "../stream/runs.js"
 import * as Verbs from "../stream/verbs.js"
 import * as Tasks from "../task/tasks.js"
 import * as Endpoints from "./endpoints.js"
+import type { Load, Said } from "./policy.js"
 import * as Tally from "./tally.js"
 
-export interface Spec {
-  readonly name: string
+export interface Spec extends Said {
   readonly baseUrl: string
-  readonly weight?: number | undefined
-  readonly capacity?: number | undefined
-  readonly keeps?: number | undefined
   readonly draining?: boolean | undefined
   readonly headers?: RWKVConfig.Options["headers"]
 }
@@ -44,14 +41,15 @@ const strikes = 3
 /** How long the question whether a server is well again may take. */
 const probeTimeout = "10 seconds"
 
-const gauge = (name: string, description: string) => Metric.gauge(`rwkv.pool.${name}`, { description })
+const gauge = (name: string, description: string, read: (load: Load) => number) =>
+  [Metric.gauge(`rwkv.pool.${name}`, { description }), read] as const
 
-const gauges = {
-  running: gauge("running", "Tasks that run on a server, as the pool knows"),
-  kept: gauge("kept", "Tasks that have ended and are kept on a server, as the pool knows"),
-  outstanding: gauge("outstanding_tokens", "Tokens that the tasks of a server may still generate"),
-  open: gauge("open", "Whether a server takes new work")
-}
+const gauges = [
+  gauge("running", "Tasks that run on a server, as the pool knows", ({ running }) => running),
+  gauge("kept", "Tasks that have ended and are kept on a server, as the pool knows", ({ kept }) => kept),
+  gauge("outstanding_tokens", "Tokens that the tasks of a server may still generate", (load) => load.outstanding),
+  gauge("open", "Whether a server takes new work", ({ open }) => open ? 1 : 0)
+]
 
 export type Server = Effect.Effect.Success<ReturnType<typeof make>>
 
@@ -84,13 +82,9 @@ export const make = (
     let [isLost, isDraining] = [false, false]
     const alarm = Effect.unsafeMakeLatch(false)
 
-    const tagged = Object.entries(gauges).map(([key, gauge]) =>
-      [key, Metric.tagged(gauge, "rwkv.pool.server", name)] as const
-    )
+    const tagged = gauges.map(([gauge, read]) => [Metric.tagged(gauge, "rwkv.pool.server", name), read] as const)
     const tally = Tally.make(spec, () => {
-      const { kept, open, outstanding, running } = tally.load()
-      const figures: Readonly<Record<string, number>> = { running, kept, outstanding, open: open ? 1 : 0 }
-      for (const [key, gauge] of tagged) gauge.unsafeUpdate(figures[key] ?? 0, [])
+      for (const [gauge, read] of tagged) gauge.unsafeUpdate(read(tally.load()), [])
       changed()
     })
     const settle = () => tally.set({ open: !isLost && !isDraining })
@@ -140,12 +134,10 @@ export const make = (
     return {
       spec,
       tally,
-      judge,
       starts,
       runs,
       endpoints,
       ...Tasks.make(endpoints, config, Verbs.make(starts, gate), runs, gate),
-      defaults: config.defaults,
       isLost: () => isLost,
       isDraining: () => isDraining,
       drain,

@@ -10,6 +10,7 @@ import type { CallFailure, RWKVConnectionError } from "../../RWKVError.js"
 import type { BulkOptions, Requests, Task } from "../../Task.js"
 import { property } from "../input/json.js"
 import type * as Options from "../input/options.js"
+import type { Override } from "../input/override.js"
 import * as validate from "../input/validate.js"
 import type { Gate } from "../owner/ledger.js"
 import * as Runs from "../stream/runs.js"
@@ -20,16 +21,14 @@ import { closedBefore } from "../wire/closed.js"
 import { limited } from "../wire/limit.js"
 import * as telemetry from "../wire/telemetry.js"
 import * as Attempts from "./attempts.js"
-import * as Id from "./id.js"
 import type { Pool } from "./pool.js"
 import type { Server } from "./server.js"
 
 type Request = CreateRequest | FimRequest
 
-export const make = (pool: Pool, replays: boolean) => {
+export const make = (pool: Pool, replays: boolean, settings: Override) => {
   const spans = telemetry.make({ baseUrl: undefined })
-  const { opened, started } = Attempts.make(pool, replays)
-  const lives = (id: string) => pool.servers.get(Id.split(id).name)
+  const { opened, started } = Attempts.make(pool, replays, settings)
 
   /** What is told of a task, where that lives. */
   const followed = <Args extends ReadonlyArray<unknown>, A>(
@@ -54,7 +53,7 @@ export const make = (pool: Pool, replays: boolean) => {
       followed(operation, telling, (starts, telling) => starts.forked(operation, telling)),
     subscribed: (operation, telling) =>
       followed(operation, telling, (starts, telling) => starts.subscribed(operation, telling)),
-    requestIds: { get: (id) => lives(id)?.starts.requestIds.get(id) }
+    requestIds: { get: (id) => pool.find(id)?.starts.requestIds.get(id) }
   }
 
   const gate: Gate = (operation, about) =>
@@ -114,7 +113,7 @@ export const make = (pool: Pool, replays: boolean) => {
         ({ runs }) => runs.keeper.continue(held, request, options, keeps)
       ),
     hold: (taskId) =>
-      lives(taskId)?.runs.keeper.hold(taskId) ??
+      pool.find(taskId)?.runs.keeper.hold(taskId) ??
         { taskId, isHeld: () => false, take: () => undefined, drop: Effect.void }
   }
 

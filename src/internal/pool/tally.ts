@@ -52,7 +52,7 @@ export class Placed extends Context.Reference<Placed>()("effect-rwkv/Placed", {
 export type Tally = ReturnType<typeof make>
 
 /** `changed` is told of every change. */
-export const make = (server: Parameters<typeof Policy.make>[0], changed: () => void) => {
+export const make = (server: Policy.Said, changed: () => void) => {
   let load = Policy.make(server)
   /** By the ids of the pool. */
   const entries = new Map<string, Entry>()
