@@ -66,11 +66,10 @@ export const make = (
   options: RWKVConfig.Options,
   platform: PlatformHttpClient.HttpClient,
   probe: Schedule.Schedule<unknown>,
-  changed: () => void
+  changed: (able: number) => void
 ) =>
   Effect.gen(function*() {
     const { name } = spec
-    const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
     const config = yield* RWKVConfig.make({
       ...options,
       baseUrl: spec.baseUrl,
@@ -80,6 +79,7 @@ export const make = (
       Effect.provideService(RWKVConfig.RWKVConfig, config),
       Effect.provideService(PlatformHttpClient.HttpClient, platform)
     )
+    const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
     let failures = 0
     let [isLost, isDraining] = [false, false]
     const alarm = Effect.unsafeMakeLatch(false)
@@ -87,11 +87,11 @@ export const make = (
     const tagged = Object.entries(gauges).map(([key, gauge]) =>
       [key, Metric.tagged(gauge, "rwkv.pool.server", name)] as const
     )
-    const tally = Tally.make(spec, () => {
+    const tally = Tally.make(spec, (able) => {
       const { kept, open, outstanding, running } = tally.load()
       const figures: Readonly<Record<string, number>> = { running, kept, outstanding, open: open ? 1 : 0 }
       for (const [key, gauge] of tagged) gauge.unsafeUpdate(figures[key] ?? 0, [])
-      changed()
+      changed(able)
     })
     const settle = () => tally.set({ open: !isLost && !isDraining })
 

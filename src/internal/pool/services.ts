@@ -80,7 +80,7 @@ export const make = (pool: Pool, replays: boolean) => {
       validate.duration(operation, "timeout", property(options, "timeout"), Duration.infinity),
       (limit) =>
         limited(
-          started(operation, request, ({ tasks }) => tasks.run(request, options), undefined, bounded),
+          started(operation, request, ({ tasks }) => tasks.run(request, options), { bounded }),
           limit,
           { operation, kind: "wait" }
         )
@@ -101,7 +101,9 @@ export const make = (pool: Pool, replays: boolean) => {
 
   const keeper: Parameters<typeof Runs.lend>[1] = {
     create: (request, options, keeps) =>
-      started("StreamService.open", request, ({ runs }) => runs.keeper.create(request, options, keeps), () => false),
+      started("StreamService.open", request, ({ runs }) => runs.keeper.create(request, options, keeps), {
+        may: () => false
+      }),
     continue: (held, request, options, keeps) =>
       Effect.flatMap(
         pool.owner("StreamService.openContinue", held.taskId),

@@ -51,14 +51,18 @@ export class Placed extends Context.Reference<Placed>()("effect-rwkv/Placed", {
 
 export type Tally = ReturnType<typeof make>
 
-/** `changed` is told of every change. */
-export const make = (server: Parameters<typeof Policy.make>[0], changed: () => void) => {
+/** `changed` is told of every change, and whether room came (1) or went (-1). */
+export const make = (server: Parameters<typeof Policy.make>[0], changed: (able: number) => void) => {
   let load = Policy.make(server)
   /** By the ids of the pool. */
   const entries = new Map<string, Entry>()
+  let had = 0
   const set = (next: Policy.Load) => {
     load = next
-    changed()
+    const has = Number(Policy.hasRoom(load))
+    const by = has - had
+    had = has
+    changed(by)
   }
   const end = (entry: Entry, kept: boolean) => {
     if (entry.running) set(Policy.finished(load, { tokens: entry.tokens, prompt: 0 }, kept))
