@@ -1,8 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Scope, Stream, TestClock } from "effect"
+import { Effect, Exit, Fiber, Layer, Queue, Scope, Stream, TestClock } from "effect"
 import { Polling, StreamService, TaskService } from "effect-rwkv"
 import * as RWKVPool from "effect-rwkv/RWKVPool"
-import { Emulator } from "effect-rwkv/testing"
+import type { Emulator } from "effect-rwkv/testing"
 import { failureOf, settle } from "../support/harness.js"
 import { type Cluster, emulator, pool, server, start } from "./cluster.js"
 
@@ -104,4 +104,38 @@ describe("the queue of a pool", () => {
         onServerLost: "replay"
       }))
     }))
+})
+
+describe("a stream whose reader is slow", () => {
+  const slow = (stream: Stream.Stream<string, unknown, StreamService.StreamService>) =>
+    Stream.mkString(Stream.tap(Stream.take(stream, 1000), () => Effect.sleep("45 seconds")))
+
+  for (const transport of ["subscribe", "direct"] as const) {
+    it.scoped(`is whole though others wait for the place of its task, ${transport}`, () =>
+      Effect.gen(function*() {
+        const cluster = yield* two({ reply: () => long, tokensPerPulse: 80 })
+        yield* Effect.gen(function*() {
+          const reading = yield* Effect.fork(slow(StreamService.create(story, { transport })))
+          yield* TestClock.adjust("5 seconds")
+          const other = yield* Effect.fork(TaskService.run(story))
+          expect(yield* settle(Fiber.join(reading), "5 seconds")).toBe(long)
+          expect((yield* settle(Fiber.join(other))).text).toBe(long)
+        }).pipe(over(cluster, { servers: [server("a", { keeps: 1 })] }))
+      }))
+
+    it.scoped(`is whole though its server leaves, ${transport}`, () =>
+      Effect.gen(function*() {
+        const cluster = yield* two({ reply: () => long, tokensPerPulse: 80 })
+        const lists = yield* Queue.unbounded<ReadonlyArray<RWKVPool.Server>>()
+        yield* lists.offer([server("a")])
+        yield* Effect.gen(function*() {
+          const reading = yield* Effect.fork(slow(StreamService.create(story, { transport })))
+          yield* TestClock.adjust("5 seconds")
+          yield* lists.offer([server("b")])
+          expect(yield* settle(Fiber.join(reading), "5 seconds")).toBe(long)
+          yield* TestClock.adjust("1 minute")
+          expect((yield* figures).servers.map(({ name }) => name)).toEqual(["b"])
+        }).pipe(over(cluster, { servers: Stream.fromQueue(lists) }))
+      }))
+  }
 })

@@ -122,14 +122,14 @@ export const make = (
           const options = { operation: "RWKVPool.look" }
           const { idle, running } = entry
           entry.idle = true
-          if (!idle) return Effect.void
+          if (!idle || tally.isUsed(id)) return Effect.void
           if (running) return endpoints.status(id, options)
           return id.startsWith("TMP_") ? endpoints.delete(id, options) : Effect.sync(() => tally.gone(id))
         }).pipe(Effect.ignore), { concurrency: 8, discard: true })
 
     const round = Effect.gen(function*() {
       for (const server of leaving) {
-        if (server.tally.load().running > 0 && !server.isLost()) continue
+        if (server.tally.isBusy() && !server.isLost()) continue
         leaving.delete(server)
         yield* Effect.forkIn(server.close, scope)
       }
