@@ -7,7 +7,18 @@ import { RWKVError } from "effect-rwkv"
 import * as RWKVDurable from "effect-rwkv/RWKVDurable"
 import { Emulator } from "effect-rwkv/testing"
 import { against, memory, type Needs, until } from "../support/durable.js"
-import { count, endless, FaultKind, inject, onCreate, request, running, says, tasks, verbs } from "../support/program.js"
+import {
+  count,
+  endless,
+  FaultKind,
+  inject,
+  onCreate,
+  request,
+  running,
+  says,
+  tasks,
+  verbs
+} from "../support/program.js"
 
 const generation = { key: "a", request }
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Queue, Scope, Stream, TestClock } from "effect"
 import { Polling, StreamService, TaskService } from "effect-rwkv"
 import * as RWKVPool from "effect-rwkv/RWKVPool"
-import type { Emulator } from "effect-rwkv/testing"
+import { Emulator } from "effect-rwkv/testing"
 import { failureOf, settle } from "../support/harness.js"
 import { type Cluster, emulator, pool, server, start } from "./cluster.js"
 
@@ -138,4 +138,81 @@ describe("a stream whose reader is slow", () => {
         }).pipe(over(cluster, { servers: Stream.fromQueue(lists) }))
       }))
   }
+})
+
+it.scoped("a task that is being made on a server that is lost and leaves is not told that the client was closed", () =>
+  Effect.gen(function*() {
+    const cluster = yield* two()
+    const lists = yield* Queue.unbounded<ReadonlyArray<RWKVPool.Server>>()
+    yield* lists.offer([server("a")])
+    yield* Effect.gen(function*() {
+      yield* emulator(cluster, "a").inject({
+        on: { path: /tmp/ },
+        kind: Emulator.FaultKind.Delay({ duration: "100 seconds" })
+      })
+      const making = yield* Effect.fork(Effect.flip(TaskService.create(story)))
+      yield* TestClock.adjust("1 second")
+      cluster.refuse("a", true)
+      yield* Effect.ignore(TaskService.models)
+      yield* lists.offer([server("b")])
+      expect(yield* settle(Fiber.join(making), "1 second")).toMatchObject({
+        _tag: "RWKVConnectionError",
+        description: "the server has left the pool",
+        isTransient: true,
+        isSafeToRepeat: false
+      })
+    }).pipe(over(cluster, { servers: Stream.fromQueue(lists) }))
+  }))
+
+describe("a list of servers", () => {
+  /** Two lists one after the other, and a program over the second. */
+  const after = (
+    lists: readonly [ReadonlyArray<RWKVPool.Server>, unknown],
+    between: Effect.Effect<void, unknown, TaskService.TaskService>,
+    then: (cluster: Cluster) => Effect.Effect<void, unknown, TaskService.TaskService | RWKVPool.RWKVPool>
+  ) =>
+    Effect.gen(function*() {
+      const cluster = yield* two()
+      const queue = yield* Queue.unbounded<ReadonlyArray<RWKVPool.Server>>()
+      yield* queue.offer(lists[0])
+      yield* Effect.gen(function*() {
+        yield* between
+        yield* queue.offer(lists[1] as never)
+        yield* TestClock.adjust("1 second")
+        yield* then(cluster)
+        // A list that is passed over does not end those that come.
+        yield* queue.offer([server("b")])
+        yield* TestClock.adjust("1 second")
+        expect((yield* figures).servers).toContainEqual(expect.objectContaining({ name: "b", health: "open" }))
+      }).pipe(over(cluster, { servers: Stream.fromQueue(queue) }))
+    })
+
+  const throwing = {
+    get headers(): never {
+      throw new Error("hostile")
+    }
+  }
+
+  it.scoped("whose headers are none is passed over", () =>
+    Effect.forEach(
+      [{ headers: null }, throwing, { headers: { a: 1n } }],
+      (hostile) =>
+        after(
+          [[server("a")], [Object.defineProperties(server("a"), Object.getOwnPropertyDescriptors(hostile))]],
+          Effect.void,
+          () => Effect.void
+        )
+    ))
+
+  it.scoped("that gives a name another address leaves the tasks of the name where they run", () => {
+    let id = ""
+    const made = Effect.map(TaskService.create(story), (made) => {
+      id = made.id
+    })
+    return after(
+      [[server("a")], [{ name: "a", baseUrl: "http://b:8000" }]],
+      made,
+      () => Effect.map(settle(Effect.suspend(() => TaskService.wait(id))), ({ text }) => expect(text).toBe(long))
+    )
+  })
 })

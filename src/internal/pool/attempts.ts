@@ -77,7 +77,7 @@ export const make = (pool: Pool, replays: boolean) => {
     use: (server: Server) => Effect.Effect<A, E, R>,
     { bounded = true, may = (error) => replays && isLost(error), returns = false }: How<E> = {}
   ): Effect.Effect<A, E | CallFailure, R> => {
-    const warn = (error: E) =>
+    const warn = (error: RWKVError) =>
       Effect.annotateLogs(Effect.logWarning(`${operation}: a run is made anew elsewhere: ${error.message}`), {
         package: "effect-rwkv"
       })
@@ -88,14 +88,15 @@ export const make = (pool: Pool, replays: boolean) => {
           ({ place, server }) =>
             restore(Effect.provideService(use(server), Placed, place)).pipe(
               Effect.onExit(() => Effect.sync(() => place.sent || server.tally.leave(place))),
-              Effect.catchAll((error): Effect.Effect<A, E | CallFailure, R> => {
+              Effect.catchAll((lost): Effect.Effect<A, E | CallFailure, R> => {
+                const error = pool.departed(lost)
                 const goesOn = count < most && !pool.isClosed()
                 if (place.refused !== undefined) {
                   // It was marked so that this server is not asked again.
                   Object.assign(place.refused, { workBegun: undefined })
                   return goesOn ? restore(attempt(count + 1, true)) : Effect.fail(place.refused)
                 }
-                return goesOn && may(error)
+                return goesOn && (may(lost) || error !== lost && error.isSafeToRepeat)
                   ? Effect.zipRight(warn(error), restore(attempt(count + 1, true)))
                   : Effect.fail(error)
               })

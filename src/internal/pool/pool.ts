@@ -7,9 +7,9 @@ import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
-import { RWKVConnectionError, RWKVPoolError, type RWKVValidationError } from "../../RWKVError.js"
+import { RWKVConnectionError, type RWKVError, RWKVPoolError, type RWKVValidationError } from "../../RWKVError.js"
 import { isTaskId, taskId } from "../input/validate.js"
-import { closed, closedBefore } from "../wire/closed.js"
+import { closed, closedBefore, isClosed as isClosedError } from "../wire/closed.js"
 import { limited } from "../wire/limit.js"
 import { unknown } from "./endpoints.js"
 import * as Id from "./id.js"
@@ -177,11 +177,24 @@ export const make = (
               if (waiter.seat !== undefined) waiter.seat.server.tally.leave(waiter.seat.place)
             }))
         }),
+      /** The end of a server is not that of the pool, for those who tell them apart. */
+      departed: <E extends RWKVError>(error: E): E | RWKVConnectionError =>
+        error._tag === "RWKVConnectionError" && isClosedError(error) && !isClosed()
+          ? new RWKVConnectionError({
+            operation: error.operation,
+            taskId: error.taskId,
+            description: "the server has left the pool",
+            requestSent: error.requestSent,
+            retryable: true
+          })
+          : error,
       /** Where a task lives. */
       owner: Effect.fnUntraced(function*(operation: string, id: string) {
         if (isClosed()) return yield* closedBefore(operation, isTaskId(id) ? id : undefined)
         const { name } = Id.split(yield* taskId(operation, id))
-        const found = servers.get(name) ?? Array.from(leaving).find(({ spec }) => spec.name === name)
+        // A name may have got another address while what was made at the one before still runs there.
+        const left = Array.from(leaving).filter(({ spec }) => spec.name === name)
+        const found = left.find(({ tally }) => tally.entries().has(id)) ?? servers.get(name) ?? left[0]
         return found ?? (yield* unknown(operation, id, name))
       }),
       /** The servers that there are from now on. */
