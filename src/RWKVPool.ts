@@ -15,9 +15,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
+import * as Record from "effect/Record"
+import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { checkHeaders } from "./internal/input/headers.js"
 import { encoder } from "./internal/input/request.js"
 import * as rule from "./internal/input/rules.js"
 import * as validate from "./internal/input/validate.js"
@@ -158,12 +161,21 @@ const checkServer = encoder(Schema.Struct({
   headers: rule.anything<RWKVConfig.Options["headers"]>()
 }))
 
+/** With headers of its own, read once: what a program gives may throw, or change. */
+const checkedServer = (server: unknown, path: string) =>
+  Effect.gen(function*() {
+    const checked = yield* checkServer(operation, server, path)
+    if (checked.headers === undefined) return checked
+    const headers = yield* checkHeaders(operation, checked)
+    return { ...checked, headers: Record.map(Redacted.value(headers), (value) => Redacted.make(value)) }
+  })
+
 const checkServers = (input: unknown) =>
   Effect.gen(function*() {
     const given = yield* validate.attempt(operation, "servers", () => Array.isArray(input) ? Array.from(input) : [])
     const invalid = (message: string) => validate.invalid(operation, "servers", message)
     if (given.length === 0) return yield* invalid("must be a list of at least one server, or a Stream of such lists")
-    const servers = yield* Effect.forEach(given, (server, index) => checkServer(operation, server, `servers.${index}`))
+    const servers = yield* Effect.forEach(given, (server, index) => checkedServer(server, `servers.${index}`))
     if (new Set(servers.map(({ name }) => name)).size < servers.length) {
       return yield* invalid("must have names of their own")
     }

@@ -7,7 +7,18 @@ import { RWKVError } from "effect-rwkv"
 import * as RWKVDurable from "effect-rwkv/RWKVDurable"
 import { Emulator } from "effect-rwkv/testing"
 import { against, memory, type Needs, until } from "../support/durable.js"
-import { count, endless, FaultKind, inject, request, running, says, tasks, verbs } from "../support/program.js"
+import {
+  count,
+  endless,
+  FaultKind,
+  inject,
+  onCreate,
+  request,
+  running,
+  says,
+  tasks,
+  verbs
+} from "../support/program.js"
 
 const generation = { key: "a", request }
 
@@ -176,6 +187,18 @@ describe("cancelling", () => {
       yield* RWKVDurable.cancel(id)
       yield* Effect.sleep("20 seconds")
       expect(yield* RWKVDurable.poll(id)).toMatchObject({ _tag: "Some" })
+    }).pipe(durable(endless)))
+
+  it.live("does not wait for a task that is being made, which is stopped when it is there", () =>
+    Effect.gen(function*() {
+      yield* inject({ on: onCreate, kind: FaultKind.Delay({ duration: "100 seconds" }) })
+      const id = yield* RWKVDurable.start({ key: "a", request: { prompt: "a", maxTokens: 40_000 } })
+      yield* Effect.sleep("5 seconds")
+      yield* RWKVDurable.cancel(id)
+      yield* Effect.sleep("5 seconds")
+      expect(yield* RWKVDurable.poll(id)).toMatchObject({ value: { cause: { error: { _tag: "TaskCancelledError" } } } })
+      yield* Effect.sleep("2 minutes")
+      expect(yield* tasks).toEqual([])
     }).pipe(durable(endless)))
 
   it.live("makes no task if it comes before", () =>

@@ -59,8 +59,9 @@ const generatedOf = ({ finishReason, text, usage }: TaskResult, { maxTokens }: R
 }
 
 /** An answer that is lost is as an id that dies with its process: the task is made anew, and `maxTokens` bounds it. */
-const create = (tasks: Service, { isCancelled, operation, request }: Asked, recreate: number) =>
+const create = (tasks: Service, asked: Asked, recreate: number) =>
   Effect.gen(function*() {
+    const { isCancelled, operation, request } = asked
     if (yield* isCancelled) return yield* cancelled(operation, "")
     const task = yield* "prefix" in request ? tasks.fim(request) : tasks.create(request)
     return task.id
@@ -70,8 +71,13 @@ const create = (tasks: Service, { isCancelled, operation, request }: Asked, recr
       while: (error) => error.isTransient && !error.isSafeToRepeat,
       schedule: Schedule.exponential("1 second"),
       times: recreate
-    })
+    }),
+    (created) => unlessCancelled(created, asked)
   )
+
+/** What waits for the server, or for a place in a queue, ends once it is cancelled; what was sent is stopped then. */
+const unlessCancelled = <A, E, R>(effect: Effect.Effect<A, E, R>, { isCancelled, operation }: Asked) =>
+  Effect.raceFirst(effect, Effect.zipRight(until(isCancelled), cancelled(operation, "")))
 
 /** Waits; a cancellation stops the task, and so ends the wait with what there is of the text. */
 const end = (tasks: Service, id: string, { isCancelled, operation, wait }: Asked) =>

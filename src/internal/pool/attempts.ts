@@ -61,44 +61,56 @@ const makeSaid = <A>(telling: Telling<A>, remembers: boolean) => {
   }
 }
 
+interface How<E> {
+  /** Whether what may have begun is made anew after this failure. */
+  readonly may?: (error: E) => boolean
+  /** Whether it counts against the limit of the queue: so it does by default. */
+  readonly bounded?: boolean
+  /** Whether it had a place before, and comes before those that had none. */
+  readonly returns?: boolean
+}
+
 export const make = (pool: Pool, replays: boolean, settings: Override) => {
   /** On a server that has room, or on another one if that surely has not begun it, or may begin it anew. */
   const started = <A, E extends RWKVError, R>(
     operation: string,
     request: unknown,
     use: (server: Server) => Effect.Effect<A, E, R>,
-    may: (error: E) => boolean = (error) => replays && isLost(error),
-    bounded = true
+    { bounded = true, may = (error) => replays && isLost(error), returns = false }: How<E> = {}
   ): Effect.Effect<A, E | CallFailure, R> => {
-    const warn = (error: E) =>
+    const warn = (error: RWKVError) =>
       Effect.annotateLogs(Effect.logWarning(`${operation}: a run is made anew elsewhere: ${error.message}`), {
         package: "effect-rwkv"
       })
-    const attempt = (count: number): Effect.Effect<A, E | CallFailure, R> =>
+    const attempt = (count: number, returns: boolean): Effect.Effect<A, E | CallFailure, R> =>
       Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(
           Effect.flatMap(effective(settings), ({ defaults }) =>
-            pool.place(restore, operation, workOf(request, defaults), bounded)),
+            pool.place(restore, {
+              operation,
+              work: workOf(request, defaults),
+              bounded: bounded && !returns,
+              returns
+            })),
           ({ place, server }) =>
             restore(Effect.provideService(use(server), Placed, place)).pipe(
-              Effect.onExit(() =>
-                Effect.sync(() => place.sent || server.tally.leave(place))
-              ),
-              Effect.catchAll((error): Effect.Effect<A, E | CallFailure, R> => {
+              Effect.onExit(() => Effect.sync(() => place.sent || server.tally.leave(place))),
+              Effect.catchAll((lost): Effect.Effect<A, E | CallFailure, R> => {
+                const error = pool.departed(lost)
                 const goesOn = count < most && !pool.isClosed()
                 if (place.refused !== undefined) {
                   // It was marked so that this server is not asked again.
                   Object.assign(place.refused, { workBegun: undefined })
-                  return goesOn ? restore(attempt(count + 1)) : Effect.fail(place.refused)
+                  return goesOn ? restore(attempt(count + 1, true)) : Effect.fail(place.refused)
                 }
-                return goesOn && may(error)
-                  ? Effect.zipRight(warn(error), restore(attempt(count + 1)))
+                return goesOn && (may(lost) || error !== lost && error.isSafeToRepeat)
+                  ? Effect.zipRight(warn(error), restore(attempt(count + 1, true)))
                   : Effect.fail(error)
               })
             )
         )
       )
-    return attempt(1)
+    return attempt(1, returns)
   }
 
   /** The same for what is pulled, each attempt in a scope of its own. */
@@ -116,21 +128,22 @@ export const make = (pool: Pool, replays: boolean, settings: Override) => {
       yield* Effect.addFinalizer(close)
       const may = (error: RWKVError) =>
         replays && isLost(error) && (said.isEmpty() || property(request, "seed") !== undefined)
-      const begin = started(operation, request, (server) =>
-        Effect.flatMap(Scope.make(), (own) => {
-          scope = own
-          said.anew()
-          return Effect.onError(
-            Scope.extend(open(server.starts, server.tally.counting(said.telling)), own),
-            (cause) => Scope.close(own, Exit.failCause(cause))
-          )
-        }), may)
-      let pull = yield* begin
+      const begin = (returns: boolean) =>
+        started(operation, request, (server) =>
+          Effect.flatMap(Scope.make(), (own) => {
+            scope = own
+            said.anew()
+            return Effect.onError(
+              Scope.extend(open(server.starts, server.tally.counting(said.telling)), own),
+              (cause) => Scope.close(own, Exit.failCause(cause))
+            )
+          }), { may, returns })
+      let pull = yield* begin(false)
       if (!replays) return pull
       let count = 1
       const again = (error: FollowFailure): Pull<A> =>
         may(error) && count++ < most && !pool.isClosed()
-          ? Effect.zipRight(close(Exit.fail(error)), Effect.mapError(begin, Option.some)).pipe(
+          ? Effect.zipRight(close(Exit.fail(error)), Effect.mapError(begin(true), Option.some)).pipe(
             Effect.flatMap((anew) => {
               pull = anew
               return next

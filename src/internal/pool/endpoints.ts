@@ -50,6 +50,10 @@ export const make = (http: Service, name: string, tally: Tally, judge: Judge): S
       : Effect.fail(unknown(options?.operation ?? "HttpClient", id, parts.name))
   }
 
+  /** Who listens to a task, or has it go on, does not let it be taken for one that nobody asks about. */
+  const entered = (id: string) => Effect.sync(() => tally.entered(id))
+  const left = (id: string) => () => Effect.sync(() => tally.left(id))
+
   /** A question about a task. */
   const about = <O extends Options, A, B, E extends RWKVError>(
     ask: (id: string, options?: O) => Effect.Effect<A, E>,
@@ -73,7 +77,13 @@ export const make = (http: Service, name: string, tally: Tally, judge: Judge): S
     return begun(error)
   }
 
-  const placeFor = (request: unknown) => Effect.map(Placed, (placed) => placed ?? tally.place(workOf(request), false))
+  /** The place is given back by whoever calls this, from here on. */
+  const placeFor = (request: unknown) =>
+    Effect.map(Placed, (placed) => {
+      const place = placed ?? tally.place(workOf(request), false)
+      place.sent = true
+      return place
+    })
 
   /** A request that takes a place, whatever becomes of whoever sent it. */
   const taking = <A extends { readonly taskId: TaskId }, E extends RWKVError>(
@@ -81,12 +91,16 @@ export const make = (http: Service, name: string, tally: Tally, judge: Judge): S
     options: Options | undefined,
     ask: Effect.Effect<A, E>
   ) =>
-    Effect.flatMap(placeFor(request), (place) => {
-      place.sent = true
-      const answer = Effect.flatMap(Effect.mapError(judged(ask), refused(place)), (made) => renamed(options, made))
-      return Effect.onExit(answer, (exit) =>
-        Effect.sync(() => exit._tag === "Success" ? tally.began(exit.value.taskId, place) : tally.leave(place)))
-    })
+    Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(placeFor(request), (place) => {
+        const answer = Effect.flatMap(Effect.mapError(judged(ask), refused(place)), (made) => renamed(options, made))
+        return Effect.onExit(
+          restore(answer),
+          (exit) =>
+            Effect.sync(() => exit._tag === "Success" ? tally.began(exit.value.taskId, place) : tally.leave(place))
+        )
+      })
+    )
 
   const pulling = <E extends RWKVError>(
     frames: Stream.Stream<HttpClient.Frame, E>,
@@ -109,21 +123,23 @@ export const make = (http: Service, name: string, tally: Tally, judge: Judge): S
     frames: Stream.Stream<HttpClient.Frame, E>,
     failed: (error: E) => E = identity
   ) =>
-    Effect.flatMap(placeFor(request), (place) => {
-      place.sent = true
-      let named = false
-      const failing = (error: E) => failed(named ? error : refused(place)(error))
-      const told = (frame: HttpClient.Frame): HttpClient.Frame => {
-        if (named || frame._tag !== "Head") return frame
-        const taskId = Id.join(frame.taskId, name)
-        named = true
-        tally.began(taskId, place)
-        return { ...frame, taskId }
-      }
-      return Effect.zipRight(
-        Effect.addFinalizer(() => Effect.sync(() => named || tally.leave(place))),
-        pulling(frames, failing, (chunk) => named ? chunk : Chunk.map(chunk, told))
+    Effect.suspend(() => {
+      let taskId: string | undefined
+      const taken = Effect.acquireRelease(
+        placeFor(request),
+        (place) => Effect.sync(() => taskId === undefined ? tally.leave(place) : tally.left(taskId))
       )
+      return Effect.flatMap(taken, (place) => {
+        const failing = (error: E) => failed(taskId === undefined ? refused(place)(error) : error)
+        const told = (frame: HttpClient.Frame): HttpClient.Frame => {
+          if (taskId !== undefined || frame._tag !== "Head") return frame
+          taskId = Id.join(frame.taskId, name)
+          tally.began(taskId, place)
+          tally.entered(taskId)
+          return { ...frame, taskId }
+        }
+        return pulling(frames, failing, (chunk) => taskId === undefined ? Chunk.map(chunk, told) : chunk)
+      })
     })
 
   /** A run of a task that is there; what surely was not begun is repeated here, for it can run nowhere else. */
@@ -132,7 +148,12 @@ export const make = (http: Service, name: string, tally: Tally, judge: Judge): S
     (id: string, request: R, options?: Options) =>
       Effect.flatMap(
         own(id, options),
-        (own) => taking(request, options, Effect.mapError(ask(own, request, options), failed(id)))
+        (own) =>
+          Effect.acquireUseRelease(
+            entered(id),
+            () => taking(request, options, Effect.mapError(ask(own, request, options), failed(id))),
+            left(id)
+          )
       )
 
   const branchStream =
@@ -155,10 +176,10 @@ export const make = (http: Service, name: string, tally: Tally, judge: Judge): S
     forkStream: branchStream(http.forkStream),
     stream: (id, options) =>
       toStream(Effect.flatMap(own(id, options), (own) =>
-        pulling(http.stream(own, options), failed(id), (frames) => {
-          tally.heard(id)
-          return frames
-        }))),
+        Effect.zipRight(
+          Effect.acquireRelease(entered(id), left(id)),
+          pulling(http.stream(own, options), failed(id), (frames) => frames)
+        ))),
     result: about(http.result, read, renamed),
     status: about(http.status, (id, info) => finished(id, Option.some(info)), renamed),
     stop: about(http.stop, finished, renamedOption),

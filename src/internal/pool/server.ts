@@ -64,11 +64,10 @@ export const make = (
   options: RWKVConfig.Options,
   platform: PlatformHttpClient.HttpClient,
   probe: Schedule.Schedule<unknown>,
-  changed: () => void
+  changed: (able: number) => void
 ) =>
   Effect.gen(function*() {
     const { name } = spec
-    const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
     const config = yield* RWKVConfig.make({
       ...options,
       baseUrl: spec.baseUrl,
@@ -78,14 +77,15 @@ export const make = (
       Effect.provideService(RWKVConfig.RWKVConfig, config),
       Effect.provideService(PlatformHttpClient.HttpClient, platform)
     )
+    const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
     let failures = 0
     let [isLost, isDraining] = [false, false]
     const alarm = Effect.unsafeMakeLatch(false)
 
     const tagged = gauges.map(([gauge, read]) => [Metric.tagged(gauge, "rwkv.pool.server", name), read] as const)
-    const tally = Tally.make(spec, () => {
+    const tally = Tally.make(spec, (able) => {
       for (const [gauge, read] of tagged) gauge.unsafeUpdate(read(tally.load()), [])
-      changed()
+      changed(able)
     })
     const settle = () => tally.set({ open: !isLost && !isDraining })
 

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { CreateRequest, FimRequest } from "../../Generation.js"
 import type { TaskList } from "../../Protocol.js"
-import type { CallFailure, RWKVConnectionError } from "../../RWKVError.js"
+import type { CallFailure, RWKVConnectionError, RWKVError } from "../../RWKVError.js"
 import type { BulkOptions, Requests, Task } from "../../Task.js"
 import { property } from "../input/json.js"
 import type * as Options from "../input/options.js"
@@ -62,11 +62,15 @@ export const make = (pool: Pool, replays: boolean, settings: Override) => {
     )
 
   /** A verb of a task, where that lives. */
-  const there = <Args extends ReadonlyArray<unknown>, A, E>(
+  const there = <Args extends ReadonlyArray<unknown>, A, E extends RWKVError>(
     operation: string,
     verb: (tasks: Server["tasks"]) => (id: string, ...args: Args) => Effect.Effect<A, E>
   ) =>
-  (id: string, ...args: Args) => Effect.flatMap(pool.owner(operation, id), ({ tasks }) => verb(tasks)(id, ...args))
+  (id: string, ...args: Args) =>
+    Effect.flatMap(
+      pool.owner(operation, id),
+      ({ tasks }) => Effect.mapError(verb(tasks)(id, ...args), pool.departed)
+    )
 
   const creating = <R>(
     operation: string,
@@ -85,7 +89,7 @@ export const make = (pool: Pool, replays: boolean, settings: Override) => {
       validate.duration(operation, "timeout", property(options, "timeout"), Duration.infinity),
       (limit) =>
         limited(
-          started(operation, request, (server) => verb(server)(request, options), undefined, bounded),
+          started(operation, request, (server) => verb(server)(request, options), { bounded }),
           limit,
           { operation, kind: "wait" }
         )
@@ -106,7 +110,9 @@ export const make = (pool: Pool, replays: boolean, settings: Override) => {
 
   const keeper: Parameters<typeof Runs.lend>[1] = {
     create: (request, options, keeps) =>
-      started("StreamService.open", request, ({ runs }) => runs.keeper.create(request, options, keeps), () => false),
+      started("StreamService.open", request, ({ runs }) => runs.keeper.create(request, options, keeps), {
+        may: () => false
+      }),
     continue: (held, request, options, keeps) =>
       Effect.flatMap(
         pool.owner("StreamService.openContinue", held.taskId),

@@ -51,14 +51,20 @@ export class Placed extends Context.Reference<Placed>()("effect-rwkv/Placed", {
 
 export type Tally = ReturnType<typeof make>
 
-/** `changed` is told of every change. */
-export const make = (server: Policy.Said, changed: () => void) => {
+/** `changed` is told of every change, and whether room came (1) or went (-1). */
+export const make = (server: Policy.Said, changed: (able: number) => void) => {
   let load = Policy.make(server)
   /** By the ids of the pool. */
   const entries = new Map<string, Entry>()
+  /** How many listen to a task, or have it go on. */
+  const users = new Map<string, number>()
+  let had = 0
   const set = (next: Policy.Load) => {
     load = next
-    changed()
+    const has = Number(Policy.hasRoom(load))
+    const by = has - had
+    had = has
+    changed(by)
   }
   const end = (entry: Entry, kept: boolean) => {
     if (entry.running) set(Policy.finished(load, { tokens: entry.tokens, prompt: 0 }, kept))
@@ -92,6 +98,16 @@ export const make = (server: Policy.Said, changed: () => void) => {
       const entry = entries.get(id)
       if (entry !== undefined) entry.idle = false
     },
+    entered: (id: string) => void users.set(id, (users.get(id) ?? 0) + 1),
+    left: (id: string) => {
+      const others = (users.get(id) ?? 1) - 1
+      if (others > 0) users.set(id, others)
+      else users.delete(id)
+      tally.heard(id)
+    },
+    isUsed: (id: string) => users.has(id),
+    /** Whether anything runs, or is listened to, or was asked about since the last look. */
+    isBusy: () => load.running > 0 || users.size > 0 || Array.from(entries.values()).some(({ idle }) => !idle),
     ended: (id: string, result?: TaskResult) => {
       const entry = entries.get(id)
       if (entry === undefined) return
