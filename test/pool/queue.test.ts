@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Queue, Scope, Stream, TestClock } from "effect"
+import { Effect, Exit, Fiber, Layer, Queue, Schedule, Scope, Stream, TestClock } from "effect"
 import { Polling, StreamService, TaskService } from "effect-rwkv"
 import * as RWKVPool from "effect-rwkv/RWKVPool"
 import { Emulator } from "effect-rwkv/testing"
@@ -244,4 +244,18 @@ it.scoped("a task of a handle whose create was lost is not made anew, not even w
     }).pipe(over(cluster, { onServerLost: "replay" }))
     const made = yield* Effect.forEach(["a", "b"], (name) => emulator(cluster, name).tasks)
     expect(made.flat().length).toBe(1)
+  }))
+
+it.scoped("a lost server comes back though the Schedule of its probe has ended before", () =>
+  Effect.gen(function*() {
+    const cluster = yield* two()
+    yield* Effect.gen(function*() {
+      cluster.refuse("a", true)
+      yield* Effect.ignore(TaskService.models)
+      yield* TestClock.adjust("20 seconds")
+      expect(yield* figures).toMatchObject({ servers: [{ health: "lost" }] })
+      cluster.refuse("a", false)
+      yield* TestClock.adjust("1 minute")
+      expect(yield* figures).toMatchObject({ servers: [{ health: "open" }] })
+    }).pipe(over(cluster, { servers: [server("a")], probe: Schedule.recurs(2) }))
   }))
