@@ -83,7 +83,10 @@ export interface Options<E = never, R = never> extends Omit<RWKVConfig.Options, 
    * `"replay"`. It needs servers of one model. Continues, forks and handles live on the server that they are of.
    */
   readonly onServerLost?: "fail" | "replay" | undefined
-  /** When a lost server is asked (`GET /v1/models`) whether it is well; after 1 second by default, up to each 30. */
+  /**
+   * When a lost server is asked (`GET /v1/models`) whether it is well; after 1 second by default, then up to each 30. One
+   * that has ended begins anew 30 seconds later.
+   */
   readonly probe?: Schedule.Schedule<unknown> | undefined
 }
 

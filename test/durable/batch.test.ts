@@ -113,6 +113,17 @@ describe("a batch", () => {
       }).pipe(Effect.provide(memory(workflows)))
     }).pipe(against(echo)))
 
+  it.live("lists the prompts of pages that are no lists", () =>
+    Effect.gen(function*() {
+      const source = Layer.succeed(RWKVDurable.Source, { page: () => Effect.succeed(null as never) })
+      const sink = Layer.succeed(RWKVDurable.Sink, { write: () => Effect.void })
+      yield* Effect.gen(function*() {
+        const batch = yield* RWKVDurable.batch({ ...options, size: 2 })
+        expect(yield* batch.wait).toEqual({ done: 0, failed: 2, cancelled: false })
+        expect((yield* collected(batch.failures))[0]).toEqual({ index: 0, reason: "Source", message: "is no list" })
+      }).pipe(Effect.provide(memory(Layer.provide(RWKVDurable.layerBatch, Layer.merge(source, sink)))))
+    }).pipe(against(echo)))
+
   it.live("lists the prompts of pages that the source does not give", () =>
     Effect.gen(function*() {
       const source = Layer.succeed(RWKVDurable.Source, {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Queue, Scope, Stream, TestClock } from "effect"
+import { Effect, Exit, Fiber, Layer, Queue, Schedule, Scope, Stream, TestClock } from "effect"
 import { Polling, StreamService, TaskService } from "effect-rwkv"
 import * as RWKVPool from "effect-rwkv/RWKVPool"
 import { Emulator } from "effect-rwkv/testing"
@@ -216,3 +216,46 @@ describe("a list of servers", () => {
     )
   })
 })
+
+it.scoped("a server that does not answer does not hold up the looks at others", () =>
+  Effect.gen(function*() {
+    const cluster = yield* two()
+    yield* Effect.gen(function*() {
+      const tasks = yield* Effect.replicateEffect(TaskService.create(story), 2)
+      for (const { wait } of tasks) yield* settle(wait())
+      yield* emulator(cluster, "a").inject({ kind: Emulator.FaultKind.Delay({ duration: "10 minutes" }), times: 100 })
+      const run = yield* Effect.fork(TaskService.run(story))
+      yield* TestClock.adjust("50 seconds")
+      expect((yield* settle(Fiber.join(run), "1 second", "20 seconds")).text).toBe(long)
+    }).pipe(over(cluster, { servers: [server("a", { keeps: 1 }), server("b", { keeps: 1 })] }))
+  }))
+
+it.scoped("a task of a handle whose create was lost is not made anew, not even with a replay", () =>
+  Effect.gen(function*() {
+    const cluster = yield* two()
+    for (const name of ["a", "b"]) {
+      yield* emulator(cluster, name).inject({ on: { path: /tmp/ }, kind: Emulator.FaultKind.Reset({ executed: true }) })
+    }
+    yield* Effect.gen(function*() {
+      expect(yield* failureOf(TaskService.create(story))).toMatchObject({
+        _tag: "RWKVConnectionError",
+        requestSent: true
+      })
+    }).pipe(over(cluster, { onServerLost: "replay" }))
+    const made = yield* Effect.forEach(["a", "b"], (name) => emulator(cluster, name).tasks)
+    expect(made.flat().length).toBe(1)
+  }))
+
+it.scoped("a lost server comes back though the Schedule of its probe has ended before", () =>
+  Effect.gen(function*() {
+    const cluster = yield* two()
+    yield* Effect.gen(function*() {
+      cluster.refuse("a", true)
+      yield* Effect.ignore(TaskService.models)
+      yield* TestClock.adjust("20 seconds")
+      expect(yield* figures).toMatchObject({ servers: [{ health: "lost" }] })
+      cluster.refuse("a", false)
+      yield* TestClock.adjust("1 minute")
+      expect(yield* figures).toMatchObject({ servers: [{ health: "open" }] })
+    }).pipe(over(cluster, { servers: [server("a")], probe: Schedule.recurs(2) }))
+  }))

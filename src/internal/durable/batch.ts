@@ -124,7 +124,11 @@ const chunks = Chunk.toLayer((part) =>
     const { write } = yield* Sink
     const { atOnce, batch, key, limit, offset, recreate, source } = part
     const isCancelled = yield* watching(batch)
-    const requests = yield* Effect.either(asked(() => page(source, { offset, limit })))
+    const requests = yield* Effect.either(
+      asked(() =>
+        Effect.filterOrFail(page(source, { offset, limit }), (page) => Array.isArray(page), () => "is no list")
+      )
+    )
     const one = (place: number) => {
       const index = offset + place
       const failed = (reason: string, message: string) => Option.some<Failed>({ index, reason, message })

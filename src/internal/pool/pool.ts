@@ -144,7 +144,12 @@ export const make = (
       const full = Array.from(servers.values()).filter(({ tally }) =>
         waiting.size() > 0 && !Policy.hasRoom(tally.load())
       )
-      yield* Effect.forEach([...full.filter(({ isLost }) => !isLost()), ...leaving], look, { discard: true })
+      yield* Effect.forEach([...full.filter(({ isLost }) => !isLost()), ...leaving], look, {
+        concurrency: "unbounded",
+        discard: true
+      })
+        // One that does not answer holds up nobody but itself, and that not for ever.
+        .pipe(Effect.timeoutOption(roundEvery))
       if (waiting.size() + leaving.size === 0) stirred.unsafeClose()
     })
     yield* stirred.await.pipe(

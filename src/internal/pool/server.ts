@@ -7,7 +7,7 @@ import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Metric from "effect/Metric"
 import * as Redacted from "effect/Redacted"
-import type * as Schedule from "effect/Schedule"
+import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as HttpClient from "../../HttpClient.js"
 import * as RWKVConfig from "../../RWKVConfig.js"
@@ -111,7 +111,10 @@ export const make = (
       const models = Effect.timeout(http.models({ operation: "RWKVPool.probe" }), probeTimeout)
       const ask = Effect.suspend((): Effect.Effect<unknown, unknown> => paused ? models : Effect.fail("a pause first"))
       return Effect.retry(Effect.tapError(ask, () => Effect.sync(() => paused = true)), probe)
-    })
+    }).pipe(
+      // A Schedule that has ended begins anew: the server may be well at any time.
+      Effect.retry(Schedule.spaced("30 seconds"))
+    )
     yield* alarm.await.pipe(
       Effect.zipRight(Effect.logWarning(`server ${name} of the pool is left out until it answers`)),
       Effect.zipRight(answers),

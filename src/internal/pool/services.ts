@@ -76,7 +76,7 @@ export const make = (pool: Pool, replays: boolean, settings: Override) => {
     operation: string,
     verb: (tasks: Server["tasks"]) => (request: R) => Effect.Effect<Task, CallFailure>
   ) =>
-  (request: R) => started(operation, request, ({ tasks }) => verb(tasks)(request))
+  (request: R) => started(operation, request, ({ tasks }) => verb(tasks)(request), { may: () => false })
 
   /** The limit of a run is also that of its time in the queue. */
   const running = (
