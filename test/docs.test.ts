@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from "node:os"
 import { dirname, join, normalize } from "node:path"
 import { fileURLToPath } from "node:url"
+import { languages } from "../docs/site/languages.js"
 import { brokenLinks } from "../docs/site/links.js"
 import { hosts } from "./runtimes/hosts.js"
 import { tables } from "./runtimes/table.js"
@@ -48,6 +49,15 @@ describe("the pages", () => {
       pages.flatMap((page) => linksOf(read(page)).map((target) => ({ page, target })))
         .filter(({ page, target }) => leadsNowhere(page, target))
     ).toEqual([])
+  })
+
+  it("have code of languages that the site colours", () => {
+    const others = pages.flatMap((page) =>
+      Array.from(read(page).matchAll(/^```(\w+)/gm), ([, language = ""]) => language)
+        .filter((language) => !languages.includes(language))
+        .map((language) => `${page}: ${language}`)
+    )
+    expect(others).toEqual([])
   })
 
   it("are all reached from the README", () => {

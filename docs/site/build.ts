@@ -6,6 +6,7 @@ import { execFileSync } from "node:child_process"
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { fileURLToPath } from "node:url"
+import { languages } from "./languages.js"
 import { brokenLinks } from "./links.js"
 import { index, whole } from "./llms.js"
 import { publicModules as modules } from "./modules.js"
@@ -55,7 +56,7 @@ const options = {
   sort: ["documents-first", "kind", "alphabetical-ignoring-documents"],
   searchInComments: true,
   searchInDocuments: true,
-  highlightLanguages: ["typescript", "python", "bash", "json", "nginx"],
+  highlightLanguages: languages,
   lightHighlightTheme: "github-light-high-contrast",
   darkHighlightTheme: "github-dark-high-contrast",
   customCss: `${here}style.css`,
