@@ -10,14 +10,20 @@ const generation = { key: "a", request: { prompt: "Tell me", maxTokens: 20_000 }
 
 const isRunning = Effect.map(running, (n) => n > 0)
 
+/** A generation whose process has ended while its task ran, and how another process begins. */
+const left = Effect.gen(function*() {
+  const { begin } = yield* processes(RWKVDurable.layer)
+  const first = yield* begin
+  const id = yield* first.within(RWKVDurable.start(generation))
+  yield* until(isRunning)
+  yield* first.end
+  return { begin, id }
+})
+
 describe("a generation of which the process ends", () => {
   it.live("leaves its task running for the next process, which waits for it and makes no other", () =>
     Effect.gen(function*() {
-      const { begin } = yield* processes(RWKVDurable.layer)
-      const first = yield* begin
-      const id = yield* first.within(RWKVDurable.start(generation))
-      yield* until(isRunning)
-      yield* first.end
+      const { begin, id } = yield* left
       expect(yield* running).toBe(1)
       const second = yield* begin
       yield* until(second.within(Effect.map(RWKVDurable.poll(id), Option.isSome)))
@@ -30,11 +36,7 @@ describe("a generation of which the process ends", () => {
 
   it.live("makes the task anew if the server has lost it meanwhile", () =>
     Effect.gen(function*() {
-      const { begin } = yield* processes(RWKVDurable.layer)
-      const first = yield* begin
-      const id = yield* first.within(RWKVDurable.start(generation))
-      yield* until(isRunning)
-      yield* first.end
+      const { begin, id } = yield* left
       yield* Effect.flatMap(Emulator.Emulator, (self) => self.restart("kill"))
       const second = yield* begin
       yield* until(second.within(Effect.map(RWKVDurable.poll(id), Option.isSome)))
@@ -58,11 +60,7 @@ describe("a generation of which the process ends", () => {
 
   it.live("is cancelled by the next process", () =>
     Effect.gen(function*() {
-      const { begin } = yield* processes(RWKVDurable.layer)
-      const first = yield* begin
-      const id = yield* first.within(RWKVDurable.start(generation))
-      yield* until(isRunning)
-      yield* first.end
+      const { begin, id } = yield* left
       const second = yield* begin
       yield* second.within(RWKVDurable.cancel(id))
       yield* Effect.sleep("10 seconds")

@@ -13,7 +13,7 @@ import { Emulator } from "effect-rwkv/testing"
 import * as Clock from "../support/clock.js"
 import * as Probe from "../support/probe.js"
 
-const numRuns = Number(process.env["FC_RUNS"] ?? 50)
+const numRuns = Number(process.env["FC_RUNS"] ?? 100)
 
 type Program = Effect.Effect<unknown, unknown, RWKV.RWKV>
 

@@ -10,7 +10,7 @@ import { write } from "../../src/internal/chat/write.js"
 import { call, hostile, modes } from "../support/chat.js"
 import { against, FaultKind, inject, onCreate, running, tasks } from "../support/program.js"
 
-const numRuns = Number(process.env["FC_RUNS"] ?? 30)
+const numRuns = Number(process.env["FC_RUNS"] ?? 100)
 
 const said = hostile.filter((text) => text.trim() !== "")
 
