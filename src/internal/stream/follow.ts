@@ -17,6 +17,7 @@ import type { Observed } from "../telemetry/record.js"
 import { within } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
 import * as telemetry from "../wire/telemetry.js"
+import { note, watched } from "../wire/trouble.js"
 import { connect } from "./connection.js"
 import * as Mind from "./mind.js"
 import { settled, textFrom } from "./settle.js"
@@ -54,13 +55,18 @@ const makeQuestions = (
           (text) => ({ _tag: "Tail", text })
         )
       case "AskStatus":
-        return within(
-          Effect.match((question.again ? reads : identity)(http.status(taskId, { operation })), {
-            onFailure: (error): Signal => ({ _tag: "Unasked", error, unread: isUnread() }),
-            onSuccess: (info): Signal => ({ _tag: "Status", info })
-          }),
-          question.again ? Math.max(shortestQuestion, watchdog.left()) : cutQuestion,
-          () => Effect.sync((): Signal => ({ _tag: "Unanswered", unread: isUnread() }))
+        return watched((trouble) =>
+          within(
+            Effect.match((question.again ? reads : identity)(http.status(taskId, { operation })), {
+              onFailure: (error): Signal => ({ _tag: "Unasked", error, unread: isUnread() }),
+              onSuccess: (info): Signal => ({ _tag: "Status", info })
+            }),
+            question.again ? Math.max(shortestQuestion, watchdog.left()) : cutQuestion,
+            () => {
+              const error = trouble.last()
+              return Effect.sync((): Signal => ({ _tag: "Unanswered", unread: isUnread(), error }))
+            }
+          )
         )
     }
   }
@@ -150,7 +156,10 @@ const makeHands = ({ ask, conclude, lifetime, link, listen, mind, observed, scop
       case "Reconnect":
         return reconnect()
       case "Retry":
-        return Effect.zipRight(unlessClosing(Effect.mapError(mind.pause(command), failure)), reconnect(command.error))
+        return note(mind.failing).pipe(
+          Effect.zipRight(unlessClosing(Effect.mapError(mind.pause(command), failure))),
+          Effect.zipRight(reconnect(command.error))
+        )
       case "ReadResult":
       case "ReadTail":
       case "AskStatus":

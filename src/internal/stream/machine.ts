@@ -12,7 +12,7 @@
 import * as Duration from "effect/Duration"
 import { unknownUsage } from "../../Finish.js"
 import type { TaskInfo, TaskResult } from "../../Protocol.js"
-import { RWKVTimeoutError, type TaskFailure } from "../../RWKVError.js"
+import { type RWKVError, RWKVTimeoutError, type TaskFailure } from "../../RWKVError.js"
 import { bare } from "../input/failure.js"
 import { clientClosed } from "../wire/closed.js"
 import { onFrames } from "./reading.js"
@@ -72,8 +72,10 @@ export const initial = (direct: boolean, started: boolean): State => ({
 /** What is known of a connection at its beginning. */
 const anew = { offset: 0, passed: 0, aligned: true, witnessed: false, grown: false, marked: false }
 
-const stalled = (subject: Subject) =>
-  fail(new RWKVTimeoutError({ ...about(subject), kind: "stalled", limit: subject.stallTimeout }))
+const stalled = (subject: Subject, cause?: RWKVError) =>
+  fail(
+    new RWKVTimeoutError({ ...about(subject), kind: "stalled", limit: subject.stallTimeout, ...(cause && { cause }) })
+  )
 
 const queuedTooLong = (subject: Subject) =>
   fail(new RWKVTimeoutError({ ...about(subject), kind: "queue", limit: subject.queueTimeout }))
@@ -227,6 +229,6 @@ export const step = (subject: Subject) => (state: State, signal: Signal): Step =
     case "Concluded":
       return onConcluded(subject, state, signal)
     case "Unanswered":
-      return onNoStatus(state, state.question.late || !signal.unread ? stalled(subject) : undefined)
+      return onNoStatus(state, state.question.late || !signal.unread ? stalled(subject, signal.error) : undefined)
   }
 }

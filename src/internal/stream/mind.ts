@@ -48,7 +48,7 @@ export interface Policy {
 /** From when on a connection was not cut at once, and the least pause where the schedule of failures begins anew. */
 export const breath = "1 second"
 
-export type Mind = Pick<ReturnType<typeof make>, "hear" | "hold" | "pause">
+export type Mind = Pick<ReturnType<typeof make>, "failing" | "hear" | "hold" | "pause">
 
 /** How a task is parted from after a command. */
 const howOf = (command: Command): How => {
@@ -83,6 +83,9 @@ export const make = <A>(
    */
   let alive = false
   let held = false
+  /** Whether the server has answered since the connection was cut, and what has failed since the last new text. */
+  let answered = false
+  let failing: FollowFailure | undefined
   let hasText = false
   observed?.tells(() => state.delivered.slice(0, state.told))
 
@@ -90,7 +93,7 @@ export const make = <A>(
     const made = telling.element(told, taskId)
     if (made !== undefined) line.push(made)
     if (told._tag === "Text") {
-      failures = undefined
+      failures = failing = undefined
       if (!hasText) observed?.firstText()
       hasText = true
     }
@@ -102,6 +105,8 @@ export const make = <A>(
   return {
     tell,
     command: () => command,
+    /** The failure for which the text is read anew. */
+    failing: () => failing,
     how: (): How => how === "left" && state.ended ? "finished" : how,
     /** The connection was not cut at once. */
     hold: () => {
@@ -109,7 +114,9 @@ export const make = <A>(
     },
     hear: (signal: Signal) => {
       // Between connections nobody hears of silence.
-      if (signal._tag === "Ended" || signal._tag === "Broken") state = { ...state, question: watchdog.silence() }
+      const isCut = signal._tag === "Ended" || signal._tag === "Broken"
+      if (isCut) state = { ...state, question: watchdog.silence() }
+      answered = signal._tag === "Status" || answered && !isCut
       const step = machine(run === undefined ? state : { ...state, alone: run.alone() }, signal)
       if (signal._tag === "Result" || signal._tag === "Tail") {
         observed?.reconciled(step.state.delivered.length - state.delivered.length)
@@ -127,6 +134,7 @@ export const make = <A>(
     pause: ({ error, otherwise }: Extract<Command, { readonly _tag: "Retry" }>) =>
       Effect.gen(function*() {
         if (failures === undefined) alive = false
+        failing = answered ? undefined : error
         const driver = failures ??= yield* Schedule.driver(Polling.respectRetryAfter(policy.retry))
         const next = Effect.mapError(driver.next(error), () => otherwise)
         yield* Effect.catchAll(next, (otherwise) => {

@@ -3,7 +3,7 @@
  */
 import type * as Duration from "effect/Duration"
 import type { TaskId, TaskInfo, TaskResult } from "../../Protocol.js"
-import type { StreamTruncatedError, TaskFailure } from "../../RWKVError.js"
+import type { RWKVError, StreamTruncatedError, TaskFailure } from "../../RWKVError.js"
 import type { Frame } from "../wire/sse.js"
 import type { Matcher, Place } from "./stops.js"
 import type { Count } from "./tokens.js"
@@ -89,8 +89,11 @@ export type Signal =
   /** A question failed: for the result or its tail, or for the status. `unread`: signals came meanwhile. */
   | { readonly _tag: "Unread"; readonly error: TaskFailure }
   | { readonly _tag: "Unasked"; readonly error: TaskFailure; readonly unread: boolean }
-  /** No answer within what is left of the stall timeout, a second at least; after a cut, within 5 seconds. */
-  | { readonly _tag: "Unanswered"; readonly unread: boolean }
+  /**
+   * No answer within what is left of the stall timeout, a second at least; after a cut, within 5 seconds. `error`: what
+   * was being repeated by then.
+   */
+  | { readonly _tag: "Unanswered"; readonly unread: boolean; readonly error?: RWKVError | undefined }
   /** The run is over: what the server said of it then, as far as it did, and whether this program has stopped it. */
   | { readonly _tag: "Concluded" } & Concluded
 
