@@ -39,6 +39,8 @@ import type { Opening, Telling } from "./telling.js"
 interface Ready<E> {
   /** The tasks that it shares its buffer with. */
   readonly group?: Ledger.Group | undefined
+  /** Whether it may end without a word on the stream that it is asked for by: then the server is asked at once (H4). */
+  readonly mute?: boolean
   /** The most tokens that it can have, if its caller said so. */
   readonly maxTokens: number | undefined
   readonly create: () => Effect.Effect<TaskResult, E>
@@ -65,6 +67,9 @@ type Begun = Pick<Subject, "taskId" | "opened"> & Pick<TaskResult, "prefillTime"
 }
 
 const enter = (group: Ledger.Group) => Effect.acquireRelease(Effect.sync(group.enter), (run) => Effect.sync(run.leave))
+
+/** A question that waits for no silence. */
+const early: Signal = { _tag: "Idle", early: true, silent: false, late: false, overdue: false }
 
 /** The options of a stream that were not given. */
 const usual = {
@@ -113,7 +118,7 @@ export const make = (
   }
 
   /** Opens a POST stream and reads on until the server has told which task it is. */
-  const openDirect = (operation: string, stream: () => Stream.Stream<Frame, TaskFailure>) =>
+  const openDirect = (operation: string, stream: () => Stream.Stream<Frame, TaskFailure>, mute = false) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(
         Effect.suspend(() => connect(stream())),
@@ -121,7 +126,7 @@ export const make = (
           restore(Effect.flatMap(effective(config), ({ requestTimeout }) =>
             limited(connection.take, requestTimeout, { operation, kind: "request" }))).pipe(
               Effect.flatMap((signals) =>
-                headOf(operation, connection, signals)
+                headOf(operation, connection, mute ? [...signals, early] : signals)
               ),
               Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : connection.close)
             )
@@ -136,11 +141,11 @@ export const make = (
       yield* note(({ stops }) => stops(options.stop))
       const stays = () => options.onInterrupt === "detach" || run.detached?.() === true
       const stops = options.stop === undefined ? undefined : Stops.make(options.stop)
-      const { create, group, maxTokens, stream } = yield* run.before
+      const { create, group, maxTokens, mute, stream } = yield* run.before
       const entered = group === undefined ? undefined : yield* enter(group)
       const isDirect = options.transport === "direct"
       const begin: Effect.Effect<Begun, E | FollowFailure> = isDirect
-        ? openDirect(operation, stream)
+        ? openDirect(operation, stream, mute)
         : Effect.map(Effect.suspend(create), ({ prefillTime, requestId, taskId }) => ({
           taskId,
           prefillTime,

@@ -153,10 +153,12 @@ const onUnread = (subject: Subject, state: State, error: TaskFailure): Step => {
 }
 
 const onStatus = (subject: Subject, state: State, { generatedTokens, status }: TaskInfo): Step => {
-  const { cut, question: { late, overdue, silent } } = state
+  const { cut, question: { early = false, late, overdue, silent } } = state
   const first = state.tokens === -1
   const moved = first ? generatedTokens > 0 : generatedTokens !== state.tokens
   const asked = { ...state, tokens: generatedTokens, cut: undefined }
+  // The frames of its tokens are on their way.
+  if (status === "Finished" && early && generatedTokens > 0) return go(asked)
   if (status === "Finished") return go({ ...asked, witnessed: false, ended: true }, readResult, [], "progress")
   if (status === "Prefill" || status === "Ready") {
     return overdue ? go(asked, queuedTooLong(subject)) : go(asked, cut?.answered ?? listen, [], "queued")
@@ -169,9 +171,9 @@ const onStatus = (subject: Subject, state: State, { generatedTokens, status }: T
   return go(asked, deaf ? reconnect : isStalled ? stalled(subject) : listen, [], life)
 }
 
-/** The status is not known. */
+/** The status is not known: who was only feared to be silent is listened to. */
 const onNoStatus = (state: State, hopeless: Command | undefined): Step =>
-  go({ ...state, cut: undefined }, state.cut?.otherwise ?? hopeless ?? listen)
+  go({ ...state, cut: undefined }, state.cut?.otherwise ?? (state.question.early ? listen : hopeless ?? listen))
 
 const onUnasked = (subject: Subject, state: State, error: TaskFailure, unread: boolean): Step => {
   // An evicted task is not found, and still generates into this connection (H35).
@@ -209,7 +211,7 @@ export const step = (subject: Subject) => (state: State, signal: Signal): Step =
     case "Broken":
       return onBroken(subject, state, signal.error)
     case "Idle":
-      return go({ ...state, question: signal }, { _tag: "AskStatus", again: true })
+      return go({ ...state, question: signal }, { _tag: "AskStatus", again: signal.early !== true })
     case "Closing":
       return go(state, fail(clientClosed(subject.operation, subject.taskId)))
     case "Connected":

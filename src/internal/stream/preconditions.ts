@@ -21,8 +21,10 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule:
   const busy = (operation: string, id: string) =>
     Effect.flatMap(
       reads(http.status(id, { operation })),
-      ({ status }) =>
-        status === "Finished" ? Effect.void : Effect.fail(new TaskBusyError({ operation, taskId: id, status }))
+      ({ generatedTokens, status }) =>
+        status === "Finished"
+          ? Effect.succeed(generatedTokens === 0)
+          : Effect.fail(new TaskBusyError({ operation, taskId: id, status }))
     )
 
   /** A template answers 500 to whoever asks for its result, on servers that cannot use templates. */
@@ -42,12 +44,15 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule:
       allowPastStop || !ledger.pastStop.has(id) ? Effect.void : Effect.fail(
         validate.invalid(operation, "allowPastStop", "must be true to go on from a state past a stop sequence")
       ),
-    /** Fails if the task still runs, or is a template that this server cannot use. */
+    /**
+     * Fails if the task still runs, or is a template that this server cannot use. True if it has no tokens: was it only
+     * read, then its next run may end without a word (H4).
+     */
     ready: (operation: string, id: string) =>
       Effect.flatMap(
         validate.taskId(operation, id),
-        (taskId): Effect.Effect<unknown, TaskFailure | TaskBusyError | UnsupportedByServerError> =>
-          isTemplate(taskId) ? template(operation, taskId) : busy(operation, taskId)
+        (taskId): Effect.Effect<boolean, TaskFailure | TaskBusyError | UnsupportedByServerError> =>
+          isTemplate(taskId) ? Effect.as(template(operation, taskId), false) : busy(operation, taskId)
       ),
     /** Keeps the text of a task that is about to be forked, for forks write to the buffer of their source. */
     preserve: (operation: string, id: string, group: Ledger.Group) =>

@@ -27,9 +27,10 @@ export interface Subject {
 
 /**
  * A silence: whether no known text came either, whether there was no progress for the stall timeout, and no text for the
- * queue timeout.
+ * queue timeout. `early`: it is only feared, of a run that may have ended without a token.
  */
 export interface Silence {
+  readonly early?: boolean
   readonly silent: boolean
   readonly late: boolean
   readonly overdue: boolean
@@ -117,7 +118,7 @@ export type Command =
   | { readonly _tag: "Retry"; readonly error: FollowFailure; readonly otherwise: FollowFailure }
   | { readonly _tag: "ReadResult" }
   | { readonly _tag: "ReadTail"; readonly whole: string }
-  /** `again`: with retries, as after a silence; once and for a few seconds after a cut. */
+  /** `again`: with retries, as after a silence; once and for a few seconds after a cut, or early. */
   | { readonly _tag: "AskStatus"; readonly again: boolean }
   /** Without a result: the text has ended before the run, which is stopped. */
   | { readonly _tag: "Conclude"; readonly result: TaskResult | undefined }
