@@ -66,7 +66,22 @@ type Begun = Pick<Subject, "taskId" | "opened"> & Pick<TaskResult, "prefillTime"
   readonly requestId: string | undefined
 }
 
-const enter = (group: Ledger.Group) => Effect.acquireRelease(Effect.sync(group.enter), (run) => Effect.sync(run.leave))
+/** A run is over when the server says so, or when its stream is left: it leaves once. */
+const enter = (group: Ledger.Group) =>
+  Effect.acquireRelease(
+    Effect.sync((): Ledger.Run => {
+      const { alone, leave } = group.enter()
+      let isIn = true
+      return {
+        alone,
+        leave: () => {
+          if (isIn) leave()
+          isIn = false
+        }
+      }
+    }),
+    (run) => Effect.sync(run.leave)
+  )
 
 /** A question that waits for no silence. */
 const early: Signal = { _tag: "Idle", early: true, silent: false, late: false, overdue: false }
