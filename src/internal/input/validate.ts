@@ -33,7 +33,9 @@ export const callback =
     call === undefined ? Effect.void : Effect.flatten(Effect.try({
       try: () => {
         const told = call(value)
-        return Effect.isEffect(told) ? told : Effect.fail(invalid(operation, path, "must return an Effect"))
+        return Effect.isEffect(told)
+          ? Effect.mapError(told, () => invalid(operation, path, "must not fail"))
+          : Effect.fail(invalid(operation, path, "must return an Effect"))
       },
       catch: () => invalid(operation, path, "must not throw")
     }))

@@ -9,6 +9,7 @@ import * as Polling from "../../Polling.js"
 import type { TaskId } from "../../Protocol.js"
 import type { Run } from "../owner/ledger.js"
 import type { Observed } from "../telemetry/record.js"
+import { tame } from "../wire/retry.js"
 import type { Connection } from "./connection.js"
 import * as Machine from "./machine.js"
 import type { How, Parting } from "./parting.js"
@@ -137,7 +138,7 @@ export const make = <A>(
       Effect.gen(function*() {
         if (failures === undefined) alive = false
         failing = answered ? undefined : error
-        const driver = failures ??= yield* Schedule.driver(Polling.respectRetryAfter(policy.retry))
+        const driver = failures ??= yield* Schedule.driver(Polling.respectRetryAfter(tame(policy.retry)))
         const next = Effect.mapError(driver.next(error), () => otherwise)
         yield* Effect.catchAll(next, (otherwise) => {
           if (!alive) return Effect.fail(otherwise)

@@ -120,7 +120,10 @@ export const make = (
       const driver = yield* Schedule.driver(counted)
       const next = (info: TaskInfo) =>
         Effect.zipRight(
-          Effect.mapError(driver.next(info), () => new RWKVTimeoutError({ operation, taskId, kind: "wait", limit })),
+          driver.next(info).pipe(
+            Effect.mapError(() => new RWKVTimeoutError({ operation, taskId, kind: "wait", limit })),
+            Effect.catchAllDefect(() => Effect.fail(validate.invalid(operation, "schedule", "must not throw")))
+          ),
           state
         )
       /** The next look, or the first one that sees the task out of the queue. */

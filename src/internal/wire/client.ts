@@ -12,7 +12,9 @@ import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
 import * as Tracer from "effect/Tracer"
+import type * as RWKVConfig from "../../RWKVConfig.js"
 import { Telemetry } from "../../Telemetry.js"
+import { invalid } from "../input/validate.js"
 import { bare } from "../telemetry/bare.js"
 
 /** Headers that spans may show. All others are hidden there: a proxy may echo a secret under any name. */
@@ -33,6 +35,8 @@ const initOf = (
   ...given,
   redirect: "manual"
 })
+
+const isClient = (u: unknown): u is HttpClient.HttpClient => hasProperty(u, HttpClient.TypeId)
 
 /** Adds to the context of the running fiber. */
 const withInit = (request: HttpClientRequest.HttpClientRequest): Effect.Effect<HttpClientRequest.HttpClientRequest> =>
@@ -80,6 +84,15 @@ export const underneath = (client: HttpClient.HttpClient): HttpClient.HttpClient
       ),
     Effect.succeed
   )
+}
+
+/** With the program's own middleware, which may throw, and may return anything. */
+export const transformed = (client: HttpClient.HttpClient, { transformClient }: RWKVConfig.Service) => {
+  const refuse = (message: string) => invalid("RWKVConfig.make", "transformClient", message)
+  return Effect.try({
+    try: () => Option.liftPredicate(isClient)(transformClient(underneath(client))),
+    catch: () => refuse("must not throw")
+  }).pipe(Effect.flatMap(Effect.mapError(() => refuse("must return an HttpClient"))))
 }
 
 /** @param hidden names of headers that spans do not show, beside those that are never shown */

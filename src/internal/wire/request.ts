@@ -24,7 +24,7 @@ import { limited } from "./limit.js"
 import { makeDecoder } from "./sse.js"
 import { isPage } from "./status.js"
 
-export type Requests = ReturnType<typeof make>
+export type Requests = ReturnType<typeof build>
 
 /** Whether an answer has anything of what was asked for: others have a `status` as well, but not one of ours. */
 const isKin = (ast: SchemaAST.AST, answer: unknown) =>
@@ -49,11 +49,11 @@ const parse = <A, I>(call: Call<unknown>, schema: Schema.Schema<A, I>, body: str
   )
 }
 
-export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.Service, closed: () => boolean) => {
+const build = (transformed: HttpClient.HttpClient, config: RWKVConfig.Service, closed: () => boolean) => {
   const usual = makeExchange(config)
   const settings = effective(config)
   const client = Client.make(
-    config.transformClient(Client.underneath(platformClient)),
+    transformed,
     Effect.map(settings, ({ headers }) => Object.keys(Redacted.value(headers)))
   )
   const scopedClient = HttpClient.withScope(client)
@@ -122,3 +122,7 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
     frames: <E = never>(call: Effect.Effect<Call<E>, CallFailure>) => toStream(Effect.flatMap(call, open))
   }
 }
+
+/** Fails if the program's middleware cannot be made. */
+export const make = (platform: HttpClient.HttpClient, config: RWKVConfig.Service, closed: () => boolean) =>
+  Effect.map(Client.transformed(platform, config), (client) => build(client, config, closed))

@@ -17,6 +17,14 @@ import { attempt } from "./trouble.js"
 /** A schedule that a caller chose for one verb, or the settings whose schedule may be overridden. */
 export type Source = Polling.RetrySchedule | { readonly retry: Polling.RetrySchedule }
 
+/** A schedule of the program's own may throw: then it has ended, and the failure that it was asked about is told. */
+export const tame = (schedule: Polling.RetrySchedule): Polling.RetrySchedule =>
+  Schedule.makeWithState(schedule.initial, (now, error: RWKVError, state) =>
+    Effect.catchAllDefect(
+      Effect.suspend(() => schedule.step(now, error, state)),
+      (cause) => Effect.as(Effect.logWarning("a schedule failed", cause), [state, error, ScheduleDecision.done])
+    ))
+
 /** Tells of each repetition, before its pause. */
 const telling = (policy: Schedule.Schedule<RWKVError, RWKVError>): Polling.RetrySchedule =>
   Schedule.onDecision(policy, (error, decision) =>
@@ -40,7 +48,7 @@ const repeat =
     let policy: Polling.RetrySchedule = Polling.noRetry
     return <A, E extends RWKVError, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
       Effect.flatMap(schedule, (schedule) => {
-        if (schedule !== last) policy = telling(policyOf(last = schedule))
+        if (schedule !== last) policy = telling(policyOf(tame(last = schedule)))
         return Effect.retry(attempt(effect, works), policy)
       })
   }
