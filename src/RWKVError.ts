@@ -308,7 +308,6 @@ export class RWKVConnectionError extends tagged<RWKVConnectionError>()("RWKVConn
   }
 }
 
-/** What the others are on a wire. */
 type OtherEncoded = (
   | typeof RWKVValidationError
   | typeof TaskNotFoundError
@@ -325,10 +324,11 @@ type OtherEncoded = (
   | typeof RWKVPoolError
 )["Encoded"]
 
-const limits = { taskId, kind: Schema.Literal("request", "wait", "stop", "stalled", "queue"), limit: Schema.Duration }
-
-interface TimeoutEncoded extends Schema.Struct.Encoded<typeof limits & typeof common> {
+interface TimeoutEncoded extends Schema.Struct.Encoded<typeof common> {
   readonly _tag: "RWKVTimeoutError"
+  readonly taskId?: string | undefined
+  readonly kind: "request" | "wait" | "stop" | "stalled" | "queue"
+  readonly limit: typeof Schema.Duration.Encoded
   readonly cause?: OtherEncoded | TimeoutEncoded | undefined
 }
 
@@ -358,7 +358,9 @@ interface TimeoutEncoded extends Schema.Struct.Encoded<typeof limits & typeof co
 export class RWKVTimeoutError extends tagged<RWKVTimeoutError>()(
   "RWKVTimeoutError",
   {
-    ...limits,
+    taskId,
+    kind: Schema.Literal("request", "wait", "stop", "stalled", "queue"),
+    limit: Schema.Duration,
     cause: Schema.optional(Schema.suspend((): Schema.Schema<RWKVError, OtherEncoded | TimeoutEncoded> => RWKVError))
   }
 ) {
@@ -370,7 +372,7 @@ export class RWKVTimeoutError extends tagged<RWKVTimeoutError>()(
       stalled: "no progress",
       queue: "not begun"
     }[this.kind]
-    const why = this.cause === undefined ? "" : `: ${bare(this.cause)}`
+    const why = this.cause ? `: ${bare(this.cause)}` : ""
     return line(this, `${what} within ${time(this.limit)}${why}`)
   }
 }

@@ -14,7 +14,7 @@ const budget = {
   tasksAndStreams: 38 * KiB,
   streamsAlone: 34.5 * KiB,
   chat: 41 * KiB,
-  promptsAlone: 9.25 * KiB,
+  promptsAlone: 9.3 * KiB,
   languageModel: 41.25 * KiB,
   promise: 3 * KiB,
   durable: 44 * KiB,
