@@ -81,10 +81,23 @@ describe("a run that the server calls finished before it stores the last tokens 
     )
   ]
 
-  it.effect.each(ways)("is counted when they are stored: %s", ([, end]) =>
+  for (const lateTokens of ["150 millis", "1 second", "3 seconds"] as const) {
+    it.effect.each(ways)(
+      `is whole and counted when they are stored, after ${lateTokens}: %s`,
+      ([, end]) =>
+        Effect.gen(function*() {
+          expect(yield* end).toMatchObject(whole)
+        }).pipe(against({ ...late, lateTokens }))
+    )
+  }
+
+  it.effect("is whole though nobody knows how many tokens it may have", () =>
     Effect.gen(function*() {
-      expect(yield* end).toMatchObject(whole)
-    }).pipe(against(late)))
+      for (const transport of transports) {
+        const text = yield* Stream.mkString(StreamService.create({ prompt: "Hello" }, { transport }))
+        expect(text).toBe(late.reply())
+      }
+    }).pipe(against({ ...late, lateTokens: "2 seconds" })))
 
   it.effect("is read again for that, and costs one question all the same", () =>
     Effect.gen(function*() {

@@ -40,13 +40,14 @@ const makeQuestions = (
 ) => {
   const { fromToken, operation, taskId } = subject
   const reads = retry.polls(policy.retry)
+  const most = subject.maxTokens ?? (subject.prefillTime && Infinity)
   const answer = <A>(read: Effect.Effect<A, TaskFailure>, signal: (answer: A) => Signal): Effect.Effect<Signal> =>
     Effect.match(read, { onFailure: (error): Signal => ({ _tag: "Unread", error }), onSuccess: signal })
   return (question: Question, isUnread: () => boolean): Effect.Effect<Signal> => {
     switch (question._tag) {
       case "ReadResult":
         return answer(
-          settled(reads(http.result(taskId, { operation })), subject.maxTokens),
+          settled(reads(http.result(taskId, { operation })), most, http.status(taskId, { operation })),
           (result) => ({ _tag: "Result", result })
         )
       case "ReadTail":

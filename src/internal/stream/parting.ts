@@ -50,7 +50,11 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service) => (about
   let result: TaskResult | undefined
 
   const read = Effect.map(
-    settled(retry.polls(about.retry)(http.result(taskId, { operation })), about.maxTokens),
+    settled(
+      retry.polls(about.retry)(http.result(taskId, { operation })),
+      about.maxTokens,
+      http.status(taskId, { operation })
+    ),
     (read) => {
       result = read
     }

@@ -59,9 +59,12 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule:
       group.lock.withPermits(1)(Effect.suspend(() =>
         isTemplate(id) || ledger.recordings.get(id) !== undefined
           ? Effect.void
-          : Effect.map(settled(reads(http.result(id, { operation })), ledger.limits.get(id)), (result) => {
-            ledger.recordings.set(id, Ledger.recordingOf(result))
-          })
+          : Effect.map(
+            settled(reads(http.result(id, { operation })), ledger.limits.get(id), http.status(id, { operation })),
+            (result) => {
+              ledger.recordings.set(id, Ledger.recordingOf(result))
+            }
+          )
       )),
     /** Finds out what a 500 of `continue` or `fork` meant. */
     explain: (error: RWKVServerError, id: string): Effect.Effect<never, RWKVServerError | TaskBusyError> =>

@@ -7,34 +7,53 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type * as HttpClient from "../../HttpClient.js"
 import type * as Polling from "../../Polling.js"
-import type { TaskId, TaskResult } from "../../Protocol.js"
+import type { TaskId, TaskInfo, TaskResult } from "../../Protocol.js"
 import { RWKVConnectionError, type TaskFailure } from "../../RWKVError.js"
-import { limited } from "../wire/limit.js"
+import { limited, within } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
 import { undecodable } from "../wire/sse.js"
 
 /** When a finished result is read again while its time of generation, which is stored last, is missing. */
 const delays = ["20 millis", "60 millis", "120 millis"] as const
 
+/** When it is read on after that, if the task has tokens, and may have more. */
+const laterDelays = ["250 millis", "500 millis", "1 second", "2 seconds"] as const
+
 const isSettled = ({ finished, generationTime }: TaskResult) =>
   !finished || !Duration.equals(generationTime, Duration.zero)
 
+const unknown = () => undefined
+
+const tokensOf = (look: Effect.Effect<TaskInfo, unknown>) =>
+  Effect.match(look, { onFailure: unknown, onSuccess: ({ generatedTokens }) => generatedTokens })
+
 /**
  * Reads until the result is settled: once, if no token was asked for. Tasks without a time of their own (restored) cost
- * these reads in vain.
+ * these reads in vain. A run whose `maxTokens` this program knows is its own, and has a time unless it has no tokens: it
+ * is waited for longer, until `look` says that all tokens are stored.
  */
 export const settled = <E>(
   read: Effect.Effect<TaskResult, E>,
   maxTokens: number | undefined,
-  [delay, ...later]: ReadonlyArray<Duration.DurationInput> = delays
+  look: Effect.Effect<TaskInfo, unknown>
 ): Effect.Effect<TaskResult, E> =>
-  Effect.flatMap(
-    read,
-    (result) =>
-      delay === undefined || maxTokens === 0 || isSettled(result)
-        ? Effect.succeed(result)
-        : settled(Effect.delay(read, delay), maxTokens, later)
-  )
+  Effect.gen(function*() {
+    let result = yield* read
+    for (const delay of delays) {
+      if (maxTokens === 0 || isSettled(result)) return result
+      result = yield* Effect.delay(read, delay)
+    }
+    if (maxTokens === undefined) return result
+    for (const delay of laterDelays) {
+      if (isSettled(result)) return result
+      const tokens = yield* within(tokensOf(look), "2 seconds", () => Effect.sync(unknown))
+      if (tokens === 0) return result
+      // They may have been stored after the result was read.
+      if (tokens !== undefined && tokens >= maxTokens) return yield* read
+      result = yield* Effect.delay(read, delay)
+    }
+    return result
+  })
 
 /**
  * A token inside a character stands for the whole character, of up to four. Undefined if none of them can be read.

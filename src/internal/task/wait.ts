@@ -82,7 +82,11 @@ export const make = (
       const recording = ledger.recordings.get(taskId)
       if (recording !== undefined) return yield* Deferred.await(recording.result)
       const maxTokens = ledger.limits.get(taskId)
-      const result = yield* settled(polls(http.result(taskId, { operation })), maxTokens)
+      const result = yield* settled(
+        polls(http.result(taskId, { operation })),
+        maxTokens,
+        http.status(taskId, { operation })
+      )
       const tokens = ledger.sharing.has(taskId)
         ? undefined
         : generatedTokens === maxTokens
