@@ -91,6 +91,12 @@ describe("a run that the server calls finished before it stores the last tokens 
     )
   }
 
+  it.effect("is whole though none of its tokens was there", () =>
+    Effect.gen(function*() {
+      expect(yield* TaskService.run(request)).toMatchObject({ text: "short", usage: { outputTokens: 5 } })
+      expect((yield* Effect.flatMap(created, (task) => task.wait({ by: "polling" }))).text).toBe("short")
+    }).pipe(against({ reply: () => "short", lateTokens: "3 seconds" })))
+
   it.effect("is whole though nobody knows how many tokens it may have", () =>
     Effect.gen(function*() {
       for (const transport of transports) {

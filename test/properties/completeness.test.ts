@@ -166,7 +166,7 @@ describe("completeness", () => {
       fc.asyncProperty(scenario, fc.nat(200), (scenario, fromToken) => {
         const text = textFrom(scenario.script.tokens, fromToken)
         const stream = Stream.unwrap(Effect.map(
-          TaskService.create({ prompt: "a" }),
+          TaskService.create({ prompt: "a", maxTokens: 4000 }),
           (task) => task.stream({ fromToken })
         ))
         const faults = scenario.faults.filter(({ on }) => on?.path !== "/tmp")

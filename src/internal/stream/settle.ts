@@ -16,7 +16,7 @@ import { undecodable } from "../wire/sse.js"
 /** When a finished result is read again while its time of generation, which is stored last, is missing. */
 const delays = ["20 millis", "60 millis", "120 millis"] as const
 
-/** When it is read on after that, if the task has tokens, and may have more. */
+/** When it is read on after that, as long as the task may have more tokens. */
 const laterDelays = ["250 millis", "500 millis", "1 second", "2 seconds"] as const
 
 const isSettled = ({ finished, generationTime }: TaskResult) =>
@@ -29,8 +29,8 @@ const tokensOf = (look: Effect.Effect<TaskInfo, unknown>) =>
 
 /**
  * Reads until the result is settled: once, if no token was asked for. Tasks without a time of their own (restored) cost
- * these reads in vain. A run whose `maxTokens` this program knows is its own, and has a time unless it has no tokens: it
- * is waited for longer, until `look` says that all tokens are stored.
+ * these reads in vain. A run whose `maxTokens` this program knows is its own, and has a time unless it never ran (H4, H6):
+ * it is waited for longer, until `look` says that all tokens are stored.
  */
 export const settled = <E>(
   read: Effect.Effect<TaskResult, E>,
@@ -47,7 +47,6 @@ export const settled = <E>(
     for (const delay of laterDelays) {
       if (isSettled(result)) return result
       const tokens = yield* within(tokensOf(look), "2 seconds", () => Effect.sync(unknown))
-      if (tokens === 0) return result
       // They may have been stored after the result was read.
       if (tokens !== undefined && tokens >= maxTokens) return yield* read
       result = yield* Effect.delay(read, delay)
