@@ -10,7 +10,7 @@ import { isRecord, parse } from "../input/json.js"
 import { decode, jsonSchema, reasonOf } from "./choice.js"
 import type { Where } from "./failure.js"
 
-export type JsonFormat = Extract<ProviderOptions["responseFormat"], { readonly type: "json" }>
+type JsonFormat = Extract<ProviderOptions["responseFormat"], { readonly type: "json" }>
 
 export const instruction = (where: Where, { objectName, schema }: JsonFormat) =>
   Effect.map(

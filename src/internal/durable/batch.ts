@@ -53,7 +53,7 @@ const Failed: Schema.Schema<Failed> =
   /*#__PURE__*/ (() => Schema.Struct({ index: Count, reason: Schema.String, message: Schema.String }))()
 
 /** How many prompts one workflow answers for, and so the most that is read again after a kill. */
-export const chunkSize = 64
+const chunkSize = 64
 
 export interface Summary {
   /** Prompts whose results were handed over in this round. */

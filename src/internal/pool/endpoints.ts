@@ -18,7 +18,7 @@ type Service = HttpClient.Service
 type Options = HttpClient.CallOptions
 
 /** What every answer says of the server: that it works, or what it failed with. */
-export type Judge = (error: RWKVError | undefined) => void
+type Judge = (error: RWKVError | undefined) => void
 
 export const unknown = (operation: string, id: string, name: string): RWKVPoolError =>
   new RWKVPoolError({ operation, taskId: id, kind: "server", description: `the pool has no server ${name}` })

@@ -19,7 +19,7 @@ import { sameServer, type Server, type Spec } from "./server.js"
 import type { Place } from "./tally.js"
 
 /** A place on a server. */
-export interface Seat {
+interface Seat {
   readonly server: Server
   readonly place: Place
 }

@@ -20,7 +20,7 @@ export interface Place {
   back: Place | undefined
 }
 
-export interface Step {
+interface Step {
   readonly place: Place
   /** What may be told now. */
   readonly text: string

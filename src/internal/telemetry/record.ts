@@ -67,7 +67,7 @@ interface Figures {
 }
 
 /** Told the end of a run that its operation only started, and since when the one who tells it has followed it. */
-export type Ending = (result: TaskResult, since: bigint) => void
+type Ending = (result: TaskResult, since: bigint) => void
 
 export type Observed = ReturnType<ReturnType<typeof observing>>
 

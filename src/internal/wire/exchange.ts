@@ -31,7 +31,7 @@ export interface Call<E> extends Subject {
   readonly refuse?: ((status: number, body: string) => E | undefined) | undefined
 }
 
-export type Answer = HttpClientResponse.HttpClientResponse
+type Answer = HttpClientResponse.HttpClientResponse
 
 type Client<R> = HttpClient.HttpClient.With<HttpClientError.HttpClientError, R>
 

@@ -25,7 +25,7 @@ export interface Parameters extends Sampling {
 }
 
 /** @internal */
-export type Signal =
+type Signal =
   | { readonly _tag: "Tokens"; readonly tokens: ReadonlyArray<Uint8Array>; readonly at: number }
   | { readonly _tag: "End" }
 
