@@ -38,6 +38,13 @@ describe("the documents of the source", () => {
     for (const line of text.split("\n")) expect(line.length).toBeLessThanOrEqual(120)
   })
 
+  it("architecture.md answers its questions by functions that are there", () => {
+    const answers = read("docs/architecture.md").matchAll(/^\| [^|]*\? \| `([^`]*)` \| `(\w+)`/gm)
+    const found = Array.from(answers, ([, path = "", name = ""]) => [path, name] as const)
+    expect(found.length).toBeGreaterThan(20)
+    for (const [path, name] of found) expect(read(`src/${path}`)).toMatch(new RegExp(`\\b${name}\\b`))
+  })
+
   it("hazards.md names files that are there", () => {
     for (const path of namedIn(read("docs/hazards.md"))) expect(isFile(path), path).toBe(true)
   })
