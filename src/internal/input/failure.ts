@@ -59,6 +59,9 @@ interface Named {
   readonly taskId?: string | undefined
 }
 
+/** What an error is about. */
+export const about = ({ operation, taskId }: Named) => ({ operation, taskId })
+
 const task = (taskId: string | undefined) => taskId === undefined ? "" : ` (task ${taskId})`
 
 /** A message that names the task only at its end. */
