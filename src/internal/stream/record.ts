@@ -31,7 +31,8 @@ export interface Begun {
 
 type Started = StreamEvent & { readonly _tag: "Started" }
 
-const makeTape = () => {
+/** What a run has told so far, for whoever comes later. */
+export const makeTape = () => {
   let more = Deferred.unsafeMake<void>(FiberId.none)
   let text = ""
   const result = Deferred.unsafeMake<TaskResult, FollowFailure>(FiberId.none)
