@@ -159,29 +159,32 @@ const post = (operation: string, path: string, body: object): Call<never> => ({
   body
 })
 
+/** What an answer of this status that speaks of a template means. */
+interface OfTemplates<E> {
+  readonly status: number
+  readonly Failure: new(about: { readonly operation: string; readonly taskId: Protocol.TaskId }) => E
+}
+
 /** A call about a task: its id checked and encoded, the server's 404 for it known. */
 const about = <E = never>(
   operation: string,
   id: string,
   method: "GET" | "POST",
   verb: string,
-  more: {
-    readonly body?: object
-    readonly exact?: boolean
-    readonly refuse?: (status: number, body: string, taskId: Protocol.TaskId) => E | undefined
-  } = {}
+  { template, ...more }: Pick<Call<never>, "body" | "exact"> & { readonly template?: OfTemplates<E> } = {}
 ) =>
   Effect.map(validate.taskId(operation, id), (taskId): Call<TaskNotFoundError | E> => ({
     operation,
     taskId,
     method,
     path: `/v1/tasks/${encodeURIComponent(taskId)}/${verb}`,
-    body: more.body,
-    exact: more.exact,
-    refuse: (status, body) =>
-      isTaskMissing(status, body)
-        ? new TaskNotFoundError({ operation, taskId })
-        : more.refuse?.(status, body, taskId)
+    ...more,
+    refuse: (status, body) => {
+      if (isTaskMissing(status, body)) return new TaskNotFoundError({ operation, taskId })
+      return status === template?.status && /template/i.test(detail(body) ?? "")
+        ? new template.Failure({ operation, taskId })
+        : undefined
+    }
   }))
 
 const createCall = (operation: string, request: Generation.CreateRequest, stream: boolean) =>
@@ -251,29 +254,19 @@ const serviceOf = (requests: Requests.Requests): Service => {
         about(operationOf("stop", options), id, "POST", "stop"),
         (call) => requests.accepted(call, Protocol.TaskInfo)
       ),
-    delete: (id, options) => {
-      const operation = operationOf("delete", options)
-      return Effect.flatMap(
-        about(operation, id, "POST", options?.force === true ? "delete?force=true" : "delete", {
-          refuse: (status, body, taskId) =>
-            status === 403 && /template/i.test(detail(body) ?? "")
-              ? new TemplateProtectedError({ operation, taskId })
-              : undefined
+    delete: (id, options) =>
+      Effect.flatMap(
+        about(operationOf("delete", options), id, "POST", options?.force === true ? "delete?force=true" : "delete", {
+          template: { status: 403, Failure: TemplateProtectedError }
         }),
         (call) => requests.accepted(call, Protocol.TaskInfo)
-      )
-    },
-    asTemplate: (id, options) => {
-      const operation = operationOf("asTemplate", options)
-      return result(
-        about(operation, id, "POST", "as_template", {
-          refuse: (status, body, taskId) =>
-            status === 400 && /template/i.test(detail(body) ?? "")
-              ? new AlreadyTemplateError({ operation, taskId })
-              : undefined
+      ),
+    asTemplate: (id, options) =>
+      result(
+        about(operationOf("asTemplate", options), id, "POST", "as_template", {
+          template: { status: 400, Failure: AlreadyTemplateError }
         })
-      )
-    },
+      ),
     list: (options) =>
       requests.json(
         { operation: operationOf("list", options), method: "GET", path: "/v1/tasks/list" },

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Cause, Chunk, Deferred, Duration, Effect, Option, Stream } from "effect"
 import { Protocol } from "effect-rwkv"
 import { opened } from "../../../src/internal/stream/open.js"
+import type { Pull } from "../../../src/internal/stream/telling.js"
 
 const taskId = Protocol.TaskId.make("TMP_1")
 
@@ -11,7 +12,7 @@ describe("a run that is open", () => {
   it.scoped("passes a defect of a client's own on to whoever waits for its end, and for its text", () =>
     Effect.gen(function*() {
       const gate = yield* Deferred.make<void>()
-      const told = [
+      const told: Array<Pull<Protocol.StreamEvent>> = [
         Effect.succeed(Chunk.of(Started({ taskId, prefillTime: Duration.zero }))),
         Effect.succeed(Chunk.of(Text({ text: "text" }))),
         Effect.zipRight(Deferred.await(gate), Effect.dieMessage("a mistake"))
