@@ -34,20 +34,16 @@ export const opened = (
     const started = Chunk.unsafeHead(first)
     if (started._tag !== "Started") return yield* Effect.dieMessage("a run that did not begin with its task")
     const { prefillTime, taskId } = started
-    const { add, end, recording } = makeTape()
+    const { end, hear, recording } = makeTape()
     let left: Chunk.Chunk<StreamEvent> | undefined = first
     let [claimed, held, awaited, drained] = [false, false, false, false]
 
-    const note = (event: StreamEvent): Effect.Effect<unknown> => {
-      if (event._tag === "Text") return add(event.text)
-      return event._tag === "Finished" ? end(Effect.succeed(event.result)) : Effect.void
-    }
     const next = Effect.suspend(() => {
       const known = left
       left = undefined
       return known === undefined ? pull : Effect.succeed(known)
     }).pipe(
-      Effect.tap(Effect.forEach(note, { discard: true })),
+      Effect.tap(Effect.forEach(hear, { discard: true })),
       Effect.tapError((error) => Option.isSome(error) ? end(Effect.fail(error.value)) : Effect.void),
       // A defect is one of a client of the program's own, and stays one.
       Effect.tapDefect((cause) => end(Effect.failCause(cause)))

@@ -42,14 +42,16 @@ export const makeTape = () => {
     return Deferred.succeed(waited, undefined)
   })
   const recording: Ledger.Recording = { text: () => text, more: () => Deferred.await(more), result }
+  /** False if it had an end already. */
+  const end = (end: Effect.Effect<TaskResult, FollowFailure>) => Effect.zipLeft(Deferred.complete(result, end), wake)
   return {
     recording,
-    add: (piece: string) => {
-      text += piece
+    end,
+    hear: (event: StreamEvent): Effect.Effect<unknown> => {
+      if (event._tag === "Finished") return end(Effect.succeed(event.result))
+      if (event._tag === "Text") text += event.text
       return wake
-    },
-    /** False if it had an end already. */
-    end: (end: Effect.Effect<TaskResult, FollowFailure>) => Effect.zipLeft(Deferred.complete(result, end), wake)
+    }
   }
 }
 
@@ -83,17 +85,11 @@ export const record = (
       const note = (event: StreamEvent): Effect.Effect<unknown> => {
         const group = groupOf()
         mixed = mixed || group?.mixed() === true
-        switch (event._tag) {
-          case "Started":
-            id = event.taskId
-            if (group !== undefined) ledger.sharing.set(id, group)
-            ledger.recordings.set(id, tape.recording)
-            return Effect.zipRight(remember, Deferred.succeed(begun, event))
-          case "Text":
-            return tape.add(event.text)
-          case "Finished":
-            return tape.end(Effect.succeed(event.result))
-        }
+        if (event._tag !== "Started") return tape.hear(event)
+        id = event.taskId
+        if (group !== undefined) ledger.sharing.set(id, group)
+        ledger.recordings.set(id, tape.recording)
+        return Effect.zipRight(remember, Deferred.succeed(begun, event))
       }
       const left = Effect.suspend(() =>
         Effect.fail(
