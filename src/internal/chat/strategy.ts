@@ -1,6 +1,6 @@
 /**
- * From a history and new messages to one run: a new task that reads all of it, or the task that has read the history and
- * goes on with what is new.
+ * From a history and new messages to one run: a new task that reads all of it, or the task that has read the history
+ * and goes on with what is new.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"

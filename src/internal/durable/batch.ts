@@ -1,5 +1,6 @@
 /**
- * A batch: one workflow that starts chunks, and chunks that run prompts. Neither holds more than its own part of the job.
+ * A batch: one workflow that starts chunks, and chunks that run prompts. Neither holds more than its own part of the
+ * job.
  */
 import * as Workflow from "@effect/workflow/Workflow"
 import type { WorkflowEngine } from "@effect/workflow/WorkflowEngine"

@@ -123,7 +123,7 @@ export const make = <A>(
       if (signal._tag === "Status") alive = alive || held || step.life !== "none"
       if (signal._tag === "Connected") held = false
     },
-    /** Waits as the retry schedule says. That begins anew with new text, and where it has ended for a task that lives. */
+    /** Waits as the retry schedule says, which begins anew with new text, and where it ended for a task that lives. */
     pause: ({ error, otherwise }: Extract<Command, { readonly _tag: "Retry" }>) =>
       Effect.gen(function*() {
         if (failures === undefined) alive = false

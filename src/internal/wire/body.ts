@@ -54,7 +54,9 @@ const hasStreams = () => hasProperty(globalThis.Response?.prototype, "body")
 interface Reading<E> {
   /** The most bytes; the rest is not read. */
   readonly limit: number
-  /** Whether bytes that are not UTF-8 are a failure: the U+FFFD in their place would pass for the server's own (H11). */
+  /**
+   * Whether bytes that are not UTF-8 are a failure: the U+FFFD in their place would pass for the server's own (H11).
+   */
   readonly exact: boolean
   readonly fail: (why: string) => E
 }

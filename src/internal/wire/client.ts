@@ -92,7 +92,8 @@ export const make = (
       Effect.flatMap(Telemetry, ({ propagation = false }) =>
         Effect.flatMap(hidden, (hidden) =>
           answer.pipe(
-            // Tracing headers are not asked for: they leave the trust of the program, and force browsers into preflights.
+            // Tracing headers are not asked for: they leave the trust of the program, and force browsers into
+            // preflights.
             Effect.locally(HttpClient.currentTracerPropagation, propagation),
             Effect.locallyWith(Headers.currentRedactedNames, (names) => [...names, unshown, ...hidden])
           )))
