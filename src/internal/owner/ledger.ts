@@ -16,7 +16,7 @@ import { Newest } from "../input/newest.js"
 import { isTaskId } from "../input/validate.js"
 import { closed, closedBefore } from "../wire/closed.js"
 import type { Fate } from "./farewell.js"
-import * as Lane from "./lane.js"
+import * as Admission from "./admission.js"
 import * as Lifetime from "./lifetime.js"
 
 /** The text of a run that only this program knows. */
@@ -78,7 +78,7 @@ export const recordingOf = (ended: TaskResult): Recording => {
 
 export type Service = Effect.Effect.Success<ReturnType<typeof make>>
 
-const make = (http: HttpService, closeTimeout: Duration.Duration, admission: Lane.Admission) =>
+const make = (http: HttpService, closeTimeout: Duration.Duration, admission: Admission.Admission) =>
   Effect.map(Lifetime.make(http, closeTimeout, admission.hostOf), (lifetime) => {
     const newest = <A>() => new Newest<A>(admission.hosts)
     const stopped = newest<true>()
@@ -142,7 +142,7 @@ const references = new WeakMap<HttpService, RcRef.RcRef<Service>>()
 export const of = (
   http: HttpService,
   closeTimeout: Duration.Duration,
-  admission: Lane.Admission = Lane.toOne
+  admission: Admission.Admission = Admission.toOne
 ): Effect.Effect<Service, never, Scope.Scope> =>
   Effect.gen(function*() {
     // This scope is never closed: users are counted, and no one of them ends it for the others.

@@ -6,6 +6,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { type CallFailure, isRWKVError } from "../../RWKVError.js"
 import { effective, type Override } from "../input/override.js"
+import type { Admission, Again, Asked } from "../owner/admission.js"
 import * as Lane from "../owner/lane.js"
 import * as Bulk from "../task/bulk.js"
 import { closedBefore } from "../wire/closed.js"
@@ -22,9 +23,9 @@ export const most = 8
 /** Whether a run had a place before, and comes before those that had none. */
 export class Returns extends Context.Reference<Returns>()("effect-rwkv/Returns", { defaultValue: () => false }) {}
 
-export const make = (pool: Pool, settings: Override): Lane.Admission => ({
+export const make = (pool: Pool, settings: Override): Admission => ({
   hostOf: (taskId) => Id.split(taskId).name,
-  hosts: () => pool.all().length,
+  hosts: pool.size,
   admit: (lifetime) => {
     const lanes = new WeakMap<Server, Lane.Lane>()
     const laneOf = (server: Server) => {
@@ -37,7 +38,7 @@ export const make = (pool: Pool, settings: Override): Lane.Admission => ({
       withdraw()
       pool.giveUp(closedBefore)
     }))
-    return <F>({ isDirect, request, source }: Lane.Asked, again: Lane.Again<F>) =>
+    return <F>({ isDirect, request, source }: Asked, again: Again<F>) =>
     <A, B, R>(
       operation: string,
       create: Effect.Effect<A, F>,

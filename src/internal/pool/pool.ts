@@ -91,8 +91,9 @@ export const make = (queueLimit: number, queueTimeout: Duration.Duration, { conn
     }
 
     /** A place of a task that nobody has asked about for a round: it may have ended, and one that has makes room. */
-    const look = ({ tally }: Server) =>
-      Effect.forEach(tally.entries(), ([id, entry]) =>
+    const look = ({ tally }: Server) => {
+      tally.rest()
+      return Effect.forEach(tally.entries(), ([id, entry]) =>
         Effect.suspend((): Effect.Effect<unknown, unknown> => {
           const options = { operation: "RWKVPool.look" }
           const { idle, running } = entry
@@ -101,6 +102,7 @@ export const make = (queueLimit: number, queueTimeout: Duration.Duration, { conn
           if (running) return endpoints.status(id, options)
           return id.startsWith("TMP_") ? endpoints.delete(id, options) : Effect.sync(() => tally.gone(id))
         }).pipe(Effect.ignore), { concurrency: 8, discard: true })
+    }
 
     const round = Effect.gen(function*() {
       for (const server of leaving) {
@@ -126,19 +128,20 @@ export const make = (queueLimit: number, queueTimeout: Duration.Duration, { conn
       Effect.forkIn(scope)
     )
 
-    /** What a list says of one server, checked; nothing is changed before what this yields is run. */
+    /** What a list says of one server, checked: nothing has changed before what this yields is run. */
     const prepare = (spec: Spec) =>
       Effect.gen(function*() {
         const known = servers.get(spec.name)
-        if (known !== undefined && sameRequests(known.spec(), spec)) return () => known.update(spec, known.http())
+        if (known !== undefined && sameRequests(known.spec(), spec)) {
+          return Effect.sync(() => known.update(spec, known.http()))
+        }
         const http = yield* connect(spec)
-        if (known?.spec().baseUrl === spec.baseUrl) return () => known.update(spec, http)
-        const server = yield* Scope.extend(start(spec, http, changed), scope)
-        return () => {
+        if (known?.spec().baseUrl === spec.baseUrl) return Effect.sync(() => known.update(spec, http))
+        return Effect.map(Scope.extend(start(spec, http, changed), scope), (server) => {
           leave(known)
           servers.set(spec.name, server)
           server.update(spec, http)
-        }
+        })
       })
 
     return {
@@ -148,6 +151,7 @@ export const make = (queueLimit: number, queueTimeout: Duration.Duration, { conn
       queued: queue.size,
       giveUp: queue.giveUp,
       all: () => [...servers.values(), ...leaving],
+      size: () => servers.size + leaving.size,
       /** Those of the list. */
       servers: () => servers.values(),
       place: (...[restore, asked]: Parameters<typeof queue.place>) =>
@@ -156,11 +160,12 @@ export const make = (queueLimit: number, queueTimeout: Duration.Duration, { conn
         ),
       /** The servers that there are from now on. */
       apply: (specs: ReadonlyArray<Spec>) =>
-        Effect.map(Effect.forEach(specs, prepare), (changes) => {
+        Effect.gen(function*() {
+          const changes = yield* Effect.forEach(specs, prepare)
           isChanging = true
           const names = new Set(specs.map(({ name }) => name))
           for (const server of servers.values()) if (!names.has(server.name)) leave(server)
-          for (const change of changes) change()
+          yield* Effect.all(changes)
           isChanging = false
           rounds = 0
           serve()

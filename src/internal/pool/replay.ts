@@ -8,6 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { isRWKVError, type RWKVError, RWKVPoolError } from "../../RWKVError.js"
+import { bare } from "../input/failure.js"
 import { property } from "../input/json.js"
 import { logged } from "../owner/farewell.js"
 import type { FollowFailure } from "../stream/signals.js"
@@ -59,8 +60,8 @@ const makeSaid = <A>(telling: Telling<A>) => {
 
 const returning = Effect.provideService(Returns, true)
 
-const warned = (operation: string, { message }: RWKVError) =>
-  logged(Effect.logWarning(`${operation}: a run is made anew elsewhere: ${message}`))
+const warned = (operation: string, error: RWKVError) =>
+  logged(Effect.logWarning(`${operation}: a run is made anew elsewhere: ${bare(error)}`))
 
 export const make = (closing: () => boolean) => {
   const again: Again = (operation, run) => {

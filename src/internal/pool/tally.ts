@@ -70,7 +70,10 @@ export const make = (server: Policy.Said, changed: (able: number) => void) => {
     entry.tokens -= part
     load = Policy.progressed(load, { tokens: part, prompt: 0 }, seconds)
   }
+  /** Whether any task was asked about since the last look, those of other programs included. */
+  let asked = false
   const heard = (id: string) => {
+    asked = true
     const entry = entries.get(id)
     if (entry !== undefined) entry.idle = false
     return entry
@@ -105,7 +108,11 @@ export const make = (server: Policy.Said, changed: (able: number) => void) => {
     use,
     isUsed: (id: string) => users.has(id),
     /** Whether anything runs, or is listened to, or was asked about since the last look. */
-    isBusy: () => load.running > 0 || users.size > 0 || Array.from(entries.values()).some(({ idle }) => !idle),
+    isBusy: () => load.running > 0 || users.size > 0 || asked,
+    /** Another look begins. */
+    rest: () => {
+      asked = false
+    },
     /** One connection tells a text from its beginning, which another may have told further. */
     listening: (id: string) => {
       let at = 0

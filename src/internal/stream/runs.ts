@@ -17,7 +17,7 @@ import type { BranchOptions, StreamOptions, SubscribeOptions, WaitOptions } from
 import { begun } from "../input/failure.js"
 import * as Options from "../input/options.js"
 import * as validate from "../input/validate.js"
-import type { Admission } from "../owner/lane.js"
+import type { Admission } from "../owner/admission.js"
 import * as Ledger from "../owner/ledger.js"
 import * as retry from "../wire/retry.js"
 import * as telemetry from "../wire/telemetry.js"
