@@ -4,6 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
 import * as MetricLabel from "effect/MetricLabel"
+import * as Record from "effect/Record"
 import { Newest } from "../input/newest.js"
 import { isTaskId } from "../input/validate.js"
 import { type Given, type Labels, observing, spanOf, type Tags } from "./record.js"
@@ -51,9 +52,7 @@ export const make = (given: Given): Begin => {
         const clock = yield* Effect.clock
         const outer = yield* FiberRef.get(FiberRef.currentMetricLabels)
         const { model } = settings
-        const server = serverOf(baseUrl)
         const shared = {
-          ...server,
           ...(kind !== "call" && { [names.operationName]: names.completion }),
           ...(model !== undefined && { [names.model]: model })
         }
@@ -67,15 +66,17 @@ export const make = (given: Given): Begin => {
           name,
           kind === "call" && operation === "TaskService.runAll" ? "internal" : "client",
           {
+            ...serverOf(baseUrl),
             ...shared,
             [names.verb]: operation,
             ...(kind !== "call" && { [names.stream]: operation.startsWith("StreamService.") }),
             ...(taskId !== undefined && { [names.taskId]: taskId })
           }
         )
-        const labels = (tags?: Tags) =>
-          labelsOf(outer, { ...shared, ...(baseUrl && { [names.port]: String(server[names.port]) }), ...tags })
-        return observe({ ...begun, settings, clock, begun: clock.unsafeCurrentTimeNanos(), labels }, span, {
+        const labels = (baseUrl: string | undefined, tags?: Tags) =>
+          labelsOf(outer, { ...Record.map(serverOf(baseUrl), String), ...shared, ...tags })
+        return observe({ ...begun, settings, clock, begun: clock.unsafeCurrentTimeNanos(), labels, serverOf }, span, {
+          baseUrl,
           healed: 0,
           reconnects: 0,
           taskId,

@@ -45,7 +45,9 @@ interface Begun extends Operation {
   readonly settings: Telemetry.Settings
   readonly clock: Clock.Clock
   readonly begun: bigint
-  readonly labels: (tags?: Tags) => Labels
+  /** The attributes of the server by its address. */
+  readonly serverOf: (baseUrl: string | undefined) => Readonly<Record<string, string | number>>
+  readonly labels: (baseUrl: string | undefined, tags?: Tags) => Labels
 }
 
 /** What is known of a run; the spans of one operation share it. */
@@ -55,6 +57,8 @@ interface Figures {
   over?: bigint
   healed: number
   reconnects: number
+  /** Where it is done: of many servers, as soon as that is known. */
+  baseUrl: string | undefined
   taskId?: string | undefined
   /** Whether it is counted among those that run. */
   running: boolean
@@ -96,15 +100,15 @@ export const observing = (given: Given, started: Newest<Ending>) => {
   const text = { [names.modality]: "text" }
 
   const observe = (about: Begun, span: Tracer.Span, run: Figures) => {
-    const { baseUrl, begun, clock, kind, labels, operation, settings } = about
+    const { begun, clock, kind, labels, operation, serverOf, settings } = about
     const now = () => clock.unsafeCurrentTimeNanos()
-    const place = () => `${baseUrl} ${run.taskId}`
+    const place = () => `${run.baseUrl} ${run.taskId}`
 
     const count = (
       metric: { unsafeUpdate(value: number, tags: Labels): void },
       value: number,
       tags?: Tags
-    ) => metric.unsafeUpdate(value, labels(tags))
+    ) => metric.unsafeUpdate(value, labels(run.baseUrl, tags))
 
     const annotate = (attributes: Readonly<Record<string, unknown>>) => {
       for (const [name, value] of Object.entries(attributes)) if (value !== undefined) span.attribute(name, value)
@@ -141,6 +145,14 @@ export const observing = (given: Given, started: Newest<Ending>) => {
     return {
       span,
       close: (exit: Exit.Exit<unknown, unknown>) => span.end(now(), bare(exit)),
+      /** One of many servers does it. */
+      served: (baseUrl: string) => {
+        if (baseUrl === run.baseUrl) return
+        if (run.running) count(given.runningTasks, -1)
+        run.baseUrl = baseUrl
+        if (run.running) count(given.runningTasks, 1)
+        annotate(serverOf(baseUrl))
+      },
       /** What a request gives, beside its prompt. */
       sent: (body: object) => {
         annotate(Object.fromEntries(options.map((name) => [names.request + name, property(body, name)])))
