@@ -65,7 +65,12 @@ const importedBy = (path: string) => {
 }
 
 /** What nobody imports, and declarations have to name: a part of a type that is inferred elsewhere. */
-const parts = ["Entry", "Release", "RequestEncoded"]
+const parts = [
+  "src/internal/durable/schemas.ts RequestEncoded",
+  "src/internal/owner/lifetime.ts Release",
+  "src/internal/pool/queue.ts Asked",
+  "src/internal/pool/tally.ts Entry"
+]
 
 describe("the internal rooms and the emulator", () => {
   it("export what another file imports, and no more", () => {
@@ -80,7 +85,6 @@ describe("the internal rooms and the emulator", () => {
         )
       )
     expect(exported.length).toBeGreaterThan(300)
-    const unused = exported.filter((name) => !imported.has(name))
-    expect(unused.filter((name) => !parts.some((part) => name.endsWith(` ${part}`)))).toEqual([])
+    expect(exported.filter((name) => !imported.has(name)).sort()).toEqual(parts)
   })
 })

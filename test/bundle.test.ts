@@ -11,14 +11,14 @@ const KiB = 1024
 
 /** The SDK's own code, minified and compressed. The aim is 19 KiB with tasks, and 15 KiB for streams alone. */
 const budget = {
-  tasksAndStreams: 36 * KiB,
-  streamsAlone: 32.5 * KiB,
-  chat: 38.75 * KiB,
+  tasksAndStreams: 36.5 * KiB,
+  streamsAlone: 32.75 * KiB,
+  chat: 39 * KiB,
   promptsAlone: 9.25 * KiB,
-  languageModel: 38.75 * KiB,
-  promise: 1.75 * KiB,
-  durable: 38 * KiB,
-  pool: 42.5 * KiB
+  languageModel: 39.25 * KiB,
+  promise: 2 * KiB,
+  durable: 38.5 * KiB,
+  pool: 43 * KiB
 }
 
 const root = fileURLToPath(new URL("../", import.meta.url))

@@ -41,8 +41,6 @@ export interface Place {
   sent: boolean
 }
 
-export type Tally = ReturnType<typeof make>
-
 /** `changed` is told of every change, and whether room came (1) or went (-1). */
 export const make = (server: Policy.Said, changed: (able: number) => void) => {
   let load = Policy.make(server)

@@ -26,8 +26,8 @@ export interface Subject {
 }
 
 /**
- * A silence: whether no known text came either, whether there was no progress for the stall timeout, and no text for
- * the queue timeout.
+ * A silence: whether no known text came either, whether there was no progress for the stall timeout, and no text for the
+ * queue timeout.
  */
 export interface Silence {
   readonly silent: boolean

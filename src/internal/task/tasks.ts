@@ -48,7 +48,7 @@ interface Streams {
 }
 
 /** What a pool makes of runs. */
-export interface ManyServers {
+interface ManyServers {
   readonly again?: Run.Again | undefined
   /** How many runs of {@link Bulk.runAll} there are at once, if nobody says. */
   readonly concurrency?: () => number
