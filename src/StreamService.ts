@@ -328,7 +328,8 @@ export const open = (...args: Parameters<Service["open"]>) =>
  * import { Effect, Stream } from "effect"
  * import { StreamService } from "effect-rwkv"
  *
- * const text = Stream.unwrapScoped(Effect.map(StreamService.openContinue("TASK_1", { prompt: " And then?" }), ({ text }) => text))
+ * const run = StreamService.openContinue("TASK_1", { prompt: " And then?" })
+ * const text = Stream.unwrapScoped(Effect.map(run, ({ text }) => text))
  * ```
  *
  * @since 0.1.0
@@ -345,7 +346,8 @@ export const openContinue = (...args: Parameters<Service["openContinue"]>) =>
  * import { Effect, Stream } from "effect"
  * import { StreamService } from "effect-rwkv"
  *
- * const text = Stream.unwrapScoped(Effect.map(StreamService.openFork("TASK_1", { prompt: " A happy end:" }), ({ text }) => text))
+ * const run = StreamService.openFork("TASK_1", { prompt: " A happy end:" })
+ * const text = Stream.unwrapScoped(Effect.map(run, ({ text }) => text))
  * ```
  *
  * @since 0.1.0
