@@ -9,17 +9,22 @@ import { isTaskId } from "../input/validate.js"
 import { type Given, type Labels, observing, spanOf, type Tags } from "./record.js"
 import type { Begin } from "./recorder.js"
 
+type Attributes = Readonly<Record<string, string | number>>
+
 /** Metrics know a list of labels again by its identity, which is much cheaper than by what is in it. */
 const makeLabels = () => {
   const known = new WeakMap<Labels, Map<string, Labels>>()
-  return (outer: Labels, tags: Tags): Labels => {
+  return (outer: Labels, shared: Attributes) => {
     const lists = known.get(outer) ?? new Map<string, Labels>()
     known.set(outer, lists)
-    const key = JSON.stringify(tags)
-    const labels = lists.get(key) ??
-      [...outer, ...Object.entries(tags).map(([name, tag]) => MetricLabel.make(name, tag))]
-    lists.set(key, labels)
-    return labels
+    const about = JSON.stringify(shared)
+    return (tags?: Tags): Labels => {
+      const key = tags === undefined ? about : about + JSON.stringify(tags)
+      const labels = lists.get(key) ??
+        [...outer, ...Object.entries({ ...shared, ...tags }).map(([name, tag]) => MetricLabel.make(name, String(tag)))]
+      lists.set(key, labels)
+      return labels
+    }
   }
 }
 
@@ -27,9 +32,9 @@ export const make = (given: Given): Begin => {
   const { names } = given
   const observe = observing(given, new Newest())
   const labelsOf = makeLabels()
-  const servers = new Newest<Readonly<Record<string, string | number>>>()
+  const servers = new Newest<Attributes>()
 
-  const serverOf = (baseUrl: string | undefined): Readonly<Record<string, string | number>> => {
+  const serverOf = (baseUrl: string | undefined): Attributes => {
     if (baseUrl === undefined) return { [names.provider]: "rwkv" }
     const known = servers.get(baseUrl)
     if (known !== undefined) return known
@@ -73,16 +78,18 @@ export const make = (given: Given): Begin => {
             ...(taskId !== undefined && { [names.taskId]: taskId })
           }
         )
-        const labels = (tags?: Tags) =>
-          labelsOf(outer, { ...shared, ...(baseUrl && { [names.port]: String(server[names.port]) }), ...tags })
-        return observe({ ...begun, settings, clock, begun: clock.unsafeCurrentTimeNanos(), labels }, span, {
-          healed: 0,
-          reconnects: 0,
-          taskId,
-          running: false,
-          shared: false,
-          counted: false
-        })
+        return observe(
+          { ...begun, settings, clock, begun: clock.unsafeCurrentTimeNanos(), labels: labelsOf(outer, shared) },
+          span,
+          {
+            healed: 0,
+            reconnects: 0,
+            taskId,
+            running: false,
+            shared: false,
+            counted: false
+          }
+        )
       })
   }
 }

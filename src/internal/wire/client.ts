@@ -7,8 +7,10 @@ import * as Headers from "@effect/platform/Headers"
 import * as HttpClient from "@effect/platform/HttpClient"
 import type * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import * as Context from "effect/Context"
+import * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
+import { constTrue } from "effect/Function"
 import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
 import * as Tracer from "effect/Tracer"
@@ -60,6 +62,18 @@ const discreet = (tracer: Tracer.Tracer): Tracer.Tracer =>
     context: (run, fiber) => tracer.context(run, fiber)
   })
 
+/** The tracer of a program that has none. */
+const native = Context.get(DefaultServices.liveServices, Tracer.Tracer)
+
+/** A request makes a span where a tracer of the program's is told of it, or the server is. */
+const inSpan = <A, E, R>(request: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.tracerWith((tracer) =>
+    tracer !== native ? Effect.withTracer(request, discreet(tracer)) : Effect.flatMap(
+      FiberRef.get(HttpClient.currentTracerPropagation),
+      (propagates) => propagates ? request : Effect.locally(request, HttpClient.currentTracerDisabledWhen, constTrue)
+    )
+  )
+
 /**
  * A layer of the platform keeps the context it was built in, and shows it to nothing but its own step from request to
  * answer. So the init is added there, under all middleware, and the caller gets its own context back.
@@ -70,13 +84,7 @@ export const underneath = (client: HttpClient.HttpClient): HttpClient.HttpClient
     (request: Effect.Effect<HttpClientRequest.HttpClientRequest>) =>
       Effect.flatMap(
         request,
-        (request) =>
-          Effect.tracerWith((tracer) =>
-            Effect.withTracer(
-              Effect.mapInputContext(execute(request), (context: Context.Context<never>) => context),
-              discreet(tracer)
-            )
-          )
+        (request) => inSpan(Effect.mapInputContext(execute(request), (context: Context.Context<never>) => context))
       ),
     Effect.succeed
   )

@@ -26,11 +26,8 @@ export const note = (write: (observed: Observed) => void): Effect.Effect<void> =
 type Locally = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /** Runs an effect on behalf of an operation: it notes there what it does, and its spans are inside of the record's. */
-const under = (observed: Observed): Locally => (effect) =>
-  Effect.mapInputContext(
-    effect,
-    (context) => context.pipe(Context.add(Current, observed), Context.add(Tracer.ParentSpan, observed.span))
-  )
+const under = (observed: Observed): Locally =>
+  Effect.provide(Context.make(Current, observed).pipe(Context.add(Tracer.ParentSpan, observed.span)))
 
 /** How to run something later, on behalf of what it is done for here and under the overrides that hold here. */
 export const keep: Effect.Effect<Locally> = Effect.zipWith(
