@@ -1,6 +1,8 @@
 /**
  * How records of operations begin: with a span, and with what all metrics of an operation are tagged with.
  */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
 import * as MetricLabel from "effect/MetricLabel"
@@ -50,15 +52,13 @@ export const make = (given: Given): Begin => {
 
   return {
     begin: (begun) =>
-      Effect.gen(function*() {
+      Effect.withFiberRuntime((fiber) => {
         const { about, baseUrl, kind, operation } = begun
-        const settings = yield* given.settings
-        const clock = yield* Effect.clock
-        const outer = yield* FiberRef.get(FiberRef.currentMetricLabels)
+        const settings = Context.get(fiber.currentContext, given.settings)
+        const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
         const { model } = settings
-        const server = serverOf(baseUrl)
         const shared = {
-          ...server,
+          ...serverOf(baseUrl),
           ...(kind !== "call" && { [names.operationName]: names.completion }),
           ...(model !== undefined && { [names.model]: model })
         }
@@ -68,27 +68,16 @@ export const make = (given: Given): Begin => {
           : model === undefined
           ? names.completion
           : `${names.completion} ${model}`
-        const span = yield* spanOf(
-          name,
-          kind === "call" && operation === "TaskService.runAll" ? "internal" : "client",
-          {
+        const labels = labelsOf(fiber.getFiberRef(FiberRef.currentMetricLabels), shared)
+        const run = { healed: 0, reconnects: 0, taskId, running: false, shared: false, counted: false }
+        return Effect.map(
+          spanOf(name, kind === "call" && operation === "TaskService.runAll" ? "internal" : "client", {
             ...shared,
             [names.verb]: operation,
             ...(kind !== "call" && { [names.stream]: operation.startsWith("StreamService.") }),
             ...(taskId !== undefined && { [names.taskId]: taskId })
-          }
-        )
-        return observe(
-          { ...begun, settings, clock, begun: clock.unsafeCurrentTimeNanos(), labels: labelsOf(outer, shared) },
-          span,
-          {
-            healed: 0,
-            reconnects: 0,
-            taskId,
-            running: false,
-            shared: false,
-            counted: false
-          }
+          }),
+          (span) => observe({ ...begun, settings, clock, begun: clock.unsafeCurrentTimeNanos(), labels }, span, run)
         )
       })
   }

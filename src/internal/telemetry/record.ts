@@ -38,7 +38,7 @@ export interface Given extends
     | "tasksRunningOn"
   >
 {
-  readonly settings: Effect.Effect<Telemetry.Settings>
+  readonly settings: typeof Telemetry.Telemetry
 }
 
 interface Begun extends Operation {
