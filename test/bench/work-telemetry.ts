@@ -1,7 +1,8 @@
 /**
- * What spans and records cost a stream: one process in which streams without spans, streams of a program that asks for
- * none, and streams whose records and spans a tracer keeps go in turn, in short blocks, so that each block has the same
- * machine beside it. The server is another process, and only the CPU of this one counts.
+ * What telemetry costs a stream: one process in which streams without spans and those of one variant go in turn, in short
+ * blocks, so that each block has the same machine beside it. There are as many of either kind, for the compiler favours
+ * what runs most. The server is another process; only the CPU of this one counts, and all of it: requests, spans of the
+ * platform, and garbage collection, for which V8 has one thread here.
  */
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { RWKV, StreamService, Telemetry } from "effect-rwkv"
@@ -13,50 +14,48 @@ import * as Tracer from "effect/Tracer"
 import { encode, scenario } from "./scenario.js"
 import { medianInterval, quantile } from "./stats.js"
 
-const [, , baseUrl = "", rounds = "", streams = ""] = process.argv
+const [, , baseUrl = "", variant = "", rounds = "", streams = ""] = process.argv
 
 /** A tracer that keeps what it is told, as an exporter does before it sends it. */
 const listening = () => {
   const native = Effect.runSync(Effect.tracer)
   let spans: Array<Tracer.Span> = []
-  const tracer = Layer.setTracer(Tracer.make({
-    span: (...args) => {
-      const span = native.span(...args)
-      if (spans.length > 512) spans = []
-      spans.push(span)
-      return span
-    },
-    context: (run) => run()
-  }))
-  return Layer.merge(tracer, Telemetry.layer({ model: "rwkv-7-g1" }))
+  const span: Tracer.Tracer["span"] = (...args) => {
+    const span = native.span(...args)
+    if (spans.length > 512) spans = []
+    spans.push(span)
+    return span
+  }
+  return Layer.setTracer(Tracer.make({ span, context: (run) => run() }))
 }
 
 const off = Layer.setTracerEnabled(false)
 
-/** The first is what the others are compared with. The second is the same again: as far as it is from 1, nothing is shown. */
-const variants = {
-  "no spans": off,
-  "no spans, again": off,
-  "nobody listens": Layer.empty,
-  "Telemetry.layer, and a tracer that keeps spans": listening()
+const variants: Readonly<Record<string, () => Layer.Layer<never>>> = {
+  /** As far as this one is from 1, nothing is shown. */
+  same: () => off,
+  unheard: () => Layer.empty,
+  heard: () => Layer.merge(listening(), Telemetry.layer({ model: "rwkv-7-g1" }))
 }
 
 const what = scenario({ frames: 1000 })
 
-const block = async (live: Layer.Layer<never>) => {
+/** Runs some streams of 1,000 frames, from their creation to their deletion, and tells the CPU that took. */
+const blockOf = async (live: Layer.Layer<never>) => {
   const services = Layer.provide(RWKV.layer({ baseUrl }), NodeHttpClient.layerUndici)
   const runtime = ManagedRuntime.make(Layer.provideMerge(services, live))
   await runtime.runtime()
   const stream = Effect.suspend(() => {
     let length = 0
-    return Effect.map(
-      Stream.runForEachChunk(StreamService.create({ prompt: encode(what) }), (texts) =>
-        Effect.sync(() => {
-          for (const text of texts) length += text.length
-        })),
-      () => {
+    const read = Stream.runForEachChunk(StreamService.create({ prompt: encode(what) }), (texts) =>
+      Effect.sync(() => {
+        for (const text of texts) length += text.length
+      }))
+    return Effect.andThen(
+      read,
+      Effect.sync(() => {
         if (length !== what.frames * what.size) throw new Error(`${length} characters`)
-      }
+      })
     )
   })
   const all = Effect.repeatN(stream, Number(streams) - 1)
@@ -68,38 +67,18 @@ const block = async (live: Layer.Layer<never>) => {
   }
 }
 
-const blocks = await Promise.all(
-  Object.entries(variants).map(async ([name, live]) => ({ name, run: await block(live) }))
-)
+const [plain, varied] = [await blockOf(off), await blockOf(variants[variant]?.() ?? off)]
 
-/** Each variant twice: in an order of chance, and back. */
-const round = async () => {
-  const order = blocks.map((_, index) => index)
-  for (let last = order.length - 1; last > 0; last--) {
-    const other = Math.floor(Math.random() * (last + 1))
-    ;[order[last], order[other]] = [order[other] ?? 0, order[last] ?? 0]
-  }
-  const cpu = blocks.map(() => 0)
-  for (const index of [...order, ...order.toReversed()]) {
-    cpu[index] = (cpu[index] ?? 0) + (await blocks[index]?.run() ?? 0)
-  }
-  return cpu
+/** Each twice, and each as often first as last: what changes slowly is on both sides. */
+const ratio = async () => {
+  const [first, second] = Math.random() < 0.5 ? [plain, varied] : [varied, plain]
+  const [a, b, c, d] = [await first(), await second(), await second(), await first()]
+  return first === varied ? (a + d) / (b + c) : (b + c) / (a + d)
 }
 
-for (let warm = 0; warm < 20; warm++) await round()
-const measured: Array<ReadonlyArray<number>> = []
-for (let count = 0; count < Number(rounds); count++) measured.push(await round())
-
-for (const [index, { name }] of blocks.entries()) {
-  const ratios = measured.map((cpu) => (cpu[index] ?? 0) / (cpu[0] ?? 0))
-  const cpu = measured.map((cpu) => (cpu[index] ?? 0) / 2 / Number(streams))
-  const [low, high] = medianInterval(ratios)
-  const figure = (value: number) => value.toFixed(3)
-  process.stdout.write(
-    `${name}: ${Math.round(quantile(cpu, 0.5))} µs of CPU, ratio ${figure(quantile(ratios, 0.5))}, ` +
-      `95 % of ${figure(low)} to ${figure(high)}, of minima ${
-        figure(Math.min(...cpu) / Math.min(...measured.map((cpu) => (cpu[0] ?? 0) / 2 / Number(streams))))
-      }\n`
-  )
-}
+for (let warm = 0; warm < 100; warm++) await ratio()
+const ratios: Array<number> = []
+for (let round = 0; round < Number(rounds); round++) ratios.push(await ratio())
+const [low, high] = medianInterval(ratios)
+process.stdout.write(`${JSON.stringify({ median: quantile(ratios, 0.5), low, high })}\n`)
 process.exit(0)

@@ -49,8 +49,10 @@ const withInit = (request: HttpClientRequest.HttpClientRequest): Effect.Effect<H
   )
 
 /** The program's tracer, whose spans are not told what requests hold. */
-const discreet = (tracer: Tracer.Tracer): Tracer.Tracer =>
-  Tracer.make({
+const discreet = (tracer: Tracer.Tracer): Tracer.Tracer => {
+  const known = discreetly.get(tracer)
+  if (known !== undefined) return known
+  const made = Tracer.make({
     span: (...args) => {
       const span = tracer.span(...args)
       const end = span.end.bind(span)
@@ -59,8 +61,13 @@ const discreet = (tracer: Tracer.Tracer): Tracer.Tracer =>
       Reflect.defineProperty(span, "end", { value, configurable: true, writable: true })
       return span
     },
-    context: (run, fiber) => tracer.context(run, fiber)
+    context: tracer.context.bind(tracer)
   })
+  discreetly.set(tracer, made)
+  return made
+}
+
+const discreetly = new WeakMap<Tracer.Tracer, Tracer.Tracer>()
 
 /** The tracer of a program that has none. */
 const native = Context.get(DefaultServices.liveServices, Tracer.Tracer)
