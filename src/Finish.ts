@@ -9,8 +9,8 @@ import * as rule from "./internal/input/rules.js"
 /**
  * Why a run ended:
  *
- * - `"stop"`: the model ended its text, or the stop of another program, or of another task (H29), hit this one, which the
- *   server does not tell apart.
+ * - `"stop"`: the model ended its text, or the stop of another program, or of another task (H29), hit this one, which
+ *   the server does not tell apart.
  * - `"length"`: as many tokens were generated as the request's `maxTokens` allow.
  * - `"stop-sequence"`: one of the option `stop` came.
  * - `"cancelled"`: this program stopped the task.

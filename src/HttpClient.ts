@@ -151,77 +151,80 @@ const encodeFim = encoder(Generation.FimRequest)
 const encodeContinue = encoder(Generation.ContinueRequest)
 const encodeFork = encoder(Generation.ForkRequest)
 
-const serviceOf = (requests: Requests.Requests): Service => {
-  const operationOf = (name: string, options: CallOptions | undefined) => options?.operation ?? `HttpClient.${name}`
+const operationOf = (name: string, options: CallOptions | undefined) => options?.operation ?? `HttpClient.${name}`
 
-  const post = (operation: string, path: string, body: object): Call<never> => ({
+const post = (operation: string, path: string, body: object): Call<never> => ({
+  operation,
+  method: "POST",
+  path: `/v1/tasks/${path}`,
+  body
+})
+
+/** What an answer of this status that speaks of a template means. */
+interface OfTemplates<E> {
+  readonly status: number
+  readonly Failure: new(about: { readonly operation: string; readonly taskId: Protocol.TaskId }) => E
+}
+
+/** A call about a task: its id checked and encoded, the server's 404 for it known. */
+const about = <E = never>(
+  operation: string,
+  id: string,
+  method: "GET" | "POST",
+  verb: string,
+  { template, ...more }: Pick<Call<never>, "body" | "exact"> & { readonly template?: OfTemplates<E> } = {}
+) =>
+  Effect.map(validate.taskId(operation, id), (taskId): Call<TaskNotFoundError | E> => ({
     operation,
-    method: "POST",
-    path: `/v1/tasks/${path}`,
-    body
-  })
+    taskId,
+    method,
+    path: `/v1/tasks/${encodeURIComponent(taskId)}/${verb}`,
+    ...more,
+    refuse: (status, body) => {
+      if (isTaskMissing(status, body)) return new TaskNotFoundError({ operation, taskId })
+      return status === template?.status && /template/i.test(detail(body) ?? "")
+        ? new template.Failure({ operation, taskId })
+        : undefined
+    }
+  }))
 
-  /** A call about a task: its id checked and encoded, the server's 404 for it known. */
-  const about = <E = never>(
-    operation: string,
-    id: string,
-    method: "GET" | "POST",
-    verb: string,
-    more: {
-      readonly body?: object
-      readonly exact?: boolean
-      readonly refuse?: (status: number, body: string, taskId: Protocol.TaskId) => E | undefined
-    } = {}
-  ) =>
-    Effect.map(validate.taskId(operation, id), (taskId): Call<TaskNotFoundError | E> => ({
-      operation,
-      taskId,
-      method,
-      path: `/v1/tasks/${encodeURIComponent(taskId)}/${verb}`,
-      body: more.body,
-      exact: more.exact,
-      refuse: (status, body) =>
-        isTaskMissing(status, body)
-          ? new TaskNotFoundError({ operation, taskId })
-          : more.refuse?.(status, body, taskId)
-    }))
+const createCall = (operation: string, request: Generation.CreateRequest, stream: boolean) =>
+  Effect.flatMap(encodeCreate(operation, request), ({ persistence, ...body }) =>
+    stream && body.max_tokens === 0
+      // The server ends such a task before anyone can listen, and then never ends the stream.
+      ? Effect.fail(validate.invalid(operation, "maxTokens", "must be at least 1 in a stream"))
+      : Effect.succeed(
+        post(operation, persistence === "persistent" ? "create" : "tmp", stream ? { ...body, stream } : body)
+      ))
 
-  const createCall = (operation: string, request: Generation.CreateRequest, stream: boolean) =>
-    Effect.flatMap(encodeCreate(operation, request), ({ persistence, ...body }) =>
-      stream && body.max_tokens === 0
-        // The server ends such a task before anyone can listen, and then never ends the stream.
-        ? Effect.fail(validate.invalid(operation, "maxTokens", "must be at least 1 in a stream"))
-        : Effect.succeed(
-          post(operation, persistence === "persistent" ? "create" : "tmp", stream ? { ...body, stream } : body)
-        ))
+const fimCall = (operation: string, request: Generation.FimRequest, stream: boolean) =>
+  Effect.map(
+    encodeFim(operation, request),
+    (body) => post(operation, "fim", stream ? { ...body, stream } : body)
+  )
 
-  const fimCall = (operation: string, request: Generation.FimRequest, stream: boolean) =>
-    Effect.map(
-      encodeFim(operation, request),
-      (body) => post(operation, "fim", stream ? { ...body, stream } : body)
-    )
+const continueCall = (operation: string, id: string, request: Generation.ContinueRequest, stream: boolean) =>
+  Effect.flatMap(
+    encodeContinue(operation, request),
+    (body) => about(operation, id, "POST", "continue", { body: stream ? { ...body, stream } : body })
+  )
 
-  const continueCall = (operation: string, id: string, request: Generation.ContinueRequest, stream: boolean) =>
-    Effect.flatMap(
-      encodeContinue(operation, request),
-      (body) => about(operation, id, "POST", "continue", { body: stream ? { ...body, stream } : body })
-    )
+const forkCall = (operation: string, id: string, request: Generation.ForkRequest, stream: boolean) =>
+  Effect.flatMap(
+    encodeFork(operation, request),
+    ({ persistence, ...body }) =>
+      about(operation, id, "POST", persistence === "temporary" ? "fork?tmp=true" : "fork", {
+        body: stream ? { ...body, stream } : body
+      })
+  )
 
-  const forkCall = (operation: string, id: string, request: Generation.ForkRequest, stream: boolean) =>
-    Effect.flatMap(
-      encodeFork(operation, request),
-      ({ persistence, ...body }) =>
-        about(operation, id, "POST", persistence === "temporary" ? "fork?tmp=true" : "fork", {
-          body: stream ? { ...body, stream } : body
-        })
-    )
+const streamCall = (operation: string, id: string, fromToken: unknown) =>
+  Effect.flatMap(
+    validate.integer(operation, "fromToken", fromToken),
+    (pos) => about(operation, id, "GET", pos === 0 ? "stream" : `stream?pos=${pos}`)
+  )
 
-  const streamCall = (operation: string, id: string, fromToken: unknown) =>
-    Effect.flatMap(
-      validate.integer(operation, "fromToken", fromToken),
-      (pos) => about(operation, id, "GET", pos === 0 ? "stream" : `stream?pos=${pos}`)
-    )
-
+const serviceOf = (requests: Requests.Requests): Service => {
   const result = <E>(call: Effect.Effect<Call<E>, CallFailure>) =>
     Effect.flatMap(
       call,
@@ -252,29 +255,19 @@ const serviceOf = (requests: Requests.Requests): Service => {
         about(operationOf("stop", options), id, "POST", "stop"),
         (call) => requests.accepted(call, Protocol.TaskInfo)
       ),
-    delete: (id, options) => {
-      const operation = operationOf("delete", options)
-      return Effect.flatMap(
-        about(operation, id, "POST", options?.force === true ? "delete?force=true" : "delete", {
-          refuse: (status, body, taskId) =>
-            status === 403 && /template/i.test(detail(body) ?? "")
-              ? new TemplateProtectedError({ operation, taskId })
-              : undefined
+    delete: (id, options) =>
+      Effect.flatMap(
+        about(operationOf("delete", options), id, "POST", options?.force === true ? "delete?force=true" : "delete", {
+          template: { status: 403, Failure: TemplateProtectedError }
         }),
         (call) => requests.accepted(call, Protocol.TaskInfo)
-      )
-    },
-    asTemplate: (id, options) => {
-      const operation = operationOf("asTemplate", options)
-      return result(
-        about(operation, id, "POST", "as_template", {
-          refuse: (status, body, taskId) =>
-            status === 400 && /template/i.test(detail(body) ?? "")
-              ? new AlreadyTemplateError({ operation, taskId })
-              : undefined
+      ),
+    asTemplate: (id, options) =>
+      result(
+        about(operationOf("asTemplate", options), id, "POST", "as_template", {
+          template: { status: 400, Failure: AlreadyTemplateError }
         })
-      )
-    },
+      ),
     list: (options) =>
       requests.json(
         { operation: operationOf("list", options), method: "GET", path: "/v1/tasks/list" },

@@ -119,8 +119,9 @@ export interface TaskResult {
   /** The stop sequence that ended the text; only with the reason `"stop-sequence"`. */
   readonly stopSequence?: string
   /**
-   * The id that a proxy gave the request that started the run, where this program did and the end is told (`run`, `wait`,
-   * streams); otherwise that of the request which read this. Absent if no header named one (`requestIdHeaders`).
+   * The id that a proxy gave the request that started the run, where this program did and the end is told (`run`,
+   * `wait`, streams); otherwise that of the request which read this. Absent if no header named one
+   * (`requestIdHeaders`).
    */
   readonly requestId?: string
   /** The run's own speed: its tokens by its time of generation; undefined where one of them is not known. */

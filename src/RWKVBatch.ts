@@ -15,9 +15,10 @@ import type { TaskService } from "./TaskService.js"
 
 export {
   /**
-   * Where the results of batches go: a service of the program. `write` is handed each result at least once, and more than
-   * once after a kill: with the same `key`, by which the program tells. Only when it has succeeded is the task deleted
-   * and the result taken for done. If it fails it is called again for 10 minutes, then the prompt is listed as failed.
+   * Where the results of batches go: a service of the program. `write` is handed each result at least once, and more
+   * than once after a kill: with the same `key`, by which the program tells. Only when it has succeeded is the task
+   * deleted and the result taken for done. If it fails it is called again for 10 minutes, then the prompt is listed as
+   * failed.
    *
    * @example
    * ```ts
@@ -36,9 +37,9 @@ export {
    */
   Sink,
   /**
-   * Where the prompts of batches come from: a service of the program. `page` gives the requests of a source from `offset`
-   * on, as many as `limit` says, the same ones whenever it is asked. If it fails it is called again for 10 minutes, then the prompts of
-   * the page are listed as failed.
+   * Where the prompts of batches come from: a service of the program. `page` gives the requests of a source from
+   * `offset` on, as many as `limit` says, the same ones whenever it is asked. If it fails it is called again for 10
+   * minutes, then the prompts of the page are listed as failed.
    *
    * @example
    * ```ts

@@ -210,9 +210,9 @@ export const stops: readonly [string, ...Array<string>] = format.stops
  * Splits a model's whole text. The options are those of its prompt.
  *
  * The `>` that prompts with thinking leave to the model is expected and need not be there. A text that ends while it
- * thinks is all reasoning; with `"off"`, a text that begins with `<think>` is understood. A call is a JSON object with a
- * name and arguments: in a fence, which `**Tool Call:**` may announce, or between `<tool_call>` tags, at the start of a
- * line. Other JSON in a fence is text.
+ * thinks is all reasoning; with `"off"`, a text that begins with `<think>` is understood. A call is a JSON object with
+ * a name and arguments: in a fence, which `**Tool Call:**` may announce, or between `<tool_call>` tags, at the start of
+ * a line. Other JSON in a fence is text.
  *
  * @example
  * ```ts
@@ -292,7 +292,8 @@ export const replyStream: {
 )
 
 /**
- * Sampling as the model's authors use it, to be spread into a request. What a source does not say is left to the server.
+ * Sampling as the model's authors use it, to be spread into a request. What a source does not say is left to the
+ * server.
  *
  * - `rwkvPip`: the README of the `rwkv` pip package.
  * - `chatRWKV`: `API_DEMO_CHAT.py` of ChatRWKV, which limits by `topP` alone.

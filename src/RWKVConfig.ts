@@ -47,8 +47,8 @@ export interface Options {
   readonly headers?: Readonly<Record<string, string | Redacted.Redacted<string>>> | undefined
   /**
    * The time for one request with its answer, or until the headers of a stream; 120 seconds by default. Creating a task
-   * takes as long as its prefill. One whose caller was interrupted is waited for in the background that long, and so are
-   * direct streams and forks of this client, for the server may be reading its prompt.
+   * takes as long as its prefill. One whose caller was interrupted is waited for in the background that long, and so
+   * are direct streams and forks of this client, for the server may be reading its prompt.
    */
   readonly requestTimeout?: Duration.DurationInput | undefined
   /**
@@ -60,8 +60,8 @@ export interface Options {
   readonly defaults?: GenerationOptions | undefined
   /**
    * The headers of answers that may hold the id that a proxy gave the request, the first that is there first: errors
-   * and results tell it as `requestId`. `x-request-id`, `x-correlation-id`, `x-amzn-requestid` and `cf-ray` by default, at most 16;
-   * `[]` for none. No other header of an answer is ever told.
+   * and results tell it as `requestId`. `x-request-id`, `x-correlation-id`, `x-amzn-requestid` and `cf-ray` by default,
+   * at most 16; `[]` for none. No other header of an answer is ever told.
    */
   readonly requestIdHeaders?: ReadonlyArray<string> | undefined
   /** When to repeat requests that may safely be repeated; `Polling.retrySchedule` by default. */
@@ -298,7 +298,9 @@ export const layerConfig = (
 export interface OverrideOptions extends Pick<Options, "requestTimeout" | "retry"> {
   /** Sent beside the configuration's headers, or instead of one of the same name. Values are secrets, as there. */
   readonly headers?: Options["headers"]
-  /** Generation options for every create and FIM that does not give its own, merged into the configuration's by name. */
+  /**
+   * Generation options for every create and FIM that does not give its own, merged into the configuration's by name.
+   */
   readonly defaults?: GenerationOptions | undefined
 }
 

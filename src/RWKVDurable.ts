@@ -2,8 +2,8 @@
  * Runs that survive the process, as workflows of `@effect/workflow`: one generation, or a batch of up to a million.
  *
  * An entry of its own, `effect-rwkv/RWKVDurable`, for programs that have `@effect/workflow` and `@effect/cluster`. What
- * was recorded is not done again, whichever process goes on: a task that was made is waited for, and a text that came is
- * kept. See docs/durable.md.
+ * was recorded is not done again, whichever process goes on: a task that was made is waited for, and a text that came
+ * is kept. See docs/durable.md.
  *
  * @since 0.2.0
  */
@@ -65,8 +65,8 @@ export {
    */
   Generated,
   /**
-   * What to generate, as a type and as a Schema: a request of `create` or of `fim` whose `maxTokens` is given. It bounds
-   * what runs on, and nobody can find, if a process is killed before it has recorded the id of a task.
+   * What to generate, as a type and as a Schema: a request of `create` or of `fim` whose `maxTokens` is given. It
+   * bounds what runs on, and nobody can find, if a process is killed before it has recorded the id of a task.
    *
    * @example
    * ```ts
@@ -170,8 +170,8 @@ export const generate = (
 
 /**
  * Cancels a workflow, by its execution id: within seconds its generations have stopped their tasks, and fail with
- * `TaskCancelledError`. It needs {@link layer} or {@link layerBatch} on some machine. (The engine's own `interrupt` comes
- * into effect only where a workflow suspends, and one that generates does not.)
+ * `TaskCancelledError`. It needs {@link layer} or {@link layerBatch} on some machine. (The engine's own `interrupt`
+ * comes into effect only where a workflow suspends, and one that generates does not.)
  *
  * @example
  * ```ts
@@ -233,8 +233,8 @@ export const Generation = /*#__PURE__*/ (() =>
   }))()
 
 /**
- * Starts a {@link Generation} and returns its execution id. If one of this key was started before, by whichever process,
- * it is that one. Fails with `RWKVValidationError` if the request is invalid.
+ * Starts a {@link Generation} and returns its execution id. If one of this key was started before, by whichever
+ * process, it is that one. Fails with `RWKVValidationError` if the request is invalid.
  *
  * @example
  * ```ts

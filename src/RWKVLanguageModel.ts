@@ -1,7 +1,8 @@
 /**
  * RWKV-7 G1 as the language model of `@effect/ai`: text, streams, objects, tools and `Chat`, by swapping one layer.
  *
- * An entry of its own, `effect-rwkv/RWKVLanguageModel`, for programs that have `@effect/ai`. See docs/language-model.md.
+ * An entry of its own, `effect-rwkv/RWKVLanguageModel`, for programs that have `@effect/ai`. See
+ * docs/language-model.md.
  *
  * @since 0.2.0
  */
@@ -41,8 +42,8 @@ export class Config extends Context.Tag("effect-rwkv/RWKVLanguageModel/Config")<
  */
 export declare namespace Config {
   /**
-   * How the model answers: sampling and limits as in `Generation.GenerationOptions`, and the model's own options. What is
-   * invalid fails the call with `MalformedInput`.
+   * How the model answers: sampling and limits as in `Generation.GenerationOptions`, and the model's own options. What
+   * is invalid fails the call with `MalformedInput`.
    *
    * @since 0.2.0
    * @category models

@@ -28,6 +28,7 @@ import * as Id from "./internal/pool/id.js"
 import * as Pools from "./internal/pool/pool.js"
 import * as Servers from "./internal/pool/server.js"
 import * as Services from "./internal/pool/services.js"
+import * as RWKVHttpClient from "./HttpClient.js"
 import * as RWKVConfig from "./RWKVConfig.js"
 import type { RWKVValidationError } from "./RWKVError.js"
 import { StreamService } from "./StreamService.js"
@@ -84,8 +85,8 @@ export interface Options<E = never, R = never> extends Omit<RWKVConfig.Options, 
    */
   readonly onServerLost?: "fail" | "replay" | undefined
   /**
-   * When a lost server is asked (`GET /v1/models`) whether it is well; after 1 second by default, then up to each 30. One
-   * that has ended begins anew 30 seconds later.
+   * When a lost server is asked (`GET /v1/models`) whether it is well; after 1 second by default, then up to each 30. Where
+   * the Schedule has ended it is asked each 30 seconds.
    */
   readonly probe?: Schedule.Schedule<unknown> | undefined
 }
@@ -205,7 +206,14 @@ const make = <E, R>({ onServerLost, probe, queueLimit, queueTimeout, servers, ..
     const pool = yield* Pools.make(
       given.queueLimit ?? 1024,
       yield* validate.duration(operation, "queueTimeout", queueTimeout, "1 hour"),
-      (spec, changed) => Servers.make(spec, options, platform, given.probe ?? usualProbe, changed)
+      {
+        connect: ({ baseUrl, headers }) =>
+          Effect.flatMap(
+            RWKVConfig.make({ ...options, baseUrl, headers: { ...options.headers, ...headers } }),
+            (config) => Effect.provideService(RWKVHttpClient.make, RWKVConfig.RWKVConfig, config)
+          ).pipe(Effect.provideService(HttpClient.HttpClient, platform)),
+        start: (spec, http, changed) => Servers.make(spec, http, given.probe ?? usualProbe, changed)
+      }
     )
     const apply = (list: unknown) => Effect.flatMap(checkServers(list), pool.apply)
     const passed = (error: unknown) => Effect.logWarning("a list of the pool's servers is passed over", error)
@@ -223,14 +231,14 @@ const make = <E, R>({ onServerLost, probe, queueLimit, queueTimeout, servers, ..
       Effect.annotateLogs({ package: "effect-rwkv" }),
       Effect.forkScoped
     )
-    const config = yield* RWKVConfig.make({ ...options, baseUrl: pool.all()[0]?.spec.baseUrl })
-    const { streams, tasks } = Services.make(pool, given.onServerLost === "replay", config)
+    const config = yield* RWKVConfig.make({ ...options, baseUrl: pool.all()[0]?.spec().baseUrl })
+    const { streams, tasks } = yield* Services.make(pool, given.onServerLost === "replay", config)
     const figures = Effect.sync((): Figures => ({
       queued: pool.queued(),
-      servers: Array.from(pool.all(), ({ isDraining, isLost, spec, tally }) => {
+      servers: Array.from(pool.all(), ({ isDraining, isLost, name, tally }) => {
         const { capacity, kept, outstanding, running } = tally.load()
         const health = isLost() ? "lost" : isDraining() ? "draining" : "open"
-        return { name: spec.name, health, running, kept, outstandingTokens: Math.round(outstanding), capacity }
+        return { name, health, running, kept, outstandingTokens: Math.round(outstanding), capacity }
       })
     }))
     return Context.make(TaskService, tasks).pipe(

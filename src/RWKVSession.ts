@@ -110,8 +110,8 @@ export const SessionState: Schema.Schema<SessionState> = Schema.Struct({
 })
 
 /**
- * Begins a chat with a memory. It lives as long as the Scope: when that is closed, a turn that runs is left, its task is
- * stopped, and nothing of the session stays on the server; whoever waits or reads fails with `RWKVConnectionError`.
+ * Begins a chat with a memory. It lives as long as the Scope: when that is closed, a turn that runs is left, its task
+ * is stopped, and nothing of the session stays on the server; whoever waits or reads fails with `RWKVConnectionError`.
  *
  * Fails with `RWKVValidationError` for options that are out of range, and for a history that no prompt can have.
  *

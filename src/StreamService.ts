@@ -13,7 +13,6 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Generation from "./Generation.js"
 import { RWKVHttpClient } from "./HttpClient.js"
-import * as Ledger from "./internal/owner/ledger.js"
 import * as Runs from "./internal/stream/runs.js"
 import * as Verbs from "./internal/stream/verbs.js"
 import type { StreamEvent } from "./Protocol.js"
@@ -93,19 +92,7 @@ export class StreamService extends Context.Tag("effect-rwkv/StreamService")<Stre
 const make: Effect.Effect<Service, never, RWKVHttpClient | RWKVConfig | Scope.Scope> = Effect.gen(function*() {
   const http = yield* RWKVHttpClient
   const runs = yield* Runs.make(http, yield* RWKVConfig)
-  const gate = yield* Ledger.gate(runs.ledger)
-  const usable = (operation: string, about?: unknown) =>
-    runs.spans.checked(
-      operation,
-      operation.startsWith("StreamService.subscribe") ? "call" : "run",
-      about,
-      gate(operation, about)
-    )
-  const verbs = Verbs.make(
-    Verbs.startsOf(http, runs),
-    usable,
-    (operation, reading) => runs.spans.checked(operation, "run", undefined, reading)
-  )
+  const verbs = yield* Verbs.make(Verbs.startsOf(http, runs), runs)
   return Runs.carry<Service>(verbs, runs)
 })
 
@@ -341,7 +328,8 @@ export const open = (...args: Parameters<Service["open"]>) =>
  * import { Effect, Stream } from "effect"
  * import { StreamService } from "effect-rwkv"
  *
- * const text = Stream.unwrapScoped(Effect.map(StreamService.openContinue("TASK_1", { prompt: " And then?" }), ({ text }) => text))
+ * const run = StreamService.openContinue("TASK_1", { prompt: " And then?" })
+ * const text = Stream.unwrapScoped(Effect.map(run, ({ text }) => text))
  * ```
  *
  * @since 0.1.0
@@ -358,7 +346,8 @@ export const openContinue = (...args: Parameters<Service["openContinue"]>) =>
  * import { Effect, Stream } from "effect"
  * import { StreamService } from "effect-rwkv"
  *
- * const text = Stream.unwrapScoped(Effect.map(StreamService.openFork("TASK_1", { prompt: " A happy end:" }), ({ text }) => text))
+ * const run = StreamService.openFork("TASK_1", { prompt: " A happy end:" })
+ * const text = Stream.unwrapScoped(Effect.map(run, ({ text }) => text))
  * ```
  *
  * @since 0.1.0

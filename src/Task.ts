@@ -28,9 +28,9 @@ import type {
  */
 export interface FollowOptions {
   /**
-   * What leaving early does to the task: `"stop"` where the stream started the run, `"detach"` for `subscribe`. A stop may
-   * miss. So the service looks until the task has ended, and stops it once more at most; a warning that names the task
-   * and its tokens to go is logged if it runs on.
+   * What leaving early does to the task: `"stop"` where the stream started the run, `"detach"` for `subscribe`. A stop
+   * may miss. So the service looks until the task has ended, and stops it once more at most; a warning that names the
+   * task and its tokens to go is logged if it runs on.
    */
   readonly onInterrupt?: "stop" | "detach" | undefined
   /** How long a silence may last before the server is asked what the task does; 30 seconds by default. */
@@ -43,8 +43,8 @@ export interface FollowOptions {
    */
   readonly queueTimeout?: Duration.DurationInput | undefined
   /**
-   * How long leaving early may take, to close the connection and have the first stop answered; 2 seconds by default. What
-   * is not done by then goes on in the background, until the services end.
+   * How long leaving early may take, to close the connection and have the first stop answered; 2 seconds by default.
+   * What is not done by then goes on in the background, until the services end.
    */
   readonly stopTimeout?: Duration.DurationInput | undefined
   /**
@@ -62,11 +62,12 @@ export interface FollowOptions {
  */
 export interface Stopping {
   /**
-   * Stop sequences: 1 to 16 texts of 1 to 256 UTF-16 units each; none by default. The text ends before the sequence that
-   * is complete first, or the longest of those that are complete at once, however it is cut into tokens and frames. No
-   * part of a sequence is delivered: what might begin one is held back until that is known. The task is stopped at once,
-   * and its state on the server is past the end of the text then, by the sequence at least. Of several sequences one that
-   * is complete earlier ends the text: list none that begins or lies inside another, unless the rest is to be cut off.
+   * Stop sequences: 1 to 16 texts of 1 to 256 UTF-16 units each; none by default. The text ends before the sequence
+   * that is complete first, or the longest of those that are complete at once, however it is cut into tokens and
+   * frames. No part of a sequence is delivered: what might begin one is held back until that is known. The task is
+   * stopped at once, and its state on the server is past the end of the text then, by the sequence at least. Of several
+   * sequences one that is complete earlier ends the text: list none that begins or lies inside another, unless the rest
+   * is to be cut off.
    */
   readonly stop?: ReadonlyArray<string> | undefined
 }
@@ -100,8 +101,8 @@ export interface StreamOptions extends FollowOptions, Stopping, BranchOptions {
   readonly transport?: "subscribe" | "direct" | undefined
   /**
    * Whether a temporary task is deleted when the stream is done with it: in the background, and never before the task
-   * has ended. The default is `"delete"`; for continues, whose task was there before, it is `"keep"`. Persistent tasks are
-   * always kept.
+   * has ended. The default is `"delete"`; for continues, whose task was there before, it is `"keep"`. Persistent tasks
+   * are always kept.
    */
   readonly cleanup?: "delete" | "keep" | undefined
 }
@@ -305,8 +306,8 @@ export type Requests<E, R> =
 
 /**
  * A run whose task the server has named. Either `text` or `events` may be read, once: a second reader fails with
- * `RWKVValidationError`. Closing the Scope early stops the task. All its requests are made under the settings that it was
- * opened under (`RWKVConfig.withConfigOverride`).
+ * `RWKVValidationError`. Closing the Scope early stops the task. All its requests are made under the settings that it
+ * was opened under (`RWKVConfig.withConfigOverride`).
  *
  * @since 0.1.0
  * @category models

@@ -115,7 +115,7 @@ export const layer: Layer.Layer<TaskService, never, RWKVHttpClient | RWKVConfig 
     Effect.gen(function*() {
       const [http, config, streams] = yield* Effect.all([RWKVHttpClient, RWKVConfig, StreamService])
       const runs = Runs.carriedBy(streams) ?? (yield* Runs.make(http, config))
-      return Tasks.make(http, config, streams, runs, yield* Ledger.gate(runs.ledger)).tasks
+      return Tasks.make(http, config, streams, runs, yield* Ledger.gate(runs.ledger))
     })
   )
 )

@@ -132,11 +132,11 @@ const cases: ReadonlyArray<Case> = [
   {
     error: timeout("request"),
     transient: true,
-    message: "TaskService.wait: no complete answer within 3 s (task TMP_1)"
+    message: "TaskService.wait: no complete answer within 3s (task TMP_1)"
   },
-  { error: timeout("wait"), transient: false, message: "TaskService.wait: not finished within 3 s (task TMP_1)" },
-  { error: timeout("stop"), transient: false, message: "TaskService.wait: still running within 3 s (task TMP_1)" },
-  { error: timeout("stalled"), transient: false, message: "TaskService.wait: no progress within 3 s (task TMP_1)" },
+  { error: timeout("wait"), transient: false, message: "TaskService.wait: not finished within 3s (task TMP_1)" },
+  { error: timeout("stop"), transient: false, message: "TaskService.wait: still running within 3s (task TMP_1)" },
+  { error: timeout("stalled"), transient: false, message: "TaskService.wait: no progress within 3s (task TMP_1)" },
   {
     error: new RWKVError.RWKVDecodeError({ operation, description: "not JSON" }),
     transient: false,
@@ -236,18 +236,13 @@ describe("RWKVError", () => {
     }))
 
   it.each([
-    ["0 millis", "0 ms"],
-    ["500 micros", "0.5 ms"],
-    [459.906101, "460 ms"],
-    ["999 millis", "999 ms"],
-    [1500, "1.5 s"],
-    ["20 seconds", "20 s"],
-    [12_340, "12.3 s"],
-    ["2 minutes", "2 min"],
-    ["90 seconds", "1.5 min"],
-    ["1 hour", "1 h"],
-    ["2 days", "2 d"],
-    [Infinity, "any time"]
+    ["0 millis", "0"],
+    [459.906101, "460ms"],
+    ["20 seconds", "20s"],
+    [12_340, "12s 340ms"],
+    ["90 seconds", "1m 30s"],
+    ["1 hour", "1h"],
+    [Infinity, "Infinity"]
   ])("%s is printed as %s", (duration, printed) => {
     const limit = Duration.decode(duration as Duration.DurationInput)
     const error = new RWKVError.RWKVTimeoutError({ operation, kind: "wait", limit })

@@ -11,14 +11,14 @@ const KiB = 1024
 
 /** The SDK's own code, minified and compressed. The aim is 19 KiB with tasks, and 15 KiB for streams alone. */
 const budget = {
-  tasksAndStreams: 38 * KiB,
-  streamsAlone: 34.5 * KiB,
-  chat: 41 * KiB,
+  tasksAndStreams: 37.25 * KiB,
+  streamsAlone: 33.5 * KiB,
+  chat: 39.8 * KiB,
   promptsAlone: 9.3 * KiB,
-  languageModel: 41.25 * KiB,
-  promise: 3 * KiB,
-  durable: 44 * KiB,
-  pool: 46 * KiB
+  languageModel: 40 * KiB,
+  promise: 2 * KiB,
+  durable: 39.25 * KiB,
+  pool: 43.6 * KiB
 }
 
 const root = fileURLToPath(new URL("../", import.meta.url))

@@ -4,7 +4,7 @@
  */
 import { Command, FileSystem, HttpServer } from "@effect/platform"
 import { NodeContext, NodeHttpServer, NodeRuntime } from "@effect/platform-node"
-import { Console, Deferred, Effect, Fiber, Layer, Schedule, Schema, Stream } from "effect"
+import { Console, Deferred, Effect, Fiber, Layer, Option, Schedule, Schema, Stream } from "effect"
 import { Protocol } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
 import { build } from "esbuild"
@@ -68,6 +68,10 @@ const counted = Effect.gen(function*() {
   assert(chat.includes("session.stream") && chat.split("\n").length <= 12, "a chat in the terminal takes 12 lines")
 })
 
+const decodeResult = Schema.decodeOption(
+  Schema.parseJson(Schema.Struct({ prompt: Schema.String, text: Schema.String }))
+)
+
 /** Killed in the middle, started again: every prompt has one result. */
 const batch = Effect.gen(function*() {
   const fs = yield* FileSystem.FileSystem
@@ -79,7 +83,8 @@ const batch = Effect.gen(function*() {
   const command = program("batch.ts", input, output).pipe(Command.env({ RWKV_BASE_URL: yield* baseUrl }))
   const results = fs.readFileString(output).pipe(
     Effect.orElseSucceed(() => ""),
-    Effect.map((text) => text.split("\n").filter((line) => line !== ""))
+    // A line that was being written when its writer was killed is no result.
+    Effect.map((text) => text.split("\n").flatMap((line) => Option.toArray(decodeResult(line))))
   )
 
   const first = yield* Command.start(command)
@@ -98,8 +103,7 @@ const batch = Effect.gen(function*() {
   assert(said.includes(`${rest} of ${rest}, 0 failed`), said)
   const created = (yield* emulator.requests).filter(({ path }) => path === "/v1/tasks/tmp").length
   assert.strictEqual(created, rest)
-  const whole = (yield* results).filter((line) => line.endsWith("}"))
-  const done: ReadonlyArray<{ readonly prompt: string; readonly text: string }> = whole.map((line) => JSON.parse(line))
+  const done = yield* results
   assert.deepStrictEqual(done.map(({ prompt }) => prompt).sort(), prompts.slice().sort())
   assert(done.every(({ prompt, text }) => text === `<${prompt}>`))
 })

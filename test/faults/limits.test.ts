@@ -65,7 +65,7 @@ const troubles = {
   silence: {
     kind: FaultKind.Hang({ executed: false }),
     cause: { _tag: "RWKVTimeoutError", kind: "request" },
-    words: "no complete answer within 20 s",
+    words: "no complete answer within 20s",
     safe: false
   }
 } satisfies Readonly<Record<string, Trouble>>
@@ -85,7 +85,7 @@ const untold = (error: unknown, kind: RWKVError.RWKVTimeoutError["kind"]) => {
     kind,
     isTransient: false,
     isSafeToRepeat: false,
-    message: expect.stringMatching(/ within \d+ \w+( \(task \w+\))?$/)
+    message: expect.stringMatching(/ within [\dhms ]+(\(task \w+\))?$/)
   })
 }
 

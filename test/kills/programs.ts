@@ -15,11 +15,12 @@ export const fileOf = (program: Program) => `${folder}node_modules/.cache/${prog
 /** Drivers that are loaded from where they are installed, being native or optional. */
 const drivers = ["better-sqlite3", "pg", "pg-*"]
 
-/** Installs the drivers, if they are not there, and bundles both programs. */
+/** Installs the drivers, if they are not there, and checks and bundles both programs: `npm test` knows no driver's types. */
 export const prepare = Effect.promise(async () => {
   if (!existsSync(`${folder}node_modules/better-sqlite3/build/Release/better_sqlite3.node`)) {
     execFileSync("npm", ["ci", "--no-audit", "--no-fund"], { cwd: folder, stdio: "inherit" })
   }
+  execFileSync("npx", ["tsc", "-p", folder], { cwd: root, stdio: "inherit" })
   const programs: ReadonlyArray<Program> = ["one", "many"]
   for (const program of programs) {
     await build({

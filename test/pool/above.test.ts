@@ -1,7 +1,7 @@
 /** What stands on the services works over a pool as it does over one server. */
 import { LanguageModel } from "@effect/ai"
 import { expect, it } from "@effect/vitest"
-import { Effect, Layer, Stream } from "effect"
+import { Effect, Layer, Metric, Stream } from "effect"
 import { RWKVConfig, TaskService, Telemetry } from "effect-rwkv"
 import * as RWKVChat from "effect-rwkv/RWKVChat"
 import * as RWKVLanguageModel from "effect-rwkv/RWKVLanguageModel"
@@ -78,4 +78,27 @@ it.scopedLive("work without maxTokens counts as the defaults say, those of overr
     const overriding = RWKVConfig.withConfigOverride({ defaults: { maxTokens: 30 } })
     expect(yield* over(outstanding)).toBe(70)
     expect(yield* over(overriding(outstanding))).toBe(30)
+  }))
+
+it.scopedLive("spans and metrics tell the server, once it is known", () =>
+  Effect.gen(function*() {
+    const cluster = yield* start(servers)
+    const { own, traced } = Tracing.make()
+    yield* Effect.gen(function*() {
+      const { taskId } = yield* TaskService.run({ prompt: "x", maxTokens: 5 })
+      const host = taskId.slice(taskId.lastIndexOf("~") + 1)
+      const task = yield* TaskService.create({ prompt: "x", maxTokens: 5 })
+      yield* task.wait()
+      yield* Effect.flip(TaskService.status("TMP_1~c"))
+      const told = own().map(({ attributes, name }) => [name, attributes.get(Telemetry.names.address)] as const)
+      expect(told.find(([name]) => name === Telemetry.names.completion)).toEqual([Telemetry.names.completion, host])
+      const made = task.id.slice(task.id.lastIndexOf("~") + 1)
+      expect(told.find(([name]) => name === "TaskService.wait")).toEqual(["TaskService.wait", made])
+      expect(told.find(([name]) => name === "TaskService.status")).toEqual(["TaskService.status", undefined])
+      const durations = (yield* Metric.snapshot).filter(({ metricKey }) =>
+        metricKey.name === "gen_ai.client.inference.duration" &&
+        metricKey.tags.some(({ key, value }) => key === Telemetry.names.address && value === host)
+      )
+      expect(durations.length).toBeGreaterThan(0)
+    }).pipe(Effect.provide(Layer.merge(pool(cluster), Telemetry.layer())), traced)
   }))

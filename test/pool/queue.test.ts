@@ -140,7 +140,7 @@ describe("a stream whose reader is slow", () => {
   }
 })
 
-it.scoped("a task that is being made on a server that is lost and leaves is not told that the client was closed", () =>
+it.scoped("a task that is being made on a server that is lost and leaves is still told of, and its text fails by type", () =>
   Effect.gen(function*() {
     const cluster = yield* two()
     const lists = yield* Queue.unbounded<ReadonlyArray<RWKVPool.Server>>()
@@ -148,20 +148,38 @@ it.scoped("a task that is being made on a server that is lost and leaves is not 
     yield* Effect.gen(function*() {
       yield* emulator(cluster, "a").inject({
         on: { path: /tmp/ },
+        times: 2,
         kind: Emulator.FaultKind.Delay({ duration: "100 seconds" })
       })
-      const making = yield* Effect.fork(Effect.flip(TaskService.create(story)))
+      const making = yield* Effect.fork(TaskService.create(story))
+      const reading = yield* Effect.fork(Stream.runDrain(StreamService.create(story)))
       yield* TestClock.adjust("1 second")
       cluster.refuse("a", true)
       yield* Effect.ignore(TaskService.models)
       yield* lists.offer([server("b")])
-      expect(yield* settle(Fiber.join(making), "1 second")).toMatchObject({
-        _tag: "RWKVConnectionError",
-        description: "the server has left the pool",
-        isTransient: true,
-        isSafeToRepeat: false
-      })
+      const task = yield* settle(Fiber.join(making), "1 second")
+      expect(yield* Effect.flip(task.status)).toMatchObject({ _tag: "RWKVPoolError", kind: "server", taskId: task.id })
+      expect(yield* failureOf(Fiber.join(reading), "1 second")).toMatchObject({ _tag: "RWKVPoolError", kind: "server" })
     }).pipe(over(cluster, { servers: Stream.fromQueue(lists) }))
+  }))
+
+it.scoped("a request that is interrupted at any of its steps gives its place back", () =>
+  Effect.gen(function*() {
+    const cluster = yield* two()
+    yield* Effect.gen(function*() {
+      for (const transport of ["subscribe", "direct"] as const) {
+        for (let steps = 0; steps < 60; steps++) {
+          const fiber = yield* Effect.fork(Stream.runDrain(StreamService.create(story, { transport })))
+          yield* Effect.repeatN(Effect.yieldNow(), steps)
+          yield* Effect.fork(Fiber.interrupt(fiber))
+        }
+        yield* TestClock.adjust("1 minute")
+        expect(yield* figures, transport).toMatchObject({
+          queued: 0,
+          servers: [{ running: 0, kept: 0, outstandingTokens: 0 }]
+        })
+      }
+    }).pipe(over(cluster, { servers: [server("a")] }))
   }))
 
 describe("a list of servers", () => {

@@ -47,7 +47,9 @@ const describe = (where: Where) => (tool: Tool.Any) =>
       arguments: argumentsOf(schema)
     }))
 
-/** The arguments of a call as its tool takes them, encoded. `@effect/ai` runs any tool of the toolkit that is called. */
+/**
+ * The arguments of a call as its tool takes them, encoded. `@effect/ai` runs any tool of the toolkit that is called.
+ */
 const checkCall = (where: Where, allowed: ReadonlyArray<Tool.Any>) =>
   Effect.fnUntraced(function*(call: ToolCall) {
     const tool = allowed.find(({ name }) => name === call.name)

@@ -10,7 +10,7 @@ import { isRecord, parse } from "../input/json.js"
 import { decode, jsonSchema, reasonOf } from "./choice.js"
 import type { Where } from "./failure.js"
 
-export type JsonFormat = Extract<ProviderOptions["responseFormat"], { readonly type: "json" }>
+type JsonFormat = Extract<ProviderOptions["responseFormat"], { readonly type: "json" }>
 
 export const instruction = (where: Where, { objectName, schema }: JsonFormat) =>
   Effect.map(
@@ -18,7 +18,9 @@ export const instruction = (where: Where, { objectName, schema }: JsonFormat) =>
     (described) => `Answer with one JSON object only, ${json(objectName)}. Its JSON Schema: ${json(described)}`
   )
 
-/** The object as the model wrote it, in a fence or not and with words around it or not; otherwise why it does not fit. */
+/**
+ * The object as the model wrote it, in a fence or not and with words around it or not; otherwise why it does not fit.
+ */
 export const check = (schema: Schema.Schema.Any, text: string): Effect.Effect<string, string> => {
   const from = text.indexOf("{")
   const end = text.indexOf(fence.close, from)

@@ -23,7 +23,7 @@ import * as object from "./object.js"
 import * as Parts from "./parts.js"
 import { type Settings, settle } from "./settings.js"
 
-export interface Needs {
+interface Needs {
   readonly streams: StreamService.Service
   readonly baseUrl: string
   /** The settings that hold where they are asked for. */

@@ -48,7 +48,7 @@ const read = ({ closer, explicit, text }: Opener, body: string, closed: boolean)
 }
 
 /** A part, and the text after it. */
-export interface Taken {
+interface Taken {
   readonly part: ReplyPart
   readonly rest: string
 }

@@ -4,7 +4,7 @@
 import { call } from "./format.js"
 import { partsOf } from "./reply.js"
 
-export type Role = "System" | "User" | "Assistant"
+type Role = "System" | "User" | "Assistant"
 
 export interface Change {
   /**

@@ -13,8 +13,8 @@ export interface ReplyOptions {
   /** How the prompt let the model think; `"off"` by default. */
   readonly think?: Think | undefined
   /**
-   * `"required"` if the prompt leaves no choice but a call, `"none"` if it offers no tools, so that what looks like a call
-   * is text; `"auto"` by default.
+   * `"required"` if the prompt leaves no choice but a call, `"none"` if it offers no tools, so that what looks like a
+   * call is text; `"auto"` by default.
    */
   readonly toolChoice?: ToolChoice | undefined
 }

@@ -8,7 +8,7 @@ import { type Checked, checked, refuse } from "./check.js"
 import { type Change, clean } from "./clean.js"
 import * as Format from "./format.js"
 
-export interface MessageChanges {
+interface MessageChanges {
   /** The place of the message, from 0 on. */
   readonly index: number
   readonly changes: ReadonlyArray<Change>

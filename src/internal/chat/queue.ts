@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 
 /** Waits for its turn, and gives what ends it. The caller is uninterruptible, and hands over how to wait. */
-export type Enter = (
+type Enter = (
   restore: <A, E>(wait: Effect.Effect<A, E>) => Effect.Effect<A, E>
 ) => Effect.Effect<Effect.Effect<void>>
 

@@ -32,9 +32,9 @@ export interface SessionOptions extends TurnOptions {
   /** Where the chat begins; empty by default. */
   readonly history?: ReadonlyArray<Message> | undefined
   /**
-   * `"replay"`, the default, sends the whole chat to a new task with each turn: right on every server. `"continue"` sends
-   * only what is new to the task of the turn before; it needs `maxTokens`, without which nobody knows how a run has
-   * ended, and replays where that task cannot be gone on with.
+   * `"replay"`, the default, sends the whole chat to a new task with each turn: right on every server. `"continue"`
+   * sends only what is new to the task of the turn before; it needs `maxTokens`, without which nobody knows how a run
+   * has ended, and replays where that task cannot be gone on with.
    */
   readonly strategy?: "replay" | "continue" | undefined
   /**
@@ -81,7 +81,9 @@ export interface Session {
   readonly history: Effect.Effect<ReadonlyArray<Message>>
   /** What `RWKVChat.resume` goes on from, here or in another process. */
   readonly state: Effect.Effect<SessionState>
-  /** Takes off the user's last message and all after it, and gives them; nothing if there is none. It waits like a turn. */
+  /**
+   * Takes off the user's last message and all after it, and gives them; nothing if there is none. It waits like a turn.
+   */
   readonly undo: Effect.Effect<ReadonlyArray<Message>>
   /** A session of its own with the history of now, and with other options if they are given. */
   readonly branch: (

@@ -1,6 +1,6 @@
 /**
- * From a history and new messages to one run: a new task that reads all of it, or the task that has read the history and
- * goes on with what is new.
+ * From a history and new messages to one run: a new task that reads all of it, or the task that has read the history
+ * and goes on with what is new.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -20,7 +20,7 @@ import { render, renderTurns } from "./prompt.js"
 export type Strategy = "replay" | "continue"
 
 /** A run whose task the server has named. */
-export interface Opened {
+interface Opened {
   readonly taskId: TaskId
   readonly text: Stream.Stream<string, RWKVError>
   readonly finished: Effect.Effect<TaskResult, RWKVError>
@@ -33,7 +33,7 @@ interface Stopping {
 }
 
 /** A task between two runs. */
-export interface Held {
+interface Held {
   readonly taskId: TaskId
   /** Whether it was neither gone on with nor deleted. */
   readonly isHeld: () => boolean
@@ -78,7 +78,7 @@ export interface Live {
   readonly tools: string
 }
 
-export interface Begin {
+interface Begin {
   readonly server: Server
   readonly operation: string
   readonly system: ReadonlyArray<Message>

@@ -42,7 +42,10 @@ export interface Setting {
   readonly reply: ReplyOptions
   readonly keepsPart: boolean
   readonly begin: (keeps: () => boolean) => Effect.Effect<Begun, RWKVError, Scope.Scope>
-  /** Adds to the history, in one step; `ended` is the run, if its text was taken to the end. Says whether its task is kept. */
+  /**
+   * Adds to the history, in one step; `ended` is the run, if its text was taken to the end. Says whether its task is
+   * kept.
+   */
   readonly commit: (added: ReadonlyArray<Message>, ended?: Ended) => boolean
   readonly leave: Effect.Effect<void>
 }

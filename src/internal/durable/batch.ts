@@ -1,5 +1,6 @@
 /**
- * A batch: one workflow that starts chunks, and chunks that run prompts. Neither holds more than its own part of the job.
+ * A batch: one workflow that starts chunks, and chunks that run prompts. Neither holds more than its own part of the
+ * job.
  */
 import * as Workflow from "@effect/workflow/Workflow"
 import type { WorkflowEngine } from "@effect/workflow/WorkflowEngine"
@@ -53,7 +54,7 @@ const Failed: Schema.Schema<Failed> =
   /*#__PURE__*/ (() => Schema.Struct({ index: Count, reason: Schema.String, message: Schema.String }))()
 
 /** How many prompts one workflow answers for, and so the most that is read again after a kill. */
-export const chunkSize = 64
+const chunkSize = 64
 
 export interface Summary {
   /** Prompts whose results were handed over in this round. */

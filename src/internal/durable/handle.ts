@@ -28,18 +28,20 @@ export interface Handle {
   /** Waits for the end of the round. */
   readonly wait: Effect.Effect<Summary>
   /**
-   * How far it is, as chunks of 64 prompts end: looked at each second, or as often as `every` says, and told when it has
-   * changed. Ends with the round.
+   * How far it is, as chunks of 64 prompts end: looked at each second, or as often as `every` says, and told when it
+   * has changed. Ends with the round.
    */
   readonly progress: (options?: { readonly every?: Duration.DurationInput | undefined }) => Stream.Stream<Progress>
   /** The prompts that failed in their last round, of all chunks that have ended. */
   readonly failures: Stream.Stream<Failed>
   /**
-   * Stops all tasks of the round within 10 seconds, and begins no more. What was not done is for `retry`. A server of today
-   * may miss a stop (H29): such a task is kept, runs to its `maxTokens`, and a warning names it.
+   * Stops all tasks of the round within 10 seconds, and begins no more. What was not done is for `retry`. A server of
+   * today may miss a stop (H29): such a task is kept, runs to its `maxTokens`, and a warning names it.
    */
   readonly cancel: Effect.Effect<void>
-  /** Waits for the end of the round, then starts another one for what failed or was not begun, and returns its handle. */
+  /**
+   * Waits for the end of the round, then starts another one for what failed or was not begun, and returns its handle.
+   */
   readonly retry: Effect.Effect<Handle>
 }
 

@@ -26,7 +26,7 @@ interface Asked {
   readonly isCancelled: Effect.Effect<boolean>
 }
 
-export interface Work<A, I> extends Asked {
+interface Work<A, I> extends Asked {
   /** Begins the names of the steps: two of one name in a workflow would share what they record. */
   readonly name: string
   readonly recreate: number

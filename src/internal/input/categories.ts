@@ -5,7 +5,7 @@
 import { hasProperty } from "effect/Predicate"
 
 /** The mark of the errors of this package. */
-export const FailureId: unique symbol = Symbol.for("effect-rwkv/RWKVError")
+const FailureId: unique symbol = Symbol.for("effect-rwkv/RWKVError")
 
 /** Two categories that every error tells of itself. */
 export interface Categories {

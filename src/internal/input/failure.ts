@@ -59,6 +59,9 @@ interface Named {
   readonly taskId?: string | undefined
 }
 
+/** What an error is about. */
+export const about = ({ operation, taskId }: Named) => ({ operation, taskId })
+
 const task = (taskId: string | undefined) => taskId === undefined ? "" : ` (task ${taskId})`
 
 /** A message that names the task only at its end. */
@@ -68,15 +71,6 @@ export const line = ({ operation, taskId }: Named, what: string): string => `${o
 export const bare = ({ message, operation, taskId }: Named & { readonly message: string }): string =>
   message.replace(`${operation}: `, "").replace(task(taskId), "").replace(`task ${taskId} `, "the task ")
 
-const units = [[86_400_000, "d"], [3_600_000, "h"], [60_000, "min"], [1000, "s"]] as const
-
-const tenths = (n: number) => Math.round(n * 10) / 10
-
-/** A duration in one unit: `460 ms`, `1.5 s`, `2 min`. */
-export const time = (duration: Duration.Duration): string => {
-  if (!Duration.isFinite(duration)) return "any time"
-  const exact = Duration.toMillis(duration)
-  const millis = exact < 10 ? tenths(exact) : Math.round(exact)
-  const [size, unit] = units.find(([size]) => millis >= size) ?? [1, "ms"]
-  return `${tenths(millis / size)} ${unit}`
-}
+/** A duration in whole milliseconds: limits that were counted up from pauses have fractions. */
+export const time = (duration: Duration.Duration): string =>
+  Duration.format(Duration.millis(Math.round(Duration.toMillis(duration))))

@@ -22,7 +22,9 @@ const distance = (a: string, b: string): number => {
   return costs.at(-1) ?? 0
 }
 
-/** The known name that differs least, if it is alike at all. Names that are longer than any known one are not looked at. */
+/**
+ * The known name that differs least, if it is alike at all. Names that are longer than any known one are not looked at.
+ */
 export const nearest = (name: string, known: ReadonlyArray<string>): string | undefined => {
   if (name.length > 40) return undefined
   const given = plain(name)

@@ -74,17 +74,27 @@ const beforeTheEnd = Schedule.spaced("250 millis")
 /** Requests of one kind that are under way at once: neither sockets nor the server are flooded when many tasks end. */
 const atOnce = 64
 
+const queuesOfOne = () => ({
+  asking: Effect.unsafeMakeSemaphore(atOnce).withPermits(1),
+  deleting: Effect.unsafeMakeSemaphore(atOnce).withPermits(1)
+})
+
 /** What the owner logs, from whichever fiber. */
 export const logged = Effect.annotateLogs({ package: "effect-rwkv" })
 
 /** @param closing completes when the service begins to end */
-export const make = (http: HttpClient.Service, closing: Effect.Effect<void>) => {
-  // Slow deletions hold up no stop.
-  const asking = Effect.unsafeMakeSemaphore(atOnce).withPermits(1)
-  const deleting = Effect.unsafeMakeSemaphore(atOnce).withPermits(1)
+export const make = (http: HttpClient.Service, closing: Effect.Effect<void>, hostOf: (taskId: string) => string) => {
+  /** By server: a slow one holds up no other, and slow deletions hold up no stop. */
+  const queues = new Map<string, ReturnType<typeof queuesOfOne>>()
+  const queuesOf = (host: string) => {
+    const queuesOfHost = queues.get(host) ?? queuesOfOne()
+    queues.set(host, queuesOfHost)
+    return queuesOfHost
+  }
 
   return (farewell: Farewell, onStopped: Effect.Effect<unknown>) => {
     const { between = Effect.void, maxTokens, operation, taskId } = farewell
+    const { asking, deleting } = queuesOf(hostOf(taskId))
     const over = (seen: Seen) => farewell.over === undefined ? Effect.void : Deferred.succeed(farewell.over, seen)
     const known = farewell.fate ?? (() => undefined)
     let fate = farewell.stop === true ? "may not have ended" : "is not deleted"

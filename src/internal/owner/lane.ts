@@ -11,6 +11,8 @@ import type { Lifetime } from "./lifetime.js"
 /** More requests than a client can have. */
 const width = 2 ** 40
 
+export type Lane = ReturnType<typeof make>
+
 export const make = (lifetime: Lifetime) => {
   const lane = Effect.unsafeMakeSemaphore(width)
   // A semaphore serves who asks for little first: whoever comes waits here, one after the other.

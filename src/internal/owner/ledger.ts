@@ -16,7 +16,7 @@ import { Newest } from "../input/newest.js"
 import { isTaskId } from "../input/validate.js"
 import { closed, closedBefore } from "../wire/closed.js"
 import type { Fate } from "./farewell.js"
-import * as Lane from "./lane.js"
+import * as Admission from "./admission.js"
 import * as Lifetime from "./lifetime.js"
 
 /** The text of a run that only this program knows. */
@@ -78,14 +78,15 @@ export const recordingOf = (ended: TaskResult): Recording => {
 
 export type Service = Effect.Effect.Success<ReturnType<typeof make>>
 
-const make = (http: HttpService, closeTimeout: Duration.Duration) =>
-  Effect.map(Lifetime.make(http, closeTimeout), (lifetime) => {
-    const stopped = new Newest<true>()
-    const recordings = new Newest<Recording>()
-    const limits = new Newest<number>()
-    const requestIds = new Newest<string>()
-    const pastStop = new Newest<true>()
-    const runs = new Newest<Sighted>()
+const make = (http: HttpService, closeTimeout: Duration.Duration, admission: Admission.Admission) =>
+  Effect.map(Lifetime.make(http, closeTimeout, admission.hostOf), (lifetime) => {
+    const newest = <A>() => new Newest<A>(admission.hosts)
+    const stopped = newest<true>()
+    const recordings = newest<Recording>()
+    const limits = newest<number>()
+    const requestIds = newest<string>()
+    const pastStop = newest<true>()
+    const runs = newest<Sighted>()
     const runOf = (id: string) => {
       const run = runs.get(id) ?? { finished: 0, deleted: false }
       runs.set(id, run)
@@ -94,9 +95,9 @@ const make = (http: HttpService, closeTimeout: Duration.Duration) =>
     return {
       lifetime,
       /** For every request that makes the server read a prompt. */
-      acquirePrefill: Lane.make(lifetime),
+      admit: admission.admit(lifetime),
       stopped,
-      sharing: new Newest<Group>(),
+      sharing: newest<Group>(),
       recordings,
       /** The most tokens of the newest run of a task, if this program started it and said so. */
       limits,
@@ -138,10 +139,17 @@ const references = new WeakMap<HttpService, RcRef.RcRef<Service>>()
  * The one ledger of all services over this client, however their layers are composed. How long its end may take is said
  * by the first of them.
  */
-export const of = (http: HttpService, closeTimeout: Duration.Duration): Effect.Effect<Service, never, Scope.Scope> =>
+export const of = (
+  http: HttpService,
+  closeTimeout: Duration.Duration,
+  admission: Admission.Admission = Admission.toOne
+): Effect.Effect<Service, never, Scope.Scope> =>
   Effect.gen(function*() {
     // This scope is never closed: users are counted, and no one of them ends it for the others.
-    const unused = yield* Scope.extend(RcRef.make({ acquire: make(http, closeTimeout) }), yield* Scope.make())
+    const unused = yield* Scope.extend(
+      RcRef.make({ acquire: make(http, closeTimeout, admission) }),
+      yield* Scope.make()
+    )
     const reference = references.get(http) ?? unused
     references.set(http, reference)
     return yield* RcRef.get(reference)

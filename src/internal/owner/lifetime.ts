@@ -35,7 +35,11 @@ export const atMost = (effect: Effect.Effect<unknown>, limit: Duration.DurationI
     Effect.timeoutTo({ duration: limit, onSuccess: () => true, onTimeout: () => false })
   )
 
-export const make = (http: HttpClient.Service, closeTimeout: Duration.Duration) =>
+export const make = (
+  http: HttpClient.Service,
+  closeTimeout: Duration.Duration,
+  hostOf: (taskId: string) => string
+) =>
   Effect.gen(function*() {
     const scope = yield* Scope.make()
     const fibers = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
@@ -124,7 +128,7 @@ export const make = (http: HttpClient.Service, closeTimeout: Duration.Duration) 
           Effect.uninterruptible
         )
     }
-    const farewell = Farewell.make(http, Deferred.await(closed))
+    const farewell = Farewell.make(http, Deferred.await(closed), hostOf)
     return { ...service, acquire: makeAcquire(service), release: makeRelease(farewell, service.watch) }
   })
 

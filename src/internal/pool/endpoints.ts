@@ -1,200 +1,213 @@
 /**
- * The endpoints of one server under the ids of the pool: no other id reaches it, and what it answers is counted.
+ * The endpoints of all servers of a pool as those of one: what makes a task goes where it has a place, all else where
+ * its task lives. Ids are those of the pool, and what is answered is counted.
  */
+import * as Array from "effect/Array"
 import * as Chunk from "effect/Chunk"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { identity } from "effect/Function"
+import * as Number from "effect/Number"
 import * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
-import type * as HttpClient from "../../HttpClient.js"
-import type { TaskId, TaskInfo, TaskResult } from "../../Protocol.js"
-import { type RWKVDecodeError, type RWKVError, RWKVPoolError } from "../../RWKVError.js"
-import { begun } from "../input/failure.js"
+import type { CallOptions, Frame, Service } from "../../HttpClient.js"
+import type { TaskId, TaskInfo, TaskList } from "../../Protocol.js"
+import { type RWKVError, RWKVPoolError } from "../../RWKVError.js"
+import { taskId as checked } from "../input/validate.js"
 import { openingOf, toStream } from "../wire/frames.js"
+import { note } from "../wire/telemetry.js"
 import * as Id from "./id.js"
-import { type Place, Placed, type Tally, workOf } from "./tally.js"
+import type { Server } from "./server.js"
+import type { Place } from "./tally.js"
 
-type Service = HttpClient.Service
-type Options = HttpClient.CallOptions
+/** A place on a server. */
+export interface Seat {
+  readonly server: Server
+  readonly place: Place
+}
 
-/** What every answer says of the server: that it works, or what it failed with. */
-export type Judge = (error: RWKVError | undefined) => void
+/** Where the request goes that a server reads a prompt for: none is sent without. */
+export class Seated extends Context.Reference<Seated>()("effect-rwkv/Seated", {
+  defaultValue: (): Seat | undefined => undefined
+}) {}
 
-export const unknown = (operation: string, id: string, name: string): RWKVPoolError =>
-  new RWKVPoolError({ operation, taskId: id, kind: "server", description: `the pool has no server ${name}` })
+const operationOf = (options: CallOptions | undefined) => options?.operation ?? "RWKVPool"
 
-export const make = (http: Service, name: string, tally: Tally, judge: Judge): Service => {
-  const judged = <A, E extends RWKVError>(effect: Effect.Effect<A, E>) =>
-    Effect.tapBoth(effect, {
-      onFailure: (error) => Effect.sync(() => judge(error)),
-      onSuccess: () => Effect.sync(() => judge(undefined))
+/** What is measured is told where it is done. */
+const serving = (server: Server) => Effect.as(note(({ served }) => served(server.spec().baseUrl)), server)
+
+const seated = Effect.flatMap(Seated, (seat) => {
+  if (seat === undefined) return Effect.dieMessage("a request without a place")
+  seat.place.sent = true
+  return Effect.as(serving(seat.server), seat)
+})
+
+/** The failure says how the server is, and names its task by the id of the pool. */
+const failing = ({ judge, name, tally }: Server) => <E extends RWKVError>(error: E): E => {
+  judge(error)
+  const own = "taskId" in error ? error.taskId : undefined
+  if (own === undefined) return error
+  const taskId = Id.join(Id.split(own).name === name ? Id.split(own).own : own, name)
+  if (error._tag === "TaskNotFoundError") tally.gone(taskId)
+  return Object.assign(error, { taskId })
+}
+
+const asked = <A, E extends RWKVError>(server: Server, ask: (http: Service) => Effect.Effect<A, E>) =>
+  Effect.mapBoth(ask(server.http()), {
+    onFailure: failing(server),
+    onSuccess: (answer) => {
+      server.judge(undefined)
+      return answer
+    }
+  })
+
+/** What a server made, under the id of the pool. */
+const named = <A extends { readonly taskId: TaskId }>({ name }: Server, options: CallOptions | undefined, made: A) =>
+  Effect.map(Id.named(operationOf(options), made.taskId, name), (taskId): A => ({ ...made, taskId }))
+
+/** A request that takes its place, whatever becomes of whoever sent it. */
+const taking = <A extends { readonly taskId: TaskId }, E extends RWKVError>(
+  options: CallOptions | undefined,
+  ask: (http: Service) => Effect.Effect<A, E>
+) =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(
+      seated,
+      ({ place, server }) =>
+        Effect.flatMap(asked(server, ask), (made) => named(server, options, made)).pipe(
+          restore,
+          Effect.onExit((exit) =>
+            Effect.sync(() =>
+              exit._tag === "Success" ? server.tally.began(exit.value.taskId, place) : server.tally.leave(place)
+            )
+          )
+        )
+    )
+  )
+
+const pulling = <E extends RWKVError>(
+  server: Server,
+  frames: Stream.Stream<Frame, E>,
+  hear: (frame: Frame) => Frame
+) =>
+  Effect.mapBoth(openingOf(frames), {
+    onFailure: failing(server),
+    onSuccess: Effect.mapBoth({ onFailure: Option.map(failing(server)), onSuccess: Chunk.map(hear) })
+  })
+
+/** {@link taking} over the answer itself, whose first frame names the task. */
+const direct = <E extends RWKVError>(ask: (http: Service) => Stream.Stream<Frame, E>) =>
+  toStream(Effect.suspend(() => {
+    let listening: ReturnType<Server["tally"]["listening"]> | undefined
+    const place = Effect.acquireRelease(seated, ({ place, server }) =>
+      Effect.sync(() => listening === undefined ? server.tally.leave(place) : listening.end()))
+    return Effect.flatMap(place, ({ place, server }) =>
+      pulling(server, ask(server.http()), (frame) => {
+        if (frame._tag !== "Head" || listening !== undefined) {
+          return listening?.hear(frame) ?? frame
+        }
+        const taskId = Id.join(frame.taskId, server.name)
+        server.tally.began(taskId, place)
+        listening = server.tally.listening(taskId)
+        return { ...frame, taskId }
+      }))
+  }))
+
+/**
+ * @param find the server that a task lives on
+ * @param open those that are asked what all are asked
+ */
+export const make = (find: (id: string) => Server | undefined, open: () => ReadonlyArray<Server>) => {
+  /** Where a task lives. */
+  const ownerOf = (operation: string, id: string) =>
+    Effect.suspend(() => {
+      const server = find(id)
+      const description = `the pool has no server ${Id.split(id).name}`
+      return server === undefined
+        ? Effect.fail(new RWKVPoolError({ operation, taskId: id, kind: "server", description }))
+        : serving(server)
     })
 
-  const renamed = <A extends { readonly taskId: TaskId }>(options: Options | undefined, answer: A) =>
-    Effect.map(Id.named(options?.operation ?? "HttpClient", answer.taskId, name), (taskId) => ({ ...answer, taskId }))
-  const renamedOption = <A extends { readonly taskId: TaskId }>(
-    options: Options | undefined,
-    answer: Option.Option<A>
-  ) => Effect.transposeMapOption(answer, (answer) => renamed(options, answer))
-
-  /** The failure of a question about a task, with the pool's id. */
-  const failed = (id: string) => <E extends RWKVError>(error: E): E => {
-    if (error._tag === "TaskNotFoundError") tally.gone(id)
-    return "taskId" in error && error.taskId !== undefined ? Object.assign(error, { taskId: id }) : error
-  }
-
-  const own = (id: string, options: Options | undefined) => {
-    const parts = Id.split(id)
-    return parts.name === name
-      ? Effect.succeed(parts.own)
-      : Effect.fail(unknown(options?.operation ?? "HttpClient", id, parts.name))
-  }
-
-  /** Who listens to a task, or has it go on, does not let it be taken for one that nobody asks about. */
-  const entered = (id: string) => Effect.sync(() => tally.entered(id))
-  const left = (id: string) => () => Effect.sync(() => tally.left(id))
-
-  /** A question about a task. */
-  const about = <O extends Options, A, B, E extends RWKVError>(
-    ask: (id: string, options?: O) => Effect.Effect<A, E>,
-    note: (id: string, answer: A) => void,
-    rename: (options: O | undefined, answer: A) => Effect.Effect<B, RWKVDecodeError>
+  /** A question about a task, under its own id there. */
+  const about = <O extends CallOptions, A, E extends RWKVError, B, E2 = never>(
+    ask: (http: Service) => (id: string, options?: O) => Effect.Effect<A, E>,
+    answer: (answer: A, taskId: TaskId, server: Server, options?: O) => Effect.Effect<B, E2>
   ) =>
   (id: string, options?: O) =>
-    Effect.flatMap(own(id, options), (own) => Effect.mapError(judged(ask(own, options)), failed(id))).pipe(
-      Effect.tap((answer) => note(id, answer)),
-      Effect.flatMap((answer) => rename(options, answer))
+    Effect.flatMap(
+      checked(operationOf(options), id),
+      (taskId) =>
+        Effect.flatMap(ownerOf(operationOf(options), id), (server) =>
+          Effect.flatMap(
+            asked(server, (http) => ask(http)(Id.split(id).own, options)),
+            (told) => answer(told, taskId, server, options)
+          ))
     )
 
-  /** What may be asked of another server is not repeated here. */
-  const refused = (place: Place) => <E extends RWKVError>(error: E): E => {
-    const failure: RWKVError = error
-    if (!place.movable || !failure.isTransient || !failure.isSafeToRepeat) return error
-    if (
-      failure._tag !== "RWKVConnectionError" && failure._tag !== "RWKVServerError" && failure._tag !== "RWKVStatusError"
-    ) return error
-    place.refused = failure
-    return begun(error)
+  /** The state of a task, which may be told as that of another one. */
+  const stateOf = (info: TaskInfo, taskId: TaskId, { tally }: Server) => {
+    if (info.status === "Finished") tally.ended(taskId)
+    return Effect.succeed({ ...info, taskId })
   }
 
-  /** The place is given back by whoever calls this, from here on. */
-  const placeFor = (request: unknown) =>
-    Effect.map(Placed, (placed) => {
-      const place = placed ?? tally.place(workOf(request), false)
-      place.sent = true
-      return place
-    })
-
-  /** A request that takes a place, whatever becomes of whoever sent it. */
-  const taking = <A extends { readonly taskId: TaskId }, E extends RWKVError>(
-    request: unknown,
-    options: Options | undefined,
-    ask: Effect.Effect<A, E>
-  ) =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(placeFor(request), (place) => {
-        const answer = Effect.flatMap(Effect.mapError(judged(ask), refused(place)), (made) => renamed(options, made))
-        return Effect.onExit(
-          restore(answer),
-          (exit) =>
-            Effect.sync(() => exit._tag === "Success" ? tally.began(exit.value.taskId, place) : tally.leave(place))
-        )
-      })
+  const all = <A, E extends RWKVError>(ask: (http: Service, server: Server) => Effect.Effect<A, E>) =>
+    Effect.suspend(() =>
+      Effect.forEach(open(), (server) => asked(server, (http) => ask(http, server)), { concurrency: "unbounded" })
     )
 
-  const pulling = <E extends RWKVError>(
-    frames: Stream.Stream<HttpClient.Frame, E>,
-    failed: (error: E) => E,
-    onFrames: (frames: Chunk.Chunk<HttpClient.Frame>) => Chunk.Chunk<HttpClient.Frame>
-  ) => {
-    const onFailure = (error: E) => {
-      judge(error)
-      return failed(error)
-    }
-    return Effect.mapBoth(openingOf(frames), {
-      onFailure,
-      onSuccess: (pull) => Effect.mapBoth(pull, { onFailure: Option.map(onFailure), onSuccess: onFrames })
-    })
-  }
-
-  /** The same over the answer itself, whose first frame names the task. */
-  const direct = <E extends RWKVError>(
-    request: unknown,
-    frames: Stream.Stream<HttpClient.Frame, E>,
-    failed: (error: E) => E = identity
-  ) =>
-    Effect.suspend(() => {
-      let taskId: string | undefined
-      const taken = Effect.acquireRelease(
-        placeFor(request),
-        (place) => Effect.sync(() => taskId === undefined ? tally.leave(place) : tally.left(taskId))
-      )
-      return Effect.flatMap(taken, (place) => {
-        const failing = (error: E) => failed(taskId === undefined ? refused(place)(error) : error)
-        const told = (frame: HttpClient.Frame): HttpClient.Frame => {
-          if (taskId !== undefined || frame._tag !== "Head") return frame
-          taskId = Id.join(frame.taskId, name)
-          tally.began(taskId, place)
-          tally.entered(taskId)
-          return { ...frame, taskId }
-        }
-        return pulling(frames, failing, (chunk) => taskId === undefined ? Chunk.map(chunk, told) : chunk)
-      })
-    })
-
-  /** A run of a task that is there; what surely was not begun is repeated here, for it can run nowhere else. */
-  const branch =
-    <R>(ask: (id: string, request: R, options?: Options) => ReturnType<Service["continue"]>) =>
-    (id: string, request: R, options?: Options) =>
-      Effect.flatMap(
-        own(id, options),
-        (own) =>
-          Effect.acquireUseRelease(
-            entered(id),
-            () => taking(request, options, Effect.mapError(ask(own, request, options), failed(id))),
-            left(id)
-          )
-      )
-
-  const branchStream =
-    <R>(ask: (id: string, request: R, options?: Options) => ReturnType<Service["continueStream"]>) =>
-    (id: string, request: R, options?: Options) =>
-      toStream(Effect.flatMap(own(id, options), (own) => direct(request, ask(own, request, options), failed(id))))
-
-  const finished = (id: string, info: Option.Option<TaskInfo>) =>
-    Option.exists(info, ({ status }) => status === "Finished") ? tally.ended(id) : tally.heard(id)
-  const read = (id: string, result: TaskResult) => result.finished ? tally.ended(id, result) : tally.heard(id)
-
-  return {
-    create: (request, options) => taking(request, options, http.create(request, options)),
-    createStream: (request, options) => toStream(direct(request, http.createStream(request, options))),
-    fim: (request, options) => taking(request, options, http.fim(request, options)),
-    fimStream: (request, options) => toStream(direct(request, http.fimStream(request, options))),
-    continue: branch(http.continue),
-    continueStream: branchStream(http.continueStream),
-    fork: branch(http.fork),
-    forkStream: branchStream(http.forkStream),
+  const endpoints: Service = {
+    create: (request, options) => taking(options, (http) => http.create(request, options)),
+    createStream: (request, options) => direct((http) => http.createStream(request, options)),
+    fim: (request, options) => taking(options, (http) => http.fim(request, options)),
+    fimStream: (request, options) => direct((http) => http.fimStream(request, options)),
+    continue: (id, request, options) => taking(options, (http) => http.continue(Id.split(id).own, request, options)),
+    continueStream: (id, request, options) => direct((http) => http.continueStream(Id.split(id).own, request, options)),
+    fork: (id, request, options) => taking(options, (http) => http.fork(Id.split(id).own, request, options)),
+    forkStream: (id, request, options) => direct((http) => http.forkStream(Id.split(id).own, request, options)),
     stream: (id, options) =>
-      toStream(Effect.flatMap(own(id, options), (own) =>
-        Effect.zipRight(
-          Effect.acquireRelease(entered(id), left(id)),
-          pulling(http.stream(own, options), failed(id), (frames) => frames)
+      toStream(Effect.flatMap(ownerOf(operationOf(options), id), (server) =>
+        Effect.flatMap(
+          Effect.acquireRelease(Effect.sync(() => server.tally.listening(id)), ({ end }) => Effect.sync(end)),
+          ({ hear }) => pulling(server, server.http().stream(Id.split(id).own, options), hear)
         ))),
-    result: about(http.result, read, renamed),
-    status: about(http.status, (id, info) => finished(id, Option.some(info)), renamed),
-    stop: about(http.stop, finished, renamedOption),
-    delete: about(http.delete, tally.gone, renamedOption),
-    asTemplate: about(http.asTemplate, tally.heard, renamed),
+    result: about((http) => http.result, (result, taskId, { tally }) => {
+      if (result.finished) tally.ended(taskId, result)
+      return Effect.succeed({ ...result, taskId })
+    }),
+    status: about((http) => http.status, stateOf),
+    stop: about(
+      (http) => http.stop,
+      (info, id, server) => Effect.transposeMapOption(info, (info) => stateOf(info, id, server))
+    ),
+    delete: about((http) => http.delete, (info, taskId, { tally }) => {
+      tally.gone(taskId)
+      return Effect.succeed(Option.map(info, (info) => ({ ...info, taskId })))
+    }),
+    asTemplate: about((http) => http.asTemplate, (made, _, server, options) => named(server, options, made)),
     list: (options) =>
-      Effect.flatMap(judged(http.list(options)), (list) => {
-        const all = (ids: ReadonlyArray<TaskId>) =>
-          Effect.forEach(ids, (id) => Id.named(options?.operation ?? "HttpClient", id, name))
-        return Effect.zipWith(all(list.cpuTasks), all(list.dbTasks), (cpuTasks, dbTasks) => ({
-          ...list,
-          cpuTasks,
-          dbTasks
-        }))
-      }),
-    models: (options) => judged(http.models(options))
+      Effect.map(
+        all((http, { name }) =>
+          Effect.flatMap(http.list(options), (list) => {
+            const ids = (own: ReadonlyArray<TaskId>) =>
+              Effect.forEach(own, (id) => Id.named(operationOf(options), id, name))
+            return Effect.map(
+              Effect.all([ids(list.cpuTasks), ids(list.dbTasks)]),
+              ([cpuTasks, dbTasks]): TaskList => ({ ...list, cpuTasks, dbTasks })
+            )
+          })
+        ),
+        (lists) => ({
+          cpuCacheCount: Number.sumAll(lists.map((list) => list.cpuCacheCount)),
+          databaseCount: Number.sumAll(lists.map((list) => list.databaseCount)),
+          totalCount: Number.sumAll(lists.map((list) => list.totalCount)),
+          cpuTasks: lists.flatMap((list) => list.cpuTasks),
+          dbTasks: lists.flatMap((list) => list.dbTasks)
+        })
+      ),
+    models: (options) =>
+      Effect.map(
+        all((http) => http.models(options)),
+        (lists) => Array.dedupeWith(lists.flat(), (one, other) => one.id === other.id)
+      )
   }
+  return { endpoints, ownerOf }
 }

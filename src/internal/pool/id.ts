@@ -9,7 +9,7 @@ import { isTaskId } from "../input/validate.js"
 
 export const nameRule = "must be 1 to 32 letters, digits, \"_\" or \"-\""
 
-export const isName = (name: unknown): boolean => typeof name === "string" && /^[A-Za-z0-9_-]{1,32}$/.test(name)
+export const isName = (name: unknown): name is string => typeof name === "string" && /^[A-Za-z0-9_-]{1,32}$/.test(name)
 
 /** Not checked: a server's id may be so long that no id of a pool can be made of it. */
 export const join = (own: string, name: string): string => `${own}~${name}`

@@ -1,39 +1,29 @@
 /**
- * One server of a pool: services of its own under the pool's ids, and whether it is well, by what happens there.
+ * One server of a pool: its endpoints, its health by what happens there, and what the pool knows of its work.
  */
-import * as PlatformHttpClient from "@effect/platform/HttpClient"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Metric from "effect/Metric"
-import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
-import * as HttpClient from "../../HttpClient.js"
-import * as RWKVConfig from "../../RWKVConfig.js"
+import type * as HttpClient from "../../HttpClient.js"
+import type * as RWKVConfig from "../../RWKVConfig.js"
 import type { RWKVError } from "../../RWKVError.js"
-import * as Ledger from "../owner/ledger.js"
-import * as Runs from "../stream/runs.js"
-import * as Verbs from "../stream/verbs.js"
-import * as Tasks from "../task/tasks.js"
-import * as Endpoints from "./endpoints.js"
-import type { Load, Said } from "./policy.js"
+import * as Policy from "./policy.js"
 import * as Tally from "./tally.js"
 
-export interface Spec extends Said {
+export interface Spec extends Policy.Said {
   readonly baseUrl: string
   readonly draining?: boolean | undefined
   readonly headers?: RWKVConfig.Options["headers"]
 }
 
-const clear = (value: unknown) => Redacted.isRedacted(value) ? Redacted.value(value) : value
-
-/** Whether it is reached as before; all else of a server may change while work goes on there. */
-export const sameServer = (one: Spec | undefined, other: Spec): boolean => {
-  const headers = ({ headers = {} }: Spec) =>
-    JSON.stringify(Object.entries(headers).map(([name, value]) => [name, clear(value)]).sort())
-  return one !== undefined && one.baseUrl === other.baseUrl && headers(one) === headers(other)
-}
+/** Whether requests to both are the same. */
+export const sameRequests = (one: Spec, other: Spec): boolean =>
+  one.baseUrl === other.baseUrl && Equal.equals(Data.struct(one.headers ?? {}), Data.struct(other.headers ?? {}))
 
 /** Failures one after the other, with no success between them, by which a server counts as lost. */
 const strikes = 3
@@ -41,50 +31,52 @@ const strikes = 3
 /** How long the question whether a server is well again may take. */
 const probeTimeout = "10 seconds"
 
-const gauge = (name: string, description: string, read: (load: Load) => number) =>
+const gauge = (name: string, description: string, read: (load: Policy.Load) => number) =>
   [Metric.gauge(`rwkv.pool.${name}`, { description }), read] as const
 
 const gauges = [
   gauge("running", "Tasks that run on a server, as the pool knows", ({ running }) => running),
   gauge("kept", "Tasks that have ended and are kept on a server, as the pool knows", ({ kept }) => kept),
-  gauge("outstanding_tokens", "Tokens that the tasks of a server may still generate", (load) => load.outstanding),
+  gauge(
+    "outstanding_tokens",
+    "Tokens that the tasks of a server may still generate",
+    ({ outstanding }) => outstanding
+  ),
   gauge("open", "Whether a server takes new work", ({ open }) => open ? 1 : 0)
 ]
 
-export type Server = Effect.Effect.Success<ReturnType<typeof make>>
+export interface Server extends Effect.Effect.Success<ReturnType<typeof make>> {}
 
-const isRefusal = (error: RWKVError) => error.isTransient && error.isSafeToRepeat && error._tag !== "TaskBusyError"
+/** It surely has not carried out what it was asked for, and says that it cannot now. */
+export const isRefusal = (error: RWKVError): boolean =>
+  (error._tag === "RWKVConnectionError" || error._tag === "RWKVServerError" || error._tag === "RWKVStatusError") &&
+  error.isTransient && error.isSafeToRepeat
 
 const isTrouble = (error: RWKVError) =>
   error._tag === "RWKVServerError" || error._tag === "RWKVTimeoutError" ||
   error._tag === "RWKVConnectionError" && error.retryable
 
+/** @param changed hears of every change, and whether room came (1) or went (-1) */
 export const make = (
-  spec: Spec,
-  options: RWKVConfig.Options,
-  platform: PlatformHttpClient.HttpClient,
+  given: Spec,
+  client: HttpClient.Service,
   probe: Schedule.Schedule<unknown>,
   changed: (able: number) => void
 ) =>
   Effect.gen(function*() {
-    const { name } = spec
-    const config = yield* RWKVConfig.make({
-      ...options,
-      baseUrl: spec.baseUrl,
-      headers: { ...options.headers, ...spec.headers }
-    })
-    const http = yield* HttpClient.make.pipe(
-      Effect.provideService(RWKVConfig.RWKVConfig, config),
-      Effect.provideService(PlatformHttpClient.HttpClient, platform)
-    )
+    const { name } = given
     const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
+    let [spec, http] = [given, client]
     let failures = 0
-    let [isLost, isDraining] = [false, false]
+    let [isLost, isDraining, isGone] = [false, false, false]
     const alarm = Effect.unsafeMakeLatch(false)
 
     const tagged = gauges.map(([gauge, read]) => [Metric.tagged(gauge, "rwkv.pool.server", name), read] as const)
-    const tally = Tally.make(spec, (able) => {
-      for (const [gauge, read] of tagged) gauge.unsafeUpdate(read(tally.load()), [])
+    const measure = () => {
+      for (const [gauge, read] of tagged) gauge.unsafeUpdate(isGone ? 0 : read(tally.load()), [])
+    }
+    const tally = Tally.make(given, (able) => {
+      measure()
       changed(able)
     })
     const settle = () => tally.set({ open: !isLost && !isDraining })
@@ -94,61 +86,59 @@ export const make = (
       isDraining = draining
       settle()
     }
-
-    const judge = (error: RWKVError | undefined) => {
-      if (error === undefined) failures = 0
-      if (error === undefined || isLost) return
-      if (isTrouble(error)) failures++
-      if (!isRefusal(error) && failures < strikes) return
-      isLost = true
+    const lose = (lost: boolean) => {
+      isLost = lost
+      failures = 0
       settle()
-      alarm.unsafeOpen()
     }
 
-    /** Asked after a pause, until it answers. */
-    const answers = Effect.suspend(() => {
-      let paused = false
-      const models = Effect.timeout(http.models({ operation: "RWKVPool.probe" }), probeTimeout)
-      const ask = Effect.suspend((): Effect.Effect<unknown, unknown> => paused ? models : Effect.fail("a pause first"))
-      return Effect.retry(Effect.tapError(ask, () => Effect.sync(() => paused = true)), probe)
-    }).pipe(
-      // A Schedule that has ended begins anew: the server may be well at any time.
-      Effect.retry(Schedule.spaced("30 seconds"))
+    const asked = Effect.suspend(() => Effect.timeout(http.models({ operation: "RWKVPool.probe" }), probeTimeout))
+    /** After a pause, and until it answers. */
+    const answers = Effect.scheduleFrom(
+      Effect.isFailure(asked),
+      true,
+      Schedule.whileInput(Schedule.andThen(probe, Schedule.spaced("30 seconds")), (fails: boolean) => fails)
     )
     yield* alarm.await.pipe(
       Effect.zipRight(Effect.logWarning(`server ${name} of the pool is left out until it answers`)),
       Effect.zipRight(answers),
       Effect.zipRight(Effect.logInfo(`server ${name} of the pool answers again`)),
       Effect.tap(() => {
-        isLost = false
-        failures = 0
         alarm.unsafeClose()
-        settle()
+        lose(false)
       }),
       Effect.forever,
       Effect.annotateLogs({ package: "effect-rwkv" }),
       Effect.forkIn(scope)
     )
-
-    const endpoints = Endpoints.make(http, name, tally, judge)
-    const runs = yield* Scope.extend(Runs.make(endpoints, config), scope)
-    const gate = yield* Scope.extend(Ledger.gate(runs.ledger), scope)
-    const starts = Verbs.startsOf(endpoints, runs)
     return {
-      spec,
+      name,
       tally,
-      starts,
-      runs,
-      endpoints,
-      ...Tasks.make(endpoints, config, Verbs.make(starts, gate), runs, gate),
+      spec: () => spec,
+      http: () => http,
       isLost: () => isLost,
       isDraining: () => isDraining,
       drain,
-      /** What may change while work goes on. */
-      update: ({ capacity = 256, draining = false, keeps = 256, weight }: Spec) => {
-        tally.set({ capacity, keeps, weight })
-        drain(draining)
+      /** What every answer says of the server: that it works, or what it failed with. */
+      judge: (error: RWKVError | undefined) => {
+        if (error === undefined) failures = 0
+        if (error === undefined || isLost) return
+        if (isTrouble(error)) failures++
+        if (!isRefusal(error) && failures < strikes) return
+        lose(true)
+        alarm.unsafeOpen()
       },
-      close: Scope.close(scope, Exit.void)
+      /** What may change while work goes on. */
+      update: (next: Spec, client: HttpClient.Service) => {
+        ;[spec, http] = [next, client]
+        const { capacity, keeps, weight } = Policy.make(next)
+        tally.set({ capacity, keeps, weight })
+        drain(next.draining === true)
+      },
+      close: Effect.suspend(() => {
+        isGone = true
+        measure()
+        return Scope.close(scope, Exit.void)
+      })
     }
   })

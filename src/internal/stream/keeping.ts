@@ -12,7 +12,6 @@ import type * as RWKVConfig from "../../RWKVConfig.js"
 import type { BranchFailure, RWKVError } from "../../RWKVError.js"
 import type { StreamOptions } from "../../Task.js"
 import { effective } from "../input/override.js"
-import { isTaskId } from "../input/validate.js"
 import type * as Ledger from "../owner/ledger.js"
 import type { Launch } from "./launch.js"
 import { opened } from "./open.js"
@@ -31,8 +30,8 @@ export const make = (
 ) => {
   const { lifetime } = ledger
   const creation = { cleanup: "keep", create: http.create, stream: http.createStream } as const
-  const release = (operation: string, taskId: string, stop: boolean) =>
-    isTaskId(taskId) ? lifetime.release({ operation, taskId, retry: config, stop, delete: true }) : Effect.void
+  const release = (operation: string, taskId: TaskId, stop: boolean) =>
+    lifetime.release({ operation, taskId, retry: config, stop, delete: true })
 
   return {
     create: (request: Generation.CreateRequest, options: StreamOptions, keeps: () => boolean) => {

@@ -43,6 +43,7 @@ interface Ready<E> {
   readonly mute?: boolean
   /** The most tokens that it can have, if its caller said so. */
   readonly maxTokens: number | undefined
+  readonly request: unknown
   readonly create: () => Effect.Effect<TaskResult, E>
   readonly stream: () => Stream.Stream<Frame, TaskFailure>
 }
@@ -56,6 +57,8 @@ export interface Launch<E = BranchFailure> {
   readonly explain: (error: E | FollowFailure) => Effect.Effect<never, E | FollowFailure>
   /** Whether the run makes its task: then nobody else can want what was abandoned. */
   readonly fresh: boolean
+  /** The task that it is a run of, or of a copy of. */
+  readonly source?: string
   /** Whether the run has been handed over, and goes on when its stream is left. */
   readonly detached?: () => boolean
   /** Whether the owner of the task wants it after this run: then it goes on from run to run. */
@@ -123,7 +126,7 @@ export const make = (
   ledger: Ledger.Service,
   config: RWKVConfig.Service
 ) => {
-  const { acquirePrefill, lifetime } = ledger
+  const { admit, lifetime } = ledger
   const part = Parting.make(http, ledger)
   const creates = retry.creates(config)
 
@@ -156,7 +159,7 @@ export const make = (
       yield* note(({ stops }) => stops(options.stop))
       const stays = () => options.onInterrupt === "detach" || run.detached?.() === true
       const stops = options.stop === undefined ? undefined : Stops.make(options.stop)
-      const { create, group, maxTokens, mute, stream } = yield* run.before
+      const { create, group, maxTokens, mute, request, stream } = yield* run.before
       const entered = group === undefined ? undefined : yield* enter(group)
       const isDirect = options.transport === "direct"
       const begin: Effect.Effect<Begun, E | FollowFailure> = isDirect
@@ -168,7 +171,10 @@ export const make = (
           opened: undefined
         }))
       // Each attempt is acquired by itself: a caller that leaves between two of them has nothing to stop.
-      return yield* acquirePrefill(isDirect)(
+      return yield* admit<E | FollowFailure>(
+        { isDirect, source: run.source, request },
+        (acquired) => creates(Effect.catchAll(acquired, run.explain))
+      )(
         operation,
         begin,
         (begun) => {
@@ -190,7 +196,7 @@ export const make = (
             stop: true,
             delete: run.fresh || run.keeps !== undefined
           })
-      ).pipe(Effect.catchAll(run.explain), creates)
+      )
     })
   }
 

@@ -13,13 +13,12 @@ import * as Duration from "effect/Duration"
 import { unknownUsage } from "../../Finish.js"
 import type { TaskInfo, TaskResult } from "../../Protocol.js"
 import { type RWKVError, RWKVTimeoutError, type TaskFailure } from "../../RWKVError.js"
-import { bare } from "../input/failure.js"
+import { about, bare } from "../input/failure.js"
 import { clientClosed } from "../wire/closed.js"
 import { onFrames } from "./reading.js"
 import { outcome } from "./outcome.js"
 import type { Command, Concluded, Signal, Silence, State, Step, Subject } from "./signals.js"
 import {
-  about,
   begin,
   conclude,
   cutBy,

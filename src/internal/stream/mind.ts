@@ -63,6 +63,51 @@ const heed = (watchdog: Watchdog, signal: Signal, life: Step["life"]): void => {
   else if (life === "progress" || life === "queued") watchdog.moved(life === "queued")
 }
 
+const isCut = ({ _tag }: Signal) => _tag === "Ended" || _tag === "Broken"
+
+/** What failed since the last new text, and how long it may go on to fail. */
+const makeFailures = (retry: Polling.RetrySchedule) => {
+  let driver: Schedule.ScheduleDriver<unknown, FollowFailure> | undefined
+  /**
+   * Whether the task was seen to be queued, or to move, since the schedule of failures began, or to run after a
+   * connection that held.
+   */
+  let alive = false
+  let held = false
+  /** Whether the server has answered since the connection was cut. */
+  let answered = false
+  let last: FollowFailure | undefined
+  return {
+    /** The failure for which the text is read anew, unless the server has answered since. */
+    last: () => last,
+    end: () => {
+      driver = last = undefined
+    },
+    /** The connection was not cut at once. */
+    hold: () => {
+      held = true
+    },
+    heed: (signal: Signal, life: Step["life"]) => {
+      answered = signal._tag === "Status" || answered && !isCut(signal)
+      if (signal._tag === "Status") alive = alive || held || life !== "none"
+      if (signal._tag === "Connected") held = false
+    },
+    /** Waits as the retry schedule says, which begins anew with new text, and where it ended for a task that lives. */
+    pause: ({ error, otherwise }: Extract<Command, { readonly _tag: "Retry" }>) =>
+      Effect.gen(function*() {
+        if (driver === undefined) alive = false
+        last = answered ? undefined : error
+        const steps = driver ??= yield* Schedule.driver(Polling.respectRetryAfter(tame(retry)))
+        const paused = Effect.mapError(steps.next(error), () => otherwise)
+        yield* Effect.catchAll(paused, (otherwise) => {
+          if (!alive) return Effect.fail(otherwise)
+          alive = false
+          return Effect.zipLeft(Effect.zipRight(steps.reset, paused), Effect.sleep(breath))
+        })
+      })
+  }
+}
+
 export const make = <A>(
   subject: Subject,
   policy: Policy,
@@ -77,16 +122,7 @@ export const make = <A>(
   let command: Command = { _tag: "Listen" }
   let how: How = "left"
   let line: Array<A> = []
-  let failures: Schedule.ScheduleDriver<unknown, FollowFailure> | undefined
-  /**
-   * Whether the task was seen to be queued, or to move, since the schedule of failures began, or to run after a
-   * connection that held.
-   */
-  let alive = false
-  let held = false
-  /** Whether the server has answered since the connection was cut, and what has failed since the last new text. */
-  let answered = false
-  let failing: FollowFailure | undefined
+  const failures = makeFailures(policy.retry)
   let hasText = false
   observed?.tells(() => state.delivered.slice(0, state.told))
 
@@ -94,7 +130,7 @@ export const make = <A>(
     const made = telling.element(told, taskId)
     if (made !== undefined) line.push(made)
     if (told._tag === "Text") {
-      failures = failing = undefined
+      failures.end()
       if (!hasText) observed?.firstText()
       hasText = true
     }
@@ -108,18 +144,13 @@ export const make = <A>(
   return {
     tell,
     command: () => command,
-    /** The failure for which the text is read anew. */
-    failing: () => failing,
+    failing: failures.last,
     how: (): How => how === "left" && state.ended ? "finished" : how,
-    /** The connection was not cut at once. */
-    hold: () => {
-      held = true
-    },
+    hold: failures.hold,
+    pause: failures.pause,
     hear: (signal: Signal) => {
       // Between connections nobody hears of silence.
-      const isCut = signal._tag === "Ended" || signal._tag === "Broken"
-      if (isCut) state = { ...state, question: watchdog.silence() }
-      answered = signal._tag === "Status" || answered && !isCut
+      if (isCut(signal)) state = { ...state, question: watchdog.silence() }
       const step = machine(run === undefined ? state : { ...state, alone: run.alone() }, signal)
       if (signal._tag === "Result" || signal._tag === "Tail") {
         observed?.reconciled(step.state.delivered.length - state.delivered.length)
@@ -130,22 +161,8 @@ export const make = <A>(
       if (how === "left") how = howOf(command)
       step.told.forEach(tell)
       heed(watchdog, signal, step.life)
-      if (signal._tag === "Status") alive = alive || held || step.life !== "none"
-      if (signal._tag === "Connected") held = false
+      failures.heed(signal, step.life)
     },
-    /** Waits as the retry schedule says. That begins anew with new text, and where it has ended for a task that lives. */
-    pause: ({ error, otherwise }: Extract<Command, { readonly _tag: "Retry" }>) =>
-      Effect.gen(function*() {
-        if (failures === undefined) alive = false
-        failing = answered ? undefined : error
-        const driver = failures ??= yield* Schedule.driver(Polling.respectRetryAfter(tame(policy.retry)))
-        const next = Effect.mapError(driver.next(error), () => otherwise)
-        yield* Effect.catchAll(next, (otherwise) => {
-          if (!alive) return Effect.fail(otherwise)
-          alive = false
-          return Effect.zipLeft(Effect.zipRight(driver.reset, next), Effect.sleep(breath))
-        })
-      }),
     take: () => {
       const told = line
       line = []

@@ -3,22 +3,10 @@
  */
 import * as Duration from "effect/Duration"
 import { RWKVServerError } from "../../RWKVError.js"
+import { about } from "../input/failure.js"
 import { type Frame, undecodable } from "../wire/sse.js"
 import type { State, Step, Subject } from "./signals.js"
-import {
-  about,
-  begin,
-  deliver,
-  fail,
-  go,
-  goOn,
-  readAnew,
-  readResult,
-  reconnect,
-  retry,
-  rewritten,
-  undecoded
-} from "./step.js"
+import { begin, deliver, fail, go, goOn, readAnew, readResult, reconnect, retry, rewritten, undecoded } from "./step.js"
 import * as Tokens from "./tokens.js"
 
 type Text = Extract<Frame, { readonly _tag: "Data" }>

@@ -31,7 +31,8 @@ export interface Begun {
 
 type Started = StreamEvent & { readonly _tag: "Started" }
 
-const makeTape = () => {
+/** What a run has told so far, for whoever comes later. */
+export const makeTape = () => {
   let more = Deferred.unsafeMake<void>(FiberId.none)
   let text = ""
   const result = Deferred.unsafeMake<TaskResult, FollowFailure>(FiberId.none)
@@ -41,14 +42,16 @@ const makeTape = () => {
     return Deferred.succeed(waited, undefined)
   })
   const recording: Ledger.Recording = { text: () => text, more: () => Deferred.await(more), result }
+  /** False if it had an end already. */
+  const end = (end: Effect.Effect<TaskResult, FollowFailure>) => Effect.zipLeft(Deferred.complete(result, end), wake)
   return {
     recording,
-    add: (piece: string) => {
-      text += piece
+    end,
+    hear: (event: StreamEvent): Effect.Effect<unknown> => {
+      if (event._tag === "Finished") return end(Effect.succeed(event.result))
+      if (event._tag === "Text") text += event.text
       return wake
-    },
-    /** False if it had an end already. */
-    end: (end: Effect.Effect<TaskResult, FollowFailure>) => Effect.zipLeft(Deferred.complete(result, end), wake)
+    }
   }
 }
 
@@ -82,17 +85,11 @@ export const record = (
       const note = (event: StreamEvent): Effect.Effect<unknown> => {
         const group = groupOf()
         mixed = mixed || group?.mixed() === true
-        switch (event._tag) {
-          case "Started":
-            id = event.taskId
-            if (group !== undefined) ledger.sharing.set(id, group)
-            ledger.recordings.set(id, tape.recording)
-            return Effect.zipRight(remember, Deferred.succeed(begun, event))
-          case "Text":
-            return tape.add(event.text)
-          case "Finished":
-            return tape.end(Effect.succeed(event.result))
-        }
+        if (event._tag !== "Started") return tape.hear(event)
+        id = event.taskId
+        if (group !== undefined) ledger.sharing.set(id, group)
+        ledger.recordings.set(id, tape.recording)
+        return Effect.zipRight(remember, Deferred.succeed(begun, event))
       }
       const left = Effect.suspend(() =>
         Effect.fail(

@@ -12,11 +12,12 @@ import type * as Generation from "../../Generation.js"
 import type { Service as HttpService } from "../../HttpClient.js"
 import type { TaskId, TaskResult } from "../../Protocol.js"
 import type * as RWKVConfig from "../../RWKVConfig.js"
-import type { BranchFailure, RWKVError } from "../../RWKVError.js"
-import type { BranchOptions, Opened, StreamOptions, SubscribeOptions, WaitOptions } from "../../Task.js"
+import type { RWKVError } from "../../RWKVError.js"
+import type { BranchOptions, StreamOptions, SubscribeOptions, WaitOptions } from "../../Task.js"
 import { begun } from "../input/failure.js"
 import * as Options from "../input/options.js"
 import * as validate from "../input/validate.js"
+import type { Admission } from "../owner/admission.js"
 import * as Ledger from "../owner/ledger.js"
 import * as retry from "../wire/retry.js"
 import * as telemetry from "../wire/telemetry.js"
@@ -35,8 +36,14 @@ export type Runs = ReturnType<typeof build>
 /**
  * What the services over one client share: `StreamService` makes it and carries it, `TaskService` takes it from there.
  */
-export const make = (http: HttpService, config: RWKVConfig.Service): Effect.Effect<Runs, never, Scope.Scope> =>
-  Effect.map(Ledger.of(http, config.closeTimeout), (ledger) => build(http, config, ledger))
+export const make = (
+  http: HttpService,
+  config: RWKVConfig.Service,
+  admission?: Admission
+): Effect.Effect<Runs, never, Scope.Scope> =>
+  Effect.map(Ledger.of(http, config.closeTimeout, admission), (ledger) =>
+    // Which of many servers it is, spans are told later.
+    build(http, config, ledger, telemetry.make({ baseUrl: admission === undefined ? config.baseUrl : undefined })))
 
 const isCarrier = (streams: object): streams is { readonly [RunsId]: Runs } => hasProperty(streams, RunsId)
 
@@ -45,23 +52,8 @@ export const carry = <A extends object>(streams: A, runs: Runs): A => Object.ass
 /** What a stream service carries; nothing if a program made it. */
 export const carriedBy = (streams: object): Runs | undefined => isCarrier(streams) ? streams[RunsId] : undefined
 
-const KeeperId: unique symbol = Symbol.for("effect-rwkv/Keeper")
-
-type Lent = Pick<Keeping.Keeper, "hold"> & {
-  readonly create: (...run: Parameters<Keeping.Keeper["create"]>) => Effect.Effect<Opened, BranchFailure, Scope.Scope>
-  readonly continue: (
-    ...run: Parameters<Keeping.Keeper["continue"]>
-  ) => Effect.Effect<Opened, BranchFailure, Scope.Scope>
-}
-
-const isLender = (streams: object): streams is { readonly [KeeperId]: Lent } => hasProperty(streams, KeeperId)
-
-/** What a pool gives of what its servers' services share. */
-export const lend = <A extends object>(streams: A, keeper: Lent): A => Object.assign(streams, { [KeeperId]: keeper })
-
 /** Who owns tasks that go on from run to run; nobody where a program made the service. */
-export const keeperOf = (streams: object): Lent | undefined =>
-  isLender(streams) ? streams[KeeperId] : carriedBy(streams)?.keeper
+export const keeperOf = (streams: object): Keeping.Keeper | undefined => carriedBy(streams)?.keeper
 
 /** A run that tells only its end, followed to it. */
 const last = (pull: Pull<TaskResult>): Effect.Effect<TaskResult, FollowFailure> =>
@@ -70,12 +62,16 @@ const last = (pull: Pull<TaskResult>): Effect.Effect<TaskResult, FollowFailure> 
     onSuccess: (told) => Option.match(Chunk.head(told), { onNone: () => last(pull), onSome: Effect.succeed })
   })
 
-const build = (http: HttpService, config: RWKVConfig.Service, ledger: Ledger.Service) => {
+const build = (
+  http: HttpService,
+  config: RWKVConfig.Service,
+  ledger: Ledger.Service,
+  spans: telemetry.Spans
+) => {
   const preconditions = Preconditions.make(http, ledger, config)
   const { continuing, forking } = Starts.make(http, ledger, preconditions)
   const { launch, leaves, listen } = Launcher.make(http, ledger, config)
   const reads = retry.reads(config)
-  const spans = telemetry.make(config)
 
   /** Under a span of its own. */
   const launched = <A, E extends RWKVError>(start: Launcher.Launch<E>, telling: Telling<A>) =>

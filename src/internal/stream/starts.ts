@@ -50,6 +50,7 @@ export const creating = <A extends Generation.GenerationOptions>(
     options: chosen(operation, options, { cleanup }),
     before: Effect.map(complete, (request) => ({
       maxTokens: request.maxTokens,
+      request,
       create: () => create(request, { operation }),
       stream: () => stream(request, { operation })
     })),
@@ -98,12 +99,14 @@ export const make = (http: HttpService, ledger: Ledger.Service, preconditions: P
             group,
             mute,
             maxTokens,
+            request,
             create: () => http.continue(id, request, { operation }),
             stream: () => http.continueStream(id, request, { operation })
           }
         }),
         explain: explain(id),
-        fresh: false
+        fresh: false,
+        source: id
       }
     },
     forking: (operation: string, id: string, request: Generation.ForkRequest, options?: StreamOptions): Launch => ({
@@ -120,12 +123,14 @@ export const make = (http: HttpService, ledger: Ledger.Service, preconditions: P
           group,
           mute,
           maxTokens,
+          request,
           create: () => http.fork(id, request, { operation }),
           stream: () => http.forkStream(id, request, { operation })
         }
       }),
       explain: explain(id),
-      fresh: true
+      fresh: true,
+      source: id
     })
   }
 }

@@ -4,7 +4,7 @@
 import * as Duration from "effect/Duration"
 import type { TaskResult } from "../../Protocol.js"
 import { RWKVDecodeError, StreamTruncatedError, type TaskFailure } from "../../RWKVError.js"
-import { bare } from "../input/failure.js"
+import { about, bare } from "../input/failure.js"
 import type { Command, FollowFailure, State, Step, Subject, Told } from "./signals.js"
 
 /** UTF-16 units of a text that cannot be: the server's longest run, 40,960 tokens, is far below. */
@@ -17,8 +17,6 @@ export const fail = (error: FollowFailure): Command => ({ _tag: "Fail", error })
 
 export const end: Command = { _tag: "End" }
 export const conclude = (result: TaskResult | undefined): Command => ({ _tag: "Conclude", result })
-
-export const about = ({ operation, taskId }: Subject) => ({ operation, taskId })
 
 export const go = (
   state: State,

@@ -6,8 +6,8 @@
  *
  * An automaton (Aho-Corasick): its places are the beginnings of sequences, and a text is at the longest of them that it
  * ends with. A sequence with another inside that is complete before it never ends a text, and is left out. Then nothing
- * that is held contains a sequence, and the text can go on so that the sequence that was begun ends it: all that is held
- * has to be. A place that goes no further is the end of a sequence, and the longest of those that end there.
+ * that is held contains a sequence, and the text can go on so that the sequence that was begun ends it: all that is
+ * held has to be. A place that goes no further is the end of a sequence, and the longest of those that end there.
  *
  * Sequences are well-formed: none begins or ends inside a surrogate pair, so no pair is told in two.
  */
@@ -20,7 +20,7 @@ export interface Place {
   back: Place | undefined
 }
 
-export interface Step {
+interface Step {
   readonly place: Place
   /** What may be told now. */
   readonly text: string

@@ -5,10 +5,9 @@ import * as Effect from "effect/Effect"
 import type * as Generation from "../../Generation.js"
 import type { Service as HttpService } from "../../HttpClient.js"
 import type { StreamEvent, TaskId } from "../../Protocol.js"
-import type { RWKVValidationError } from "../../RWKVError.js"
 import type { StreamOptions, SubscribeOptions } from "../../Task.js"
 import * as validate from "../input/validate.js"
-import type { Gate } from "../owner/ledger.js"
+import * as Ledger from "../owner/ledger.js"
 import { opened } from "./open.js"
 import type * as Runs from "./runs.js"
 import type { FollowFailure } from "./signals.js"
@@ -50,50 +49,56 @@ export const startsOf = (http: HttpService, runs: Runs.Runs): Starts => ({
   requestIds: runs.ledger.requestIds
 })
 
-/** `checked` is given what reads which kind of request it is, which may fail. */
+/** Refused once the service was closed; spans tell of what is refused, too. */
 export const make = (
   { continued, created, filled, forked, requestIds, subscribed }: Starts,
-  gate: Gate,
-  checked: <A>(
-    operation: string,
-    reading: Effect.Effect<A, RWKVValidationError>
-  ) => Effect.Effect<A, RWKVValidationError> = (_, reading) => reading
-) => {
-  /** A verb under its name, refused once the service was closed. */
-  const streamed = <Args extends ReadonlyArray<unknown>, A>(
-    operation: string,
-    opened: (operation: string) => (...args: Args) => Opening<A>
-  ) => {
-    const open = opened(operation)
-    return (...args: Args) => pulled(Effect.zipRight(gate(operation, args[0]), open(...args)))
-  }
-  const open = <Args extends ReadonlyArray<unknown>>(
-    operation: string,
-    opening: (operation: string) => (...args: Args) => Opening<StreamEvent>
-  ) =>
-  (...args: Args) =>
-    opened(operation, requestIds, Effect.zipRight(gate(operation, args[0]), opening(operation)(...args)))
-  const either = (name: string) => {
-    const [create, fim] = [created(name, events), filled(name, events)]
-    return (request: Request, options?: StreamOptions) =>
-      Effect.flatten(checked(
-        name,
-        validate.attempt(name, "", () => isFim(request) ? fim(request, options) : create(request, options))
-      ))
-  }
-  return {
-    create: streamed("StreamService.create", (name) => created(name, texts)),
-    createEvents: streamed("StreamService.createEvents", (name) => created(name, events)),
-    fim: streamed("StreamService.fim", (name) => filled(name, texts)),
-    fimEvents: streamed("StreamService.fimEvents", (name) => filled(name, events)),
-    subscribe: streamed("StreamService.subscribe", (name) => subscribed(name, texts)),
-    subscribeEvents: streamed("StreamService.subscribeEvents", (name) => subscribed(name, events)),
-    continue: streamed("StreamService.continue", (name) => continued(name, texts)),
-    continueEvents: streamed("StreamService.continueEvents", (name) => continued(name, events)),
-    fork: streamed("StreamService.fork", (name) => forked(name, texts)),
-    forkEvents: streamed("StreamService.forkEvents", (name) => forked(name, events)),
-    open: open("StreamService.open", either),
-    openContinue: open("StreamService.openContinue", (name) => continued(name, events)),
-    openFork: open("StreamService.openFork", (name) => forked(name, events))
-  }
-}
+  { ledger, spans }: Pick<Runs.Runs, "ledger" | "spans">
+) =>
+  Effect.map(Ledger.gate(ledger), (gate) => {
+    const usable = (operation: string, about: unknown) =>
+      spans.checked(
+        operation,
+        operation.startsWith("StreamService.subscribe") ? "call" : "run",
+        about,
+        gate(operation, about)
+      )
+    /** A verb under its name. */
+    const streamed = <Args extends ReadonlyArray<unknown>, A>(
+      operation: string,
+      opened: (operation: string) => (...args: Args) => Opening<A>
+    ) => {
+      const open = opened(operation)
+      return (...args: Args) => pulled(Effect.zipRight(usable(operation, args[0]), open(...args)))
+    }
+    const open = <Args extends ReadonlyArray<unknown>>(
+      operation: string,
+      opening: (operation: string) => (...args: Args) => Opening<StreamEvent>
+    ) =>
+    (...args: Args) =>
+      opened(operation, requestIds, Effect.zipRight(usable(operation, args[0]), opening(operation)(...args)))
+    const either = (name: string) => {
+      const [create, fim] = [created(name, events), filled(name, events)]
+      return (request: Request, options?: StreamOptions) =>
+        Effect.flatten(spans.checked(
+          name,
+          "run",
+          undefined,
+          validate.attempt(name, "", () => isFim(request) ? fim(request, options) : create(request, options))
+        ))
+    }
+    return {
+      create: streamed("StreamService.create", (name) => created(name, texts)),
+      createEvents: streamed("StreamService.createEvents", (name) => created(name, events)),
+      fim: streamed("StreamService.fim", (name) => filled(name, texts)),
+      fimEvents: streamed("StreamService.fimEvents", (name) => filled(name, events)),
+      subscribe: streamed("StreamService.subscribe", (name) => subscribed(name, texts)),
+      subscribeEvents: streamed("StreamService.subscribeEvents", (name) => subscribed(name, events)),
+      continue: streamed("StreamService.continue", (name) => continued(name, texts)),
+      continueEvents: streamed("StreamService.continueEvents", (name) => continued(name, events)),
+      fork: streamed("StreamService.fork", (name) => forked(name, texts)),
+      forkEvents: streamed("StreamService.forkEvents", (name) => forked(name, events)),
+      open: open("StreamService.open", either),
+      openContinue: open("StreamService.openContinue", (name) => continued(name, events)),
+      openFork: open("StreamService.openFork", (name) => forked(name, events))
+    }
+  })

@@ -11,6 +11,7 @@ import { begun } from "../input/failure.js"
 import * as Options from "../input/options.js"
 import { withDefaults } from "../input/request.js"
 import * as validate from "../input/validate.js"
+import type { Asked } from "../owner/admission.js"
 import type { Runs } from "../stream/runs.js"
 import { type Creation, isFim } from "../stream/starts.js"
 import * as retry from "../wire/retry.js"
@@ -24,15 +25,18 @@ export interface Created extends TaskResult {
 
 export type Create<A> = (request: A, options: HttpClient.CallOptions) => Effect.Effect<TaskResult, CallFailure>
 
+/** Has a run made anew, within the time that it has in all. */
+export type Again = <A>(operation: string, run: Effect.Effect<A, WaitFailure>) => Effect.Effect<A, WaitFailure>
+
 export const make = (
   http: HttpClient.Service,
   config: RWKVConfig.Service,
   { ledger, ran }: Runs,
-  waiting: ReturnType<typeof Wait.make>
+  waiting: ReturnType<typeof Wait.make>,
+  again: Again = (_, run) => run
 ) => {
   const { lifetime } = ledger
   const creates = retry.creates(config)
-  const acquire = ledger.acquirePrefill(false)
 
   const completed = <A extends Generation.GenerationOptions>(operation: string, request: A, create: Create<A>) =>
     Effect.flatMap(
@@ -44,11 +48,11 @@ export const make = (
   /** What nobody ever had the id of, nobody can want: it is stopped, and deleted if it is new. */
   const started = <A, E extends RWKVError, R>(
     operation: string,
+    { request, source }: Pick<Asked, "request" | "source">,
     create: Effect.Effect<Created, E>,
-    owned: (created: Created) => Effect.Effect<A, never, R>,
-    keep = false
+    owned: (created: Created) => Effect.Effect<A, never, R>
   ) =>
-    creates(acquire(
+    ledger.admit<E>({ isDirect: false, source, request }, creates)(
       operation,
       create,
       (created) => {
@@ -57,11 +61,16 @@ export const make = (
         return Effect.zipRight(telemetry.note(({ named }) => named(taskId, prefillTime)), owned(created))
       },
       ({ maxTokens, taskId }) =>
-        lifetime.release({ operation, taskId, stop: true, delete: !keep, maxTokens, retry: config })
-    ))
+        lifetime.release({ operation, taskId, stop: true, delete: source === undefined, maxTokens, retry: config })
+    )
 
   /** A run that is polled is owned while it is. */
-  const polled = (operation: string, create: Effect.Effect<Created, CallFailure>, options: Options.Waiting) => {
+  const polled = (
+    operation: string,
+    request: unknown,
+    create: Effect.Effect<Created, CallFailure>,
+    options: Options.Waiting
+  ) => {
     const own = ({ maxTokens, taskId }: Created) => {
       let finished = false
       const about = { operation, taskId, maxTokens, fate: ledger.fate(taskId), retry: config }
@@ -78,7 +87,7 @@ export const make = (
         ))
     }
     const ended = Effect.flatMap(
-      started(operation, create, own),
+      started(operation, { request }, create, own),
       (taskId) =>
         lifetime.unlessClosing(Effect.mapError(waiting.end(operation, taskId, options), begun), operation, taskId)
     )
@@ -107,13 +116,13 @@ export const make = (
         request: A
       ): Effect.Effect<TaskResult, WaitFailure> =>
         Wait.looks(given)
-          ? polled(operation, completed(operation, request, create), given)
+          ? polled(operation, request, completed(operation, request, create), given)
           : followed({ operation, create, stream }, request, given)
       const ended = validate.attempt(operation, "", () =>
         isFim(request)
           ? ending(http.fim, http.fimStream, request)
           : ending(http.create, http.createStream, request))
-      return waiting.inTime(Effect.flatten(ended), given.timeout, { operation })
+      return waiting.inTime(again(operation, Effect.flatten(ended)), given.timeout, { operation })
     })
 
   return { completed, run, started }

@@ -47,6 +47,13 @@ interface Streams {
   readonly subscribeEvents: (id: string, options?: SubscribeOptions) => ReturnType<Task["streamEvents"]>
 }
 
+/** What a pool makes of runs. */
+interface ManyServers {
+  readonly again?: Run.Again | undefined
+  /** How many runs of {@link Bulk.runAll} there are at once, if nobody says. */
+  readonly concurrency?: () => number
+}
+
 const endOf = (info: TaskInfo) => isFinished(info) ? "finished" as const : undefined
 
 const encodeContinue = encoder(Generation.ContinueRequest)
@@ -56,11 +63,12 @@ export const make = (
   config: RWKVConfig.Service,
   streams: Streams,
   runs: Runs.Runs,
-  gate: Gate
+  gate: Gate,
+  { again, concurrency }: ManyServers = {}
 ) => {
   const { ledger, preconditions, spans } = runs
   const waiting = Wait.make(http, ledger, config, runs.ended)
-  const { completed, run, started } = Run.make(http, config, runs, waiting)
+  const { completed, run, started } = Run.make(http, config, runs, waiting, again)
   const reads = retry.reads(config)
 
   /** A verb under its name and in a span, refused once the service was closed. */
@@ -99,7 +107,7 @@ export const make = (
   const creating = <A extends Generation.GenerationOptions>(operation: string, create: Run.Create<A>) =>
     verb(
       operation,
-      (operation, request: A) => started(operation, completed(operation, request, create), owned),
+      (operation, request: A) => started(operation, { request }, completed(operation, request, create), owned),
       "start"
     )
 
@@ -158,7 +166,7 @@ export const make = (
         Effect.map((created): Run.Created => ({ ...created, maxTokens }))
       )
       // The task was there before: what is abandoned is the run.
-      return yield* started(operation, create, owned, true).pipe(
+      return yield* started(operation, { request, source: id }, create, owned).pipe(
         Effect.catchTag("RWKVServerError", (error) => preconditions.explain(error, id))
       )
     })
@@ -244,7 +252,7 @@ export const make = (
   /** One of many runs. */
   const bulked = verb(Bulk.operation, run, "run")
 
-  const tasks = {
+  return {
     create: creating("TaskService.create", http.create),
     createTemporary: creating("TaskService.createTemporary", kept("temporary")),
     createPersistent: creating("TaskService.createPersistent", kept("persistent")),
@@ -259,7 +267,7 @@ export const make = (
       streamed(
         Bulk.operation,
         undefined,
-        () => Bulk.runAll(spans.parent(Bulk.operation), bulked, requests, options)
+        () => Bulk.runAll(spans.parent(Bulk.operation), bulked, requests, options, concurrency?.())
       ),
     // It asks the server nothing.
     task: (id: string) =>
@@ -275,5 +283,4 @@ export const make = (
     list: verb("TaskService.list", (operation) => reads(http.list({ operation })))(),
     models: verb("TaskService.models", (operation) => reads(http.models({ operation })))()
   }
-  return { bulked, tasks }
 }

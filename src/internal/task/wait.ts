@@ -12,7 +12,6 @@ import type { TaskId, TaskInfo, TaskResult } from "../../Protocol.js"
 import {
   isRWKVError,
   RWKVTimeoutError,
-  type RWKVValidationError,
   TaskCancelledError,
   type TaskFailure,
   type WaitFailure
@@ -107,20 +106,22 @@ export const make = (
       return ended
     })
 
+  /** Looks until the task has ended. */
   const poll = (
     operation: string,
     taskId: TaskId,
-    schedule: Polling.WaitSchedule,
-    queueTimeout: Duration.Duration,
-    onProgress: (info: TaskInfo) => Effect.Effect<void, RWKVValidationError>
+    { onProgress, queueTimeout: queue, schedule }: Options.Waiting
   ): Effect.Effect<TaskInfo, TaskFailure> =>
     Effect.gen(function*() {
+      const queueTimeout = yield* validate.duration(operation, "queueTimeout", queue, "1 hour")
+      const maxTokens = ledger.limits.get(taskId)
+      const usual = maxTokens === undefined ? Polling.waitSchedule : Polling.waitScheduleFor(maxTokens)
       let limit = Duration.zero
-      const counted = Schedule.modifyDelay(schedule, (_, delay) => {
+      const counted = Schedule.modifyDelay(schedule ?? usual, (_, delay) => {
         limit = Duration.sum(limit, delay)
         return delay
       })
-      const state = Effect.tap(look(operation, taskId), onProgress)
+      const state = Effect.tap(look(operation, taskId), validate.callback(operation, "onProgress", onProgress))
       const driver = yield* Schedule.driver(counted)
       const next = (info: TaskInfo) =>
         Effect.zipRight(
@@ -175,22 +176,10 @@ export const make = (
     options: Options.Waiting
   ): Effect.Effect<TaskResult, WaitFailure> =>
     Effect.gen(function*() {
-      const { onProgress, queueTimeout, schedule } = options
-      if (!looks(options)) {
-        const result = yield* Effect.mapError(listen(operation, taskId, { queueTimeout }), unwrap)
-        return yield* uncancelled(operation, taskId, result)
-      }
-      const maxTokens = ledger.limits.get(taskId)
-      const usual = maxTokens === undefined ? Polling.waitSchedule : Polling.waitScheduleFor(maxTokens)
-      const seen = yield* poll(
-        operation,
-        taskId,
-        schedule ?? usual,
-        yield* validate.duration(operation, "queueTimeout", queueTimeout, "1 hour"),
-        validate.callback(operation, "onProgress", onProgress)
-      )
-      const result = yield* Effect.mapError(polled(operation, taskId, seen), unwrap)
-      return yield* uncancelled(operation, taskId, result)
+      const ended = looks(options)
+        ? Effect.flatMap(poll(operation, taskId, options), (seen) => polled(operation, taskId, seen))
+        : listen(operation, taskId, options)
+      return yield* uncancelled(operation, taskId, yield* Effect.mapError(ended, unwrap))
     })
 
   const wait = (operation: string, id: string, options?: WaitOptions): Effect.Effect<TaskResult, WaitFailure> =>

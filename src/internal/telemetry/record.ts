@@ -20,6 +20,7 @@ import type { Operation } from "./recorder.js"
 
 export type Labels = ReadonlyArray<MetricLabel.MetricLabel>
 export type Tags = Readonly<Record<string, string>>
+type LabelsOf = (tags?: Tags) => Labels
 
 /** The table of names, the metrics, and the settings that hold where an operation begins. */
 export interface Given extends
@@ -38,14 +39,16 @@ export interface Given extends
     | "tasksRunningOn"
   >
 {
-  readonly settings: Effect.Effect<Telemetry.Settings>
+  readonly settings: typeof Telemetry.Telemetry
 }
 
 interface Begun extends Operation {
   readonly settings: Telemetry.Settings
   readonly clock: Clock.Clock
   readonly begun: bigint
-  readonly labels: (tags?: Tags) => Labels
+  /** The attributes of the server by its address. */
+  readonly serverOf: (baseUrl: string | undefined) => Readonly<Record<string, string | number>>
+  readonly labels: (baseUrl: string | undefined) => LabelsOf
 }
 
 /** What is known of a run; the spans of one operation share it. */
@@ -55,6 +58,10 @@ interface Figures {
   over?: bigint
   healed: number
   reconnects: number
+  /** Where it is done: of many servers, as soon as that is known. */
+  baseUrl: string | undefined
+  /** What its metrics are tagged with there. */
+  labels: LabelsOf
   taskId?: string | undefined
   /** Whether it is counted among those that run. */
   running: boolean
@@ -67,7 +74,7 @@ interface Figures {
 }
 
 /** Told the end of a run that its operation only started, and since when the one who tells it has followed it. */
-export type Ending = (result: TaskResult, since: bigint) => void
+type Ending = (result: TaskResult, since: bigint) => void
 
 export type Observed = ReturnType<ReturnType<typeof observing>>
 
@@ -96,15 +103,15 @@ export const observing = (given: Given, started: Newest<Ending>) => {
   const text = { [names.modality]: "text" }
 
   const observe = (about: Begun, span: Tracer.Span, run: Figures) => {
-    const { baseUrl, begun, clock, kind, labels, operation, settings } = about
+    const { begun, clock, kind, labels, operation, serverOf, settings } = about
     const now = () => clock.unsafeCurrentTimeNanos()
-    const place = () => `${baseUrl} ${run.taskId}`
+    const place = () => `${run.baseUrl} ${run.taskId}`
 
     const count = (
       metric: { unsafeUpdate(value: number, tags: Labels): void },
       value: number,
       tags?: Tags
-    ) => metric.unsafeUpdate(value, labels(tags))
+    ) => metric.unsafeUpdate(value, run.labels(tags))
 
     const annotate = (attributes: Readonly<Record<string, unknown>>) => {
       for (const [name, value] of Object.entries(attributes)) if (value !== undefined) span.attribute(name, value)
@@ -141,6 +148,15 @@ export const observing = (given: Given, started: Newest<Ending>) => {
     return {
       span,
       close: (exit: Exit.Exit<unknown, unknown>) => span.end(now(), bare(exit)),
+      /** One of many servers does it. */
+      served: (baseUrl: string) => {
+        if (baseUrl === run.baseUrl) return
+        if (run.running) count(given.runningTasks, -1)
+        run.baseUrl = baseUrl
+        run.labels = labels(baseUrl)
+        if (run.running) count(given.runningTasks, 1)
+        annotate(serverOf(baseUrl))
+      },
       /** What a request gives, beside its prompt. */
       sent: (body: object) => {
         annotate(Object.fromEntries(options.map((name) => [names.request + name, property(body, name)])))

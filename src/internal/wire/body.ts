@@ -51,10 +51,12 @@ const isShort = (response: Answer, limit: number): boolean =>
 /** React Native has nothing but the whole text. */
 const hasStreams = () => hasProperty(globalThis.Response?.prototype, "body")
 
-export interface Reading<E> {
+interface Reading<E> {
   /** The most bytes; the rest is not read. */
   readonly limit: number
-  /** Whether bytes that are not UTF-8 are a failure: the U+FFFD in their place would pass for the server's own (H11). */
+  /**
+   * Whether bytes that are not UTF-8 are a failure: the U+FFFD in their place would pass for the server's own (H11).
+   */
   readonly exact: boolean
   readonly fail: (why: string) => E
 }

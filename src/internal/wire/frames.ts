@@ -13,7 +13,7 @@ import * as Stream from "effect/Stream"
 import type { Frame } from "./sse.js"
 
 /** Opens a connection, which lives as long as the scope, and pulls what it tells; `None` is the end. */
-export type Opening<E> = Effect.Effect<Effect.Effect<Chunk.Chunk<Frame>, Option.Option<E>>, E, Scope.Scope>
+type Opening<E> = Effect.Effect<Effect.Effect<Chunk.Chunk<Frame>, Option.Option<E>>, E, Scope.Scope>
 
 const OpeningId: unique symbol = Symbol.for("effect-rwkv/Opening")
 

@@ -41,23 +41,26 @@ const shareIds = (short: string, ids: string): boolean =>
 /**
  * Makes excerpts for messages about a request. What repeats only a part of the request's texts is not shown at all.
  */
-export const excerptWithout = (body: object): (text: string) => string => {
-  const values: ReadonlyArray<unknown> = Object.values(body)
-  const texts = values.filter((value) => typeof value === "string").filter((text) => text.length >= 8)
-  const echoes = texts
-    .flatMap((text) => text.length > searched ? [] : [JSON.stringify(text).slice(1, -1), text])
-    .sort((a, b) => b.length - a.length)
-  // Made at the first failure, for most requests do not fail.
-  let known: { readonly text: string; readonly ids: string } | undefined
-  return (text) => {
-    known ??= {
+export const excerptWithout = (body: object = {}): (text: string) => string => {
+  const read = () => {
+    const values: ReadonlyArray<unknown> = Object.values(body)
+    const texts = values.filter((value) => typeof value === "string").filter((text) => text.length >= 8)
+    return {
+      echoes: texts
+        .flatMap((text) => text.length > searched ? [] : [JSON.stringify(text).slice(1, -1), text])
+        .sort((a, b) => b.length - a.length),
       text: texts.map(bare).join("\n"),
       ids: values.filter((value) => Array.isArray(value)).map((ids) => `,${ids.join(",")},`).join("\n")
     }
+  }
+  // Read at the first failure, for most requests do not fail.
+  let known: ReturnType<typeof read> | undefined
+  return (text) => {
+    const { echoes, ids, text: whole } = known ??= read()
     const said = excerpt(
       echoes.reduce((text, echo) => text.replaceAll(echo, "<redacted>"), text.slice(0, searched).toWellFormed())
     )
     const short = bare(said)
-    return shareRun(short, known.text) || shareIds(short, known.ids) ? "no explanation that can be shown" : said
+    return shareRun(short, whole) || shareIds(short, ids) ? "no explanation that can be shown" : said
   }
 }

@@ -12,13 +12,14 @@ import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import type * as RWKVConfig from "../../RWKVConfig.js"
 import { type CallFailure, type RWKVConnectionError, RWKVDecodeError, type RWKVTimeoutError } from "../../RWKVError.js"
+import { about } from "../input/failure.js"
 import * as Json from "../input/json.js"
 import { effective } from "../input/override.js"
 import * as Body from "./body.js"
 import { breach } from "./breach.js"
 import * as Client from "./client.js"
 import { closedBefore } from "./closed.js"
-import { about, type Call, type Exchange, make as makeExchange } from "./exchange.js"
+import { type Call, type Exchange, make as makeExchange } from "./exchange.js"
 import { toStream } from "./frames.js"
 import { limited } from "./limit.js"
 import { makeDecoder } from "./sse.js"
@@ -73,33 +74,22 @@ const build = (transformed: HttpClient.HttpClient, config: RWKVConfig.Service, c
   ) =>
     bounded(
       call,
-      ({ named, readBody, requestIdOf, send }) =>
-        Effect.flatMap(send(call, client, "application/json"), (response) =>
+      ({ send }) =>
+        Effect.flatMap(send(call, client, "application/json"), ({ named, requestId, text }) =>
           Effect.mapError(
-            Effect.flatMap(readBody(call, response), (body) => use(body, requestIdOf(call, response))),
-            named(call, response)
+            Effect.flatMap(text(call.exact), (body) => use(body, requestId)),
+            named
           ))
     )
 
   const open = <E>(call: Call<E>) =>
-    bounded(
-      call,
-      (exchange) =>
-        Effect.map(exchange.send(call, scopedClient, "text/event-stream"), (response) => ({ ...exchange, response }))
-    ).pipe(
+    bounded(call, ({ send }) => send(call, scopedClient, "text/event-stream")).pipe(
       Effect.filterOrFail(
         ({ response }) => /^text\/event-stream\b/i.test(response.headers["content-type"] ?? ""),
-        ({ named, response }) =>
-          named(call, response)(
-            new RWKVDecodeError({ ...about(call), description: `not an event stream; ${usual.hint}` })
-          )
+        ({ named }) => named(new RWKVDecodeError({ ...about(call), description: `not an event stream; ${usual.hint}` }))
       ),
-      Effect.flatMap(({ broken, named, requestIdOf, response, sayOf }) =>
-        Body.pullFrames(
-          response,
-          makeDecoder(config.maxFrameSize, sayOf(call), requestIdOf(call, response)),
-          flow(broken(call), named(call, response))
-        )
+      Effect.flatMap(({ broken, named, requestId, response, say }) =>
+        Body.pullFrames(response, makeDecoder(config.maxFrameSize, say, requestId), flow(broken, named))
       )
     )
 

@@ -29,12 +29,9 @@ export const tame = (schedule: Polling.RetrySchedule): Polling.RetrySchedule =>
 const telling = (policy: Schedule.Schedule<RWKVError, RWKVError>): Polling.RetrySchedule =>
   Schedule.onDecision(policy, (error, decision) =>
     ScheduleDecision.isContinue(decision)
-      ? Effect.zipWith(
-        telemetry.current,
-        Clock.currentTimeMillis,
-        (observed, now) =>
-          observed?.retried(error, Duration.millis(Math.max(0, ScheduleIntervals.start(decision.intervals) - now)))
-      ).pipe(Effect.flatMap((told) => told ?? Effect.void))
+      ? Effect.flatMap(Effect.zip(telemetry.current, Clock.currentTimeMillis), ([observed, now]) =>
+        observed?.retried(error, Duration.millis(Math.max(0, ScheduleIntervals.start(decision.intervals) - now))) ??
+          Effect.void)
       : Effect.void)
 
 const repeat =
@@ -43,14 +40,11 @@ const repeat =
     const schedule = Schedule.isSchedule(source)
       ? Effect.succeed(source)
       : Effect.map(effective(source), ({ retry }) => retry)
-    // Nearly always the same one.
-    let last: Polling.RetrySchedule | undefined
-    let policy: Polling.RetrySchedule = Polling.noRetry
     return <A, E extends RWKVError, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-      Effect.flatMap(schedule, (schedule) => {
-        if (schedule !== last) policy = telling(policyOf(tame(last = schedule)))
-        return Effect.retry(attempt(effect, works), policy)
-      })
+      Effect.flatMap(
+        schedule,
+        (schedule) => Effect.retry(attempt(effect, works), telling(policyOf(tame(schedule))))
+      )
   }
 
 const where = (may: (error: RWKVError) => boolean) =>

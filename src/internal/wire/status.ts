@@ -66,7 +66,9 @@ const retryAfterOf = (headers: Readonly<Record<string, string | undefined>>, now
 export const isPage = (headers: Readonly<Record<string, string | undefined>>, body: string): boolean =>
   /^\s*<(!doctype|html)/i.test(body) || /html/i.test(headers["content-type"] ?? "")
 
-/** What proxies explain by a page though the address is right: who asks, how often, and that the server is not there. */
+/**
+ * What proxies explain by a page though the address is right: who asks, how often, and that the server is not there.
+ */
 const isOfProxies = (status: number) => [401, 407, 408, 425, 429].includes(status) || status >= 500 && status !== 501
 
 /** What says that a request of this kind has no place here. */

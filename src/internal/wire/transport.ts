@@ -53,30 +53,37 @@ const chainOf = (cause: unknown): ReadonlyArray<Link> => {
   return chain
 }
 
+/** Codes of certificates that are not accepted. */
+const certificates = "CERT_|CRL_|ERROR_IN_C|INVALID_(CA|PURPOSE)|PATH_LENGTH_|UNKNOWN_CERTIFICATE_|DEPTH_ZERO|" +
+  "SELF_SIGNED|UNABLE_TO_|HOSTNAME_"
+
+/** Words of a runtime that does not let the program send this: now, and at another attempt. */
+const forbidden = "^bad port$|port \\d+ (is|are) blocked|--allow-net|^Unsupported cache mode|^Too many subrequests|" +
+  "^Fetch API cannot load|^Illegal invocation|^(RequestInit|Request constructor|Headers\\.\\w+): |" +
+  "^Failed to (execute 'fetch'|construct 'Request')"
+
 const unsentCodes = new RegExp(
-  "^(ECONNREFUSED|ENOTFOUND|EAI_|UND_ERR_(CONNECT_TIMEOUT|INVALID_ARG|NOT_SUPPORTED|CLOSED|PRX_|BPL_|MAX_ORIGINS|SOCKS)|" +
-    "ERR_PROXY_TUNNEL|ERR_SOCKET_(BAD_PORT|CONNECTION_TIMEOUT|CLOSED_BEFORE_CONNECTION)|" +
-    "CERT_|CRL_|ERROR_IN_C|INVALID_(CA|PURPOSE)|PATH_LENGTH_|UNKNOWN_CERTIFICATE_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|" +
-    "HOSTNAME_|ERR_TLS_(CERT_|INVALID_|PROTOCOL_)|ERR_INVALID_|ERR_HTTP_INVALID_|ERR_UNESCAPED_|ConnectionRefused|" +
+  `^(${certificates}|ECONNREFUSED|ENOTFOUND|EAI_|UND_ERR_(CONNECT_TIMEOUT|INVALID_ARG|NOT_SUPPORTED|CLOSED|PRX_|BPL_|` +
+    "MAX_ORIGINS|SOCKS)|ERR_PROXY_TUNNEL|ERR_SOCKET_(BAD_PORT|CONNECTION_TIMEOUT|CLOSED_BEFORE_CONNECTION)|" +
+    "ERR_TLS_(CERT_|INVALID_|PROTOCOL_)|ERR_INVALID_|ERR_HTTP_INVALID_|ERR_UNESCAPED_|ConnectionRefused|" +
     "FailedToOpenSocket)"
 )
 
 /** Why a TLS handshake failed, in the words of OpenSSL or as a code that is made of them. */
 const handshake = new RegExp(
   "\\b(ERR_SSL_|SSL routines:).*(wrong version|packet length|handshake failure|protocol version|verify failed|" +
-    "unsupported protocol|no protocols|no (application protocol|shared cipher|ciphers)|unrecognized name|too (small|weak)|" +
-    "insufficient security|inappropriate fallback|legacy renegotiation|unknown ca|certificate (unknown|required)|" +
-    "(bad|revoked|expired|unsupported) certificate|certificate (revoked|expired))".replaceAll(" ", "[ _]"),
+    "unsupported protocol|no protocols|no (application protocol|shared cipher|ciphers)|unrecognized name|" +
+    "too (small|weak)|insufficient security|inappropriate fallback|legacy renegotiation|unknown ca|" +
+    "certificate (unknown|required)|(bad|revoked|expired|unsupported) certificate|certificate (revoked|expired))"
+      .replaceAll(" ", "[ _]"),
   "i"
 )
 
 /** Words of undici, Deno, Bun, edge workers, browsers and clients over node:http, in this order. */
 const unsentWords = new RegExp(
-  "^bad port$|before secure TLS connection was established|HTTP Tunneling$|" +
-    "client error \\(Connect\\)|error trying to connect|port \\d+ (is|are) blocked|--allow-net|" +
-    "^([A-Z]+: )?(Unable to connect\\. Is the computer|Was there a typo in the url or port)|" +
-    "is not implemented|^Unsupported cache mode|^Too many subrequests|^Fetch API cannot load|^Illegal invocation|" +
-    "^(RequestInit|Request constructor|Headers\\.\\w+): |^Failed to (execute 'fetch'|construct 'Request')|" +
+  `${forbidden}|before secure TLS connection was established|HTTP Tunneling$|` +
+    "client error \\(Connect\\)|error trying to connect|" +
+    "^([A-Z]+: )?(Unable to connect\\. Is the computer|Was there a typo in the url or port)|is not implemented|" +
     "^(globalThis\\.)?(fetch|AbortController|Request|Headers) is not (a function|a constructor|defined)|" +
     "^Can't find variable: (fetch|AbortController|Request|Headers)$|reason: (connect|getaddrinfo) E|" +
     "^Property '(fetch|AbortController|Request|Headers)' doesn't exist$"
@@ -84,19 +91,16 @@ const unsentWords = new RegExp(
 
 /** What another attempt would meet again: no such host, a bad certificate, not HTTP, a runtime that cannot. */
 const lastingCodes = new RegExp(
-  "^(ENOTFOUND|EACCES|EPERM|EPROTO|HPE_|CERT_|CRL_|ERROR_IN_C|INVALID_|PATH_LENGTH_|UNKNOWN_CERTIFICATE_|DEPTH_ZERO|" +
-    "SELF_SIGNED|UNABLE_TO|HOSTNAME_|ERR_(SSL|TLS|INVALID|HTTP|UNESCAPED|SOCKET_BAD_PORT)_?|" +
+  `^(${certificates}|ENOTFOUND|EACCES|EPERM|EPROTO|HPE_|ERR_(SSL|TLS|INVALID|HTTP|UNESCAPED|SOCKET_BAD_PORT)_?|` +
     "UND_ERR_(INVALID_ARG|NOT_SUPPORTED|CLOSED)|Malformed_HTTP)"
 )
 
 const lastingWords = new RegExp(
-  "^bad port$|port \\d+ (is|are) blocked|certificate|--allow-net|Name or service not known|nodename nor servname|" +
+  `${forbidden}|certificate|Name or service not known|nodename nor servname|` +
     "No such host is known|No address associated with hostname|received fatal alert|peer is incompatible|" +
     "InvalidContentType|HTTP version|HTTP\\/1\\.1 protocol|proxy authentication|proxy\\D*4(?!08|29)\\d\\d|" +
     "is not (a function|a constructor|an object|defined|implemented|supported)|Cannot read propert|" +
-    "^Can't find variable|^Property '\\w+' doesn't exist|" +
-    "^Unsupported cache mode|^Too many subrequests|^Fetch API cannot load|^Illegal invocation|" +
-    "^(RequestInit|Request constructor|Headers\\.\\w+): |^Failed to (execute 'fetch'|construct 'Request')",
+    "^Can't find variable|^Property '\\w+' doesn't exist",
   "i"
 )
 

@@ -13,7 +13,7 @@ import * as Reply from "./reply.js"
 import { reset, type SocketError } from "./socket.js"
 
 /** @internal */
-export interface Source {
+interface Source {
   /** Opened when there may be something new. */
   readonly wake: Effect.Latch
   /** Before each look. */

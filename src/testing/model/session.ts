@@ -61,7 +61,7 @@ export const make = (seed: number): Session => ({
 })
 
 /** @internal */
-export const clone = (self: Session): Session => ({ ...self, model: Model.cloneState(self.model) })
+const clone = (self: Session): Session => ({ ...self, model: Model.cloneState(self.model) })
 
 const textOf = (last: Spoken | undefined): string => {
   const plans: Array<ReadonlyArray<Uint8Array>> = []

@@ -8,7 +8,7 @@ import * as Either from "effect/Either"
 import type { Json } from "./json.js"
 
 /** @internal */
-export interface JsonError {
+interface JsonError {
   /** `syntax` = JSONDecodeError; `other` = any exception else (recursion limit, too many digits). */
   readonly kind: "syntax" | "other"
   readonly message: string

@@ -1,6 +1,6 @@
 /**
- * The runs of one pulse, each in a slot of the batch, and what they say in it. As many slots as tasks need, rounded up to
- * a power of two; when that number changes, the runs move together at its front.
+ * The runs of one pulse, each in a slot of the batch, and what they say in it. As many slots as tasks need, rounded up
+ * to a power of two; when that number changes, the runs move together at its front.
  *
  * @since 0.1.0
  */
@@ -61,8 +61,8 @@ export class Batch {
   }
 
   /**
-   * Gives slots to those that wait, in the order of the list: first those that are there, then, where they are too few or
-   * too many, those of a batch of another size.
+   * Gives slots to those that wait, in the order of the list: first those that are there, then, where they are too few
+   * or too many, those of a batch of another size.
    */
   fill(list: ReadonlyArray<Task>, now: number): void {
     if (this.slots.length === 0) this.resize(list)

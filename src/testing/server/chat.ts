@@ -28,8 +28,8 @@ export interface Chat extends Parsed {
 }
 
 /**
- * What the model is to say: an answer, a reply with reasoning and calls, or exact tokens; undefined leaves it to the toy
- * model.
+ * What the model is to say: an answer, a reply with reasoning and calls, or exact tokens; undefined leaves it to the
+ * toy model.
  *
  * @since 0.2.0
  * @category models
@@ -40,8 +40,8 @@ export type Said = string | Partial<Reply> | Script | undefined
 const parsed = (prompt: string) => parse(prompt.replace(/^\n+/, ""))
 
 /**
- * Each run is read by the options of its own prompt. What is no prompt of a chat (a beginning that was only read) belongs to
- * what follows it, but for a token 0 between them: then another document began.
+ * Each run is read by the options of its own prompt. What is no prompt of a chat (a beginning that was only read)
+ * belongs to what follows it, but for a token 0 between them: then another document began.
  */
 const chatOf = ({ before, text }: PromptRequest): Option.Option<Parsed> => {
   const messages: Array<Message> = []

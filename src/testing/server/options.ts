@@ -60,8 +60,9 @@ export interface Options {
   readonly reply?: ((request: PromptRequest) => Script | string | undefined) | undefined
   /**
    * Time of a full pulse; one that ends early takes its share. Default 50 milliseconds. With 0 a run takes no time: all
-   * ends by itself under a TestClock that nobody moves, and who asks for a task's status or result, or stops it, finds it finished.
-   * Only an `idleDelay`, a `pollInterval`, a `prefillPerToken` or `lateTokens` that is given is waited for all the same.
+   * ends by itself under a TestClock that nobody moves, and who asks for a task's status or result, or stops it, finds
+   * it finished. Only an `idleDelay`, a `pollInterval`, a `prefillPerToken` or `lateTokens` that is given is waited for
+   * all the same.
    */
   readonly pulse?: Duration.DurationInput | undefined
   /** Tokens of a full pulse, and so of a full frame. Default 32. */
@@ -80,8 +81,8 @@ export interface Options {
   readonly defaultMaxTokens?: number | undefined
   /**
    * Asked at each stop of a task; true = the scheduler overlooks it (current server only). Default: none is overlooked.
-   * Without it too, a stop writes into the slot that the task began in: when others have ended and the batch has shrunk,
-   * it hits whoever is there by then, or nobody.
+   * Without it too, a stop writes into the slot that the task began in: when others have ended and the batch has
+   * shrunk, it hits whoever is there by then, or nobody.
    */
   readonly stopMisses?: ((taskId: string) => boolean) | undefined
   /**

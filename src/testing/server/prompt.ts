@@ -18,10 +18,10 @@ import { FINISHED, PREFILL, READY, RUNNING, type Task, touch } from "./task.js"
  *
  * @internal
  */
-export type Prompt = string | ReadonlyArray<string>
+type Prompt = string | ReadonlyArray<string>
 
 /** @internal */
-export type Endpoint = PromptRequest["endpoint"]
+type Endpoint = PromptRequest["endpoint"]
 
 const embeddings = 65536
 

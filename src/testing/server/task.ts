@@ -25,7 +25,7 @@ export interface Parameters extends Sampling {
 }
 
 /** @internal */
-export type Signal =
+type Signal =
   | { readonly _tag: "Tokens"; readonly tokens: ReadonlyArray<Uint8Array>; readonly at: number }
   | { readonly _tag: "End" }
 
@@ -86,8 +86,8 @@ export interface Task {
   place: number | undefined
   hub: Hub | undefined
   /**
-   * The last token of the prompt cannot be looked up, and the first pulse with it breaks the scheduler; or it cannot even
-   * be put into a slot, and the task never runs.
+   * The last token of the prompt cannot be looked up, and the first pulse with it breaks the scheduler; or it cannot
+   * even be put into a slot, and the task never runs.
    */
   poison: "server" | "task" | undefined
 }
