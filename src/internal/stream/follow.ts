@@ -40,14 +40,18 @@ const makeQuestions = (
 ) => {
   const { fromToken, operation, taskId } = subject
   const reads = retry.polls(policy.retry)
-  const most = subject.maxTokens ?? (subject.prefillTime && Infinity)
+  /** Of a run that this program has begun, and not stopped: such a run has a time, however late (H31). */
+  const most = () => {
+    if (policy.parting.isStopped()) return undefined
+    return subject.maxTokens ?? (subject.prefillTime === undefined ? undefined : Infinity)
+  }
   const answer = <A>(read: Effect.Effect<A, TaskFailure>, signal: (answer: A) => Signal): Effect.Effect<Signal> =>
     Effect.match(read, { onFailure: (error): Signal => ({ _tag: "Unread", error }), onSuccess: signal })
   return (question: Question, isUnread: () => boolean): Effect.Effect<Signal> => {
     switch (question._tag) {
       case "ReadResult":
         return answer(
-          settled(reads(http.result(taskId, { operation })), most, http.status(taskId, { operation })),
+          settled(reads(http.result(taskId, { operation })), most(), http.status(taskId, { operation })),
           (result) => ({ _tag: "Result", result })
         )
       case "ReadTail":

@@ -29,8 +29,9 @@ const tokensOf = (look: Effect.Effect<TaskInfo, unknown>) =>
 
 /**
  * Reads until the result is settled: once, if no token was asked for. Tasks without a time of their own (restored) cost
- * these reads in vain. A run whose `maxTokens` this program knows is its own, and has a time unless it never ran (H4, H6):
- * it is waited for longer, until `look` says that all tokens are stored.
+ * these reads in vain. A run whose `maxTokens` this program knows is its own, and has a time unless it never ran: it is
+ * waited for longer, until `look` says that all tokens are stored. So `maxTokens` are not given where it was stopped, for
+ * then it may not have run (H6).
  */
 export const settled = <E>(
   read: Effect.Effect<TaskResult, E>,

@@ -83,7 +83,7 @@ export const make = (
       const maxTokens = ledger.limits.get(taskId)
       const result = yield* settled(
         polls(http.result(taskId, { operation })),
-        maxTokens,
+        ledger.stopped.has(taskId) ? undefined : maxTokens,
         http.status(taskId, { operation })
       )
       const tokens = ledger.sharing.has(taskId)
