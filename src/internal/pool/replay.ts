@@ -10,6 +10,7 @@ import * as Scope from "effect/Scope"
 import { isRWKVError, type RWKVError, RWKVPoolError } from "../../RWKVError.js"
 import { bare } from "../input/failure.js"
 import { property } from "../input/json.js"
+import { effective, type Override } from "../input/override.js"
 import { logged } from "../owner/farewell.js"
 import type { FollowFailure } from "../stream/signals.js"
 import type { Opening, Pull, Telling } from "../stream/telling.js"
@@ -58,12 +59,17 @@ const makeSaid = <A>(telling: Telling<A>) => {
   }
 }
 
-const returning = Effect.provideService(Returns, true)
+const returning = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.suspend(() => {
+    let told = false
+    const once = () => !told && (told = true)
+    return Effect.provideService(effect, Returns, once)
+  })
 
 const warned = (operation: string, error: RWKVError) =>
   logged(Effect.logWarning(`${operation}: a run is made anew elsewhere: ${bare(error)}`))
 
-export const make = (closing: () => boolean) => {
+export const make = (closing: () => boolean, settings: Override) => {
   const again: Again = (operation, run) => {
     const attempt = (count: number): typeof run =>
       Effect.catchAll(run, (error) =>
@@ -82,12 +88,14 @@ export const make = (closing: () => boolean) => {
   ): Opening<A, FollowFailure> =>
     Effect.gen(function*() {
       const said = makeSaid(telling)
+      const { defaults } = yield* effective(settings)
+      const seed = property(request, "seed") ?? defaults?.seed
       const outer = yield* Effect.scope
       let count = 0
       let close = (_: Exit.Exit<unknown, unknown>): Effect.Effect<void> => Effect.void
       const may = (error: RWKVError) =>
         isLost(error) && count < most && !closing() &&
-        (said.isEmpty() || property(request, "seed") !== undefined)
+        (said.isEmpty() || seed !== undefined)
       const begin: Effect.Effect<Pull<A>, FollowFailure> = Effect.suspend(() => {
         count++
         said.anew()

@@ -13,14 +13,17 @@ const usualTokens = 4096
 /** Tokens of a text that nobody has counted: about so many UTF-16 units each. */
 const unitsPerToken = 3
 
-/** Unreadable requests are refused later, by those that send them. */
+/** More than any request may ask for: what is added is taken off again to the token. */
+const most = 2 ** 31
+
+/** Requests that are unreadable, or out of range, are refused later, by those that send them. */
 export const workOf = (request: unknown, defaults?: object): Policy.Work => {
   const tokens = property(request, "maxTokens") ?? property(defaults, "maxTokens")
   const text = property(request, "prompt") ?? property(request, "prefix")
   const units = typeof text === "string" ? text.length : property(text, "length")
   return {
-    tokens: typeof tokens === "number" && tokens >= 0 ? tokens : usualTokens,
-    prompt: typeof units === "number" && units >= 0 ? units : 0
+    tokens: typeof tokens === "number" && tokens >= 0 && tokens < most ? tokens : usualTokens,
+    prompt: typeof units === "number" && units >= 0 && units < most ? units : 0
   }
 }
 

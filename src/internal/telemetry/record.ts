@@ -246,6 +246,8 @@ export const observing = (given: Given, started: Newest<Ending>) => {
           [names.output]: run.text && message("assistant", run.text())
         })
         if (run.running) count(given.runningTasks, -1)
+        // What is told to a task of another server later moves nothing.
+        run.running = false
         if (kind === "run") count(given.inferenceDuration, seconds(begun, run.over), type)
         span.end(end, bare(how))
       },
