@@ -60,7 +60,7 @@ export const make = (pool: Pool, settings: Override): Admission => ({
         const seated = Effect.provideService(noted, Seated, { place, server })
         return Effect.ensuring(
           restore(laneOf(server)(isDirect)(operation, seated, owned, abandoned)),
-          Effect.sync(() => place.sent || server.tally.leave(place))
+          Effect.sync(() => place.isSpent || server.tally.leave(place))
         )
       }
       const attempt = (count: number): Effect.Effect<B, F | CallFailure, R> =>

@@ -13,6 +13,7 @@ import type { CallOptions, Frame, Service } from "../../HttpClient.js"
 import type { TaskId, TaskInfo, TaskList } from "../../Protocol.js"
 import { type RWKVConnectionError, type RWKVError, RWKVPoolError } from "../../RWKVError.js"
 import { taskId as checked } from "../input/validate.js"
+import { closedBefore } from "../wire/closed.js"
 import { openingOf, toStream } from "../wire/frames.js"
 import { note } from "../wire/telemetry.js"
 import * as Id from "./id.js"
@@ -38,11 +39,14 @@ const operationOf = (options: CallOptions | undefined) => options?.operation ?? 
 /** What is measured is told where it is done. */
 const serving = (server: Server) => Effect.as(note(({ served }) => served(server.spec().baseUrl)), server)
 
-const seated = Effect.flatMap(Seated, (seat) => {
-  if (seat === undefined) return Effect.dieMessage("a request without a place")
-  seat.place.sent = true
-  return Effect.as(serving(seat.server), seat)
-})
+const seated = (options: CallOptions | undefined) =>
+  Effect.flatMap(Seated, (seat) => {
+    if (seat === undefined) return Effect.dieMessage("a request without a place")
+    // Whoever wanted it has left just now.
+    if (seat.place.isSpent) return Effect.fail(closedBefore(operationOf(options)))
+    seat.place.isSpent = true
+    return Effect.as(serving(seat.server), seat)
+  })
 
 /** The failure says how the server is, and names the task that was asked about by its id of the pool. */
 const failing = ({ judge, tally }: Server, taskId: string | undefined) => <E extends RWKVError>(error: E): E => {
@@ -77,7 +81,7 @@ const taking = <A extends { readonly taskId: TaskId }, E extends RWKVError>(
 ) =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(
-      seated,
+      seated(options),
       ({ place, server }) =>
         Effect.flatMap(asked(server, about, ask), (made) => named(server, options, made)).pipe(
           restore,
@@ -102,10 +106,14 @@ const pulling = <E extends RWKVError>(
   })
 
 /** {@link taking} over the answer itself, whose first frame names the task. */
-const direct = <E extends RWKVError>(about: string | undefined, ask: (http: Service) => Stream.Stream<Frame, E>) =>
-  toStream(Effect.suspend(() => {
+const direct = <E extends RWKVError>(
+  about: string | undefined,
+  options: CallOptions | undefined,
+  ask: (http: Service) => Stream.Stream<Frame, E>
+) =>
+  toStream<E | RWKVConnectionError>(Effect.suspend(() => {
     let listening: ReturnType<Server["tally"]["listening"]> | undefined
-    const place = Effect.acquireRelease(seated, ({ place, server }) =>
+    const place = Effect.acquireRelease(seated(options), ({ place, server }) =>
       Effect.sync(() => listening === undefined ? server.tally.leave(place) : listening.end()))
     return Effect.flatMap(place, ({ place, server }) =>
       pulling(server, about, ask(server.http()), (frame) => {
@@ -174,15 +182,15 @@ export const make = (
 
   const endpoints: Service = {
     create: (request, options) => taking(undefined, options, (http) => http.create(request, options)),
-    createStream: (request, options) => direct(undefined, (http) => http.createStream(request, options)),
+    createStream: (request, options) => direct(undefined, options, (http) => http.createStream(request, options)),
     fim: (request, options) => taking(undefined, options, (http) => http.fim(request, options)),
-    fimStream: (request, options) => direct(undefined, (http) => http.fimStream(request, options)),
+    fimStream: (request, options) => direct(undefined, options, (http) => http.fimStream(request, options)),
     continue: (id, request, options) =>
       taking(id, options, (http) => http.continue(Id.split(id).own, request, options)),
     continueStream: (id, request, options) =>
-      direct(id, (http) => http.continueStream(Id.split(id).own, request, options)),
+      direct(id, options, (http) => http.continueStream(Id.split(id).own, request, options)),
     fork: (id, request, options) => taking(id, options, (http) => http.fork(Id.split(id).own, request, options)),
-    forkStream: (id, request, options) => direct(id, (http) => http.forkStream(Id.split(id).own, request, options)),
+    forkStream: (id, request, options) => direct(id, options, (http) => http.forkStream(Id.split(id).own, request, options)),
     stream: (id, options) =>
       toStream(Effect.flatMap(ownerOf(operationOf(options), id), (server) =>
         Effect.flatMap(

@@ -40,8 +40,8 @@ export interface Entry {
 /** A place on a server, from before the request that takes it until the answer to that. */
 export interface Place {
   readonly work: Policy.Work
-  /** Whether the request was sent: its answer says what becomes of the place then. */
-  sent: boolean
+  /** Whether the request was sent, whose answer says what becomes of the place, or the place was given back before. */
+  isSpent: boolean
 }
 
 export type Tally = ReturnType<typeof make>
@@ -96,9 +96,12 @@ export const make = (server: Policy.Said, changed: (able: number) => void) => {
     set: (changes: Partial<Policy.Load>) => set({ ...load, ...changes }),
     place: (work: Policy.Work): Place => {
       set(Policy.placed(load, work))
-      return { work, sent: false }
+      return { work, isSpent: false }
     },
-    leave: ({ work }: Place) => set(Policy.finished(load, work, false)),
+    leave: (place: Place) => {
+      place.isSpent = true
+      set(Policy.finished(load, place.work, false))
+    },
     /** The server has read the prompt and named the task: a new one, or one that it goes on with. */
     began: (id: string, { work }: Place) => {
       const before = entries.get(id)
