@@ -268,12 +268,87 @@ it.scoped("P a request that is interrupted at any step gives its place back, and
           yield* Effect.fork(Fiber.interrupt(fiber))
         }
         yield* TestClock.adjust("10 seconds")
-        console.log(JSON.stringify(yield* figures), (yield* emulator(cluster, "a").tasks).map(({status, text}) => [status, text?.length]))
         expect(yield* figures).toMatchObject({ queued: 0, servers: [{ running: 1, kept: 0 }] })
         expect((yield* emulator(cluster, "a").tasks).length).toBe(1)
       }
     }).pipe(over(cluster, { servers: [server("a", { capacity: 2000, keeps: 2000 })] }))
   }))
+
+for (const held of [true, false]) {
+  it.scoped(`Q a pool that ends at any step of a request leaves nothing, and nobody waits (${held ? "in its queue" : "at the server"})`, () =>
+    Effect.gen(function*() {
+      for (const verb of verbs) {
+        for (let at = 0; at < 400; at += 9) {
+          const cluster = yield* two()
+          const scope = yield* Scope.make()
+          const context = yield* Layer.buildWithScope(
+            pool(cluster, { servers: [server("a", { capacity: 1 })], retry: Polling.noRetry }), scope)
+          const go = Effect.provide(context)
+          if (held) yield* go(TaskService.create(story))
+          const closing = yield* Deferred.make<void>()
+          const end = yield* Effect.fork(Effect.zipRight(Deferred.await(closing), Scope.close(scope, Exit.void)))
+          const fiber = yield* Effect.fork(yielding(at, () => Deferred.unsafeDone(closing, Effect.void))(Effect.exit(go(verb))))
+          yield* Effect.repeatN(Effect.yieldNow(), 60)
+          yield* Deferred.succeed(closing, undefined)
+          yield* TestClock.adjust("10 seconds")
+          yield* Fiber.join(end)
+          const exit = yield* Fiber.poll(fiber)
+          expect(exit._tag, `at ${at}`).toBe("Some")
+          const tasks = (yield* emulator(cluster, "a").tasks).filter(({ status }) => status !== 3)
+          expect(tasks.length, `at ${at} ${JSON.stringify(exit)}`).toBe(0)
+        }
+      }
+    }), 60_000)
+}
+
+it.scoped("U a replay that is interrupted at any step leaves nothing", () =>
+  Effect.gen(function*() {
+    let replayed = 0
+    for (const transport of ["direct", "subscribe"] as const) {
+      for (let at = 0; at < 1500; at += Number(process.env["STRIDE"] ?? 50)) {
+        const cluster = yield* two({ reply: () => long, tokensPerPulse: 4 })
+        cluster.refuse("b", true)
+        yield* Effect.gen(function*() {
+          yield* Effect.ignore(TaskService.models)
+          let steps = -Infinity
+          let interrupt = () => {}
+          const scheduler = new Scheduler.MixedScheduler(2048)
+          scheduler.shouldYield = () => {
+            if (steps++ !== at) return false
+            interrupt()
+            return 0
+          }
+          const begun = yield* Deferred.make<void>()
+          const fiber = yield* Effect.fork(
+            StreamService.create({ ...story, seed: 1 }, { transport }).pipe(
+              Stream.tap(() => Deferred.succeed(begun, undefined)),
+              Stream.runDrain,
+              Effect.withScheduler(scheduler)
+            )
+          )
+          interrupt = () => fiber.unsafeInterruptAsFork(FiberId.none)
+          yield* settle(Deferred.await(begun))
+          cluster.refuse("b", false)
+          yield* TestClock.adjust("1 second")
+          const before = (yield* emulator(cluster, "b").requests).length
+          steps = 0
+          yield* emulator(cluster, "a").restart("kill")
+          cluster.refuse("a", true)
+          yield* TestClock.adjust("300 millis")
+          cluster.refuse("a", false)
+          yield* TestClock.adjust("5 seconds")
+          yield* Effect.fork(Fiber.interrupt(fiber))
+          yield* TestClock.adjust("90 seconds")
+          if ((yield* emulator(cluster, "b").requests).length > before + 1) replayed++
+          const running = yield* Effect.forEach(["a", "b"], (name) => emulator(cluster, name).tasks)
+          expect(running, `at ${at}`).toEqual([[], []])
+          const none = { running: 0, kept: 0, outstandingTokens: 0 }
+          expect(yield* figures, `at ${at}`).toMatchObject({ queued: 0, servers: [none, none] })
+        }).pipe(over(cluster, { onServerLost: "replay" }))
+      }
+    }
+    console.log("replayed", replayed)
+  }), 100_000)
 
 it.scoped("R a server's own header is sent instead of the pool's, whatever their cases", () =>
   Effect.gen(function*() {

@@ -100,7 +100,8 @@ export const make = (closing: () => boolean, settings: Override) => {
         count++
         said.anew()
         return Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (scope) => {
-          close = (exit) => Scope.close(scope, exit)
+          // A scope whose end is interrupted skips what is left.
+          close = (exit) => Effect.uninterruptible(Scope.close(scope, exit))
           return Scope.extend(open(said.telling), scope)
         })
       }).pipe(Effect.catchAll((error) => may(error) ? anew(error) : Effect.fail(error)))
