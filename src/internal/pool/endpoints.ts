@@ -12,7 +12,7 @@ import type * as Stream from "effect/Stream"
 import type { CallOptions, Frame, Service } from "../../HttpClient.js"
 import type { TaskId, TaskInfo, TaskList } from "../../Protocol.js"
 import { type RWKVConnectionError, type RWKVError, RWKVPoolError } from "../../RWKVError.js"
-import { taskId as checked } from "../input/validate.js"
+import { isTaskId, taskId as checked } from "../input/validate.js"
 import { closedBefore } from "../wire/closed.js"
 import { openingOf, toStream } from "../wire/frames.js"
 import { note } from "../wire/telemetry.js"
@@ -121,6 +121,8 @@ const direct = <E extends RWKVError>(
           return listening?.hear(frame) ?? frame
         }
         const taskId = Id.join(frame.taskId, server.name)
+        // One that is too long is refused by whoever reads it.
+        if (!isTaskId(taskId)) return { ...frame, taskId }
         server.tally.began(taskId, place)
         listening = server.tally.listening(taskId)
         return { ...frame, taskId }
@@ -190,7 +192,8 @@ export const make = (
     continueStream: (id, request, options) =>
       direct(id, options, (http) => http.continueStream(Id.split(id).own, request, options)),
     fork: (id, request, options) => taking(id, options, (http) => http.fork(Id.split(id).own, request, options)),
-    forkStream: (id, request, options) => direct(id, options, (http) => http.forkStream(Id.split(id).own, request, options)),
+    forkStream: (id, request, options) =>
+      direct(id, options, (http) => http.forkStream(Id.split(id).own, request, options)),
     stream: (id, options) =>
       toStream(Effect.flatMap(ownerOf(operationOf(options), id), (server) =>
         Effect.flatMap(
@@ -221,8 +224,7 @@ export const make = (
               Effect.all([ids(list.cpuTasks), ids(list.dbTasks)]),
               ([cpuTasks, dbTasks]): TaskList => ({ ...list, cpuTasks, dbTasks })
             )
-          })
-        ),
+          })),
         (lists) => ({
           cpuCacheCount: Number.sumAll(lists.map((list) => list.cpuCacheCount)),
           databaseCount: Number.sumAll(lists.map((list) => list.databaseCount)),

@@ -142,13 +142,16 @@ export const make = (queueLimit: number, queueTimeout: Duration.Duration, { conn
         const before = known()
         const http = before !== undefined && sameRequests(before.spec(), spec) ? before.http() : yield* connect(spec)
         const started = Scope.extend(start(spec, http, changed), scope)
-        return Effect.map(Effect.suspend(() => Effect.orElse(Effect.fromNullable(known()), () => started)), (server) => {
-          const other = servers.get(spec.name)
-          if (other !== server) leave(other)
-          leaving.delete(server)
-          servers.set(spec.name, server)
-          server.update(spec, http)
-        })
+        return Effect.map(
+          Effect.suspend(() => Effect.orElse(Effect.fromNullable(known()), () => started)),
+          (server) => {
+            const other = servers.get(spec.name)
+            if (other !== server) leave(other)
+            leaving.delete(server)
+            servers.set(spec.name, server)
+            server.update(spec, http)
+          }
+        )
       })
 
     return {
