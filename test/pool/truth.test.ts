@@ -4,6 +4,7 @@ import { Deferred, Effect, Fiber, Layer, Logger, Metric, MetricState, Queue, Sch
 import { Polling, StreamService, TaskService, Telemetry } from "effect-rwkv"
 import * as RWKVPool from "effect-rwkv/RWKVPool"
 import { Emulator } from "effect-rwkv/testing"
+import * as Tracing from "../support/tracing.js"
 import { failureOf, settle } from "../support/harness.js"
 import { type Cluster, emulator, pool, server, start } from "./cluster.js"
 
@@ -260,4 +261,32 @@ it.scoped("a server's own header is sent instead of the pool's, whatever their c
       servers: [server("a", { headers: { authorization: "own", "X-A": "own" } })]
     }))
     expect((yield* emulator(cluster, "a").requests)[0]?.headers).toMatchObject({ authorization: "own", "x-a": "own" })
+  }))
+
+it.scoped("a run that was made anew is one that ended well, with its own tokens", () =>
+  Effect.gen(function*() {
+    const cluster = yield* two({ reply: () => long, pulse: 200, tokensPerPulse: 8 })
+    const { own, traced } = Tracing.make()
+    yield* Effect.gen(function*() {
+      cluster.refuse("b", true)
+      yield* settle(Effect.ignore(TaskService.models))
+      const run = yield* Effect.fork(TaskService.run(story))
+      yield* TestClock.adjust("2 seconds")
+      yield* emulator(cluster, "a").inject({ kind: Emulator.FaultKind.Status({ status: 503 }), times: 3 })
+      for (const name of ["a", "b"]) cluster.refuse(name, name === "a")
+      yield* TestClock.adjust("6 seconds")
+      cluster.refuse("a", false)
+      expect((yield* settle(Fiber.join(run), "1 second")).taskId).toMatch(/~b$/)
+      yield* TestClock.adjust("1 minute")
+    }).pipe(
+      Effect.provide(Layer.merge(
+        pool(cluster, { onServerLost: "replay", retry: Polling.noRetry }),
+        Telemetry.layer()
+      )),
+      traced
+    )
+    const span = own().find(({ name }) => name === Telemetry.names.completion)
+    expect(span?.attributes.get(Telemetry.names.outputTokens)).toBe(long.length)
+    expect(span?.attributes.get(Telemetry.names.finishReasons)).toEqual(["stop"])
+    expect(span?.attributes.has(Telemetry.names.errorType)).toBe(false)
   }))

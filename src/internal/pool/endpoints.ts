@@ -122,7 +122,9 @@ const direct = <E extends RWKVError>(
         }
         const taskId = Id.join(frame.taskId, server.name)
         // One that is too long is refused by whoever reads it.
-        if (!isTaskId(taskId)) return { ...frame, taskId }
+        if (!isTaskId(taskId)) {
+          return { ...frame, taskId }
+        }
         server.tally.began(taskId, place)
         listening = server.tally.listening(taskId)
         return { ...frame, taskId }
