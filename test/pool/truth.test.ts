@@ -290,3 +290,31 @@ it.scoped("a run that was made anew is one that ended well, with its own tokens"
     expect(span?.attributes.get(Telemetry.names.finishReasons)).toEqual(["stop"])
     expect(span?.attributes.has(Telemetry.names.errorType)).toBe(false)
   }))
+
+it.scoped("a task that another takes the place of is stopped, though the stream would leave its own running", () =>
+  Effect.gen(function*() {
+    const cluster = yield* two({ reply: () => long, pulse: 1000, tokensPerPulse: 2 })
+    const cut = { on: { path: /stream/ }, kind: Emulator.FaultKind.Cut({ afterBytes: 100, clean: false }) }
+    yield* emulator(cluster, "a").inject(cut)
+    cluster.refuse("b", true)
+    yield* Effect.gen(function*() {
+      yield* settle(Effect.ignore(TaskService.models))
+      const begun = yield* Deferred.make<void>()
+      const reading = yield* StreamService.create({ ...story, seed: 1 }, { onInterrupt: "detach" }).pipe(
+        Stream.tap(() => Deferred.succeed(begun, undefined)),
+        Stream.mkString,
+        Effect.fork
+      )
+      yield* Effect.fork(Effect.zipRight(Deferred.await(begun), Effect.sync(() => cluster.refuse("a", true))))
+      yield* TestClock.adjust("5 seconds")
+      cluster.refuse("b", false)
+      yield* TestClock.adjust("5 seconds")
+      cluster.refuse("a", false)
+      yield* TestClock.adjust("30 seconds")
+      const running = Effect.zipWith(emulator(cluster, "a").running, emulator(cluster, "b").running, (a, b) => a + b)
+      expect(yield* running).toBe(1)
+      yield* Effect.fork(Fiber.interrupt(reading))
+      yield* TestClock.adjust("5 seconds")
+      expect(yield* running).toBe(1)
+    }).pipe(over(cluster, { onServerLost: "replay" }))
+  }))

@@ -84,7 +84,7 @@ export const make = (closing: () => boolean, settings: Override) => {
     operation: string,
     request: unknown,
     telling: Telling<A>,
-    open: (telling: Telling<A>) => Opening<A, FollowFailure>
+    open: (telling: Telling<A>, detached: () => boolean | undefined) => Opening<A, FollowFailure>
   ): Opening<A, FollowFailure> =>
     Effect.gen(function*() {
       const said = makeSaid(telling)
@@ -100,9 +100,15 @@ export const make = (closing: () => boolean, settings: Override) => {
         count++
         said.anew()
         return Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (scope) => {
+          let isReplaced = false
           // A scope whose end is interrupted skips what is left.
-          close = (exit) => Effect.uninterruptible(Scope.close(scope, exit))
-          return Scope.extend(open(said.telling), scope)
+          close = (exit) =>
+            Effect.uninterruptible(Effect.suspend(() => {
+              isReplaced = true
+              return Scope.close(scope, exit)
+            }))
+          // Nobody wants what another run takes the place of.
+          return Scope.extend(open(said.telling, () => isReplaced ? false : undefined), scope)
         })
       }).pipe(Effect.catchAll((error) => may(error) ? anew(error) : Effect.fail(error)))
       const anew = (error: FollowFailure) =>
@@ -139,9 +145,19 @@ export const make = (closing: () => boolean, settings: Override) => {
     over: (starts: Starts): Starts => ({
       ...starts,
       created: (operation, telling) => (request, options) =>
-        opened(operation, request, telling, (telling) => starts.created(operation, telling)(request, options)),
+        opened(
+          operation,
+          request,
+          telling,
+          (telling, detached) => starts.created(operation, telling)(request, options, detached)
+        ),
       filled: (operation, telling) => (request, options) =>
-        opened(operation, request, telling, (telling) => starts.filled(operation, telling)(request, options))
+        opened(
+          operation,
+          request,
+          telling,
+          (telling, detached) => starts.filled(operation, telling)(request, options, detached)
+        )
     })
   }
 }
