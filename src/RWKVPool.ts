@@ -228,6 +228,7 @@ const make = <E, R>({ onServerLost, probe, queueLimit, queueTimeout, servers, ..
       Effect.flatMap((list) => Effect.catchAll(apply(list), passed)),
       Effect.forever,
       Effect.catchAll((end) => Option.isSome(end) ? passed(end.value) : Effect.void),
+      Effect.tapDefect(passed),
       Effect.annotateLogs({ package: "effect-rwkv" }),
       Effect.forkScoped
     )

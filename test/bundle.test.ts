@@ -11,14 +11,14 @@ const KiB = 1024
 
 /** The SDK's own code, minified and compressed. The aim is 19 KiB with tasks, and 15 KiB for streams alone. */
 const budget = {
-  tasksAndStreams: 37.25 * KiB,
-  streamsAlone: 33.5 * KiB,
-  chat: 39.8 * KiB,
-  promptsAlone: 9.3 * KiB,
-  languageModel: 40 * KiB,
+  tasksAndStreams: 37.5 * KiB,
+  streamsAlone: 33.75 * KiB,
+  chat: 40 * KiB,
+  promptsAlone: 9.25 * KiB,
+  languageModel: 40.25 * KiB,
   promise: 2 * KiB,
-  durable: 39.25 * KiB,
-  pool: 43.6 * KiB
+  durable: 39.5 * KiB,
+  pool: 44.25 * KiB
 }
 
 const root = fileURLToPath(new URL("../", import.meta.url))

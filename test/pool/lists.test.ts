@@ -1,6 +1,6 @@
 /** Servers from a Stream of lists. */
 import { expect, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Logger, Metric, MetricState, Queue, Schedule, Stream, TestClock } from "effect"
+import { Effect, Layer, Logger, Metric, MetricState, Queue, Stream, TestClock } from "effect"
 import { TaskService } from "effect-rwkv"
 import * as RWKVPool from "effect-rwkv/RWKVPool"
 import { settle } from "../support/harness.js"
@@ -64,22 +64,5 @@ it.scoped("the gauges of a server that has left are zero", () =>
       yield* lists.offer([server("stays")])
       yield* TestClock.adjust("1 minute")
       expect(yield* gauges).toEqual([0, 0, 0, 0])
-    }).pipe(Effect.provide(pool(cluster, { servers: Stream.fromQueue(lists) })))
-  }))
-
-it.scoped("a server that leaves stays while a task of another program there is asked about", () =>
-  Effect.gen(function*() {
-    const cluster = yield* start({ a: { reply: () => "a story. ".repeat(400) }, b: {} })
-    const lists = yield* Queue.unbounded<ReadonlyArray<RWKVPool.Server>>()
-    yield* lists.offer([server("a")])
-    const other = yield* Layer.build(pool(cluster, { servers: [server("a")] }))
-    const { id } = yield* Effect.provide(TaskService.create({ prompt: "x", maxTokens: 4000 }), other)
-    yield* Effect.gen(function*() {
-      const { figures } = yield* RWKVPool.RWKVPool
-      const waits = yield* Effect.fork(TaskService.wait(id, { by: "polling", schedule: Schedule.spaced("5 seconds") }))
-      yield* lists.offer([server("b")])
-      expect((yield* settle(Fiber.join(waits), "5 seconds")).text).toBe("a story. ".repeat(400))
-      yield* TestClock.adjust("1 minute")
-      expect((yield* figures).servers).toMatchObject([{ name: "b" }])
     }).pipe(Effect.provide(pool(cluster, { servers: Stream.fromQueue(lists) })))
   }))

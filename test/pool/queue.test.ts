@@ -163,25 +163,6 @@ it.scoped("a task that is being made on a server that is lost and leaves is stil
     }).pipe(over(cluster, { servers: Stream.fromQueue(lists) }))
   }))
 
-it.scoped("a request that is interrupted at any of its steps gives its place back", () =>
-  Effect.gen(function*() {
-    const cluster = yield* two()
-    yield* Effect.gen(function*() {
-      for (const transport of ["subscribe", "direct"] as const) {
-        for (let steps = 0; steps < 60; steps++) {
-          const fiber = yield* Effect.fork(Stream.runDrain(StreamService.create(story, { transport })))
-          yield* Effect.repeatN(Effect.yieldNow(), steps)
-          yield* Effect.fork(Fiber.interrupt(fiber))
-        }
-        yield* TestClock.adjust("1 minute")
-        expect(yield* figures, transport).toMatchObject({
-          queued: 0,
-          servers: [{ running: 0, kept: 0, outstandingTokens: 0 }]
-        })
-      }
-    }).pipe(over(cluster, { servers: [server("a")] }))
-  }))
-
 describe("a list of servers", () => {
   /** Two lists one after the other, and a program over the second. */
   const after = (

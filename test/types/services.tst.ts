@@ -101,7 +101,11 @@ describe("layers", () => {
     >()
     expect(RWKV.layerFetch()).type.toBe<Layer.Layer<RWKV.RWKV, RWKVError.RWKVValidationError>>()
     expect(RWKV.layerWithoutConfig).type.toBe<
-      Layer.Layer<Exclude<RWKV.RWKV, RWKVConfig.RWKVConfig>, never, RWKVConfig.RWKVConfig | Platform.HttpClient>
+      Layer.Layer<
+        Exclude<RWKV.RWKV, RWKVConfig.RWKVConfig>,
+        RWKVError.RWKVValidationError,
+        RWKVConfig.RWKVConfig | Platform.HttpClient
+      >
     >()
   })
 

@@ -3,7 +3,7 @@
  * a pool.
  */
 import type * as Effect from "effect/Effect"
-import { constant } from "effect/Function"
+import { constant, constVoid } from "effect/Function"
 import type { CallFailure } from "../../RWKVError.js"
 import * as Lane from "./lane.js"
 import type { Lifetime } from "./lifetime.js"
@@ -31,6 +31,8 @@ export interface Admission {
     owned: (created: A) => Effect.Effect<B, F, R>,
     abandoned: (created: A) => Effect.Effect<void>
   ) => Effect.Effect<B, F | CallFailure, R>
+  /** Says that a task is wanted though nobody asks about it for a while; what is returned ends that. */
+  readonly wants: (taskId: string) => () => void
   /** The server that a task lives on. */
   readonly hostOf: (taskId: string) => string
   /** How many servers there are. */
@@ -43,6 +45,7 @@ export const toOne: Admission = {
     const lane = Lane.make(lifetime)
     return ({ isDirect }, again) => (...acquired) => again(lane(isDirect)(...acquired))
   },
+  wants: () => constVoid,
   hostOf: constant(""),
   hosts: constant(1)
 }

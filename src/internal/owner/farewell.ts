@@ -148,7 +148,7 @@ export const make = (http: HttpClient.Service, closing: Effect.Effect<void>, hos
       return deleting(http.delete(taskId, { operation, force: true })).pipe(
         retry.polls(farewell.retry),
         Effect.map(Option.getOrUndefined),
-        Effect.tap((seen) => note(({ deleted }) => deleted(seen?.generatedTokens))),
+        Effect.tap((seen) => note(({ deleted }) => deleted(taskId, seen?.generatedTokens))),
         Effect.flatMap(over),
         Effect.catchTag("TaskNotFoundError", () => Effect.void)
       )

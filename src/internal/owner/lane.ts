@@ -54,8 +54,8 @@ export const make = (lifetime: Lifetime) => {
       )
       const turn = isDirect || direct > 0 ? wait : take
       if (isDirect) direct++
-      const request = Effect.suspend(() => {
-        if (left) return Effect.interrupt
+      const request = Effect.suspend((): Effect.Effect<A, E | RWKVConnectionError> => {
+        if (left) return Effect.fail(closedBefore(operation))
         sent = true
         return Effect.ensuring(create, leave)
       })

@@ -96,6 +96,7 @@ const make = (http: HttpService, closeTimeout: Duration.Duration, admission: Adm
       lifetime,
       /** For every request that makes the server read a prompt. */
       admit: admission.admit(lifetime),
+      wants: admission.wants,
       stopped,
       sharing: newest<Group>(),
       recordings,

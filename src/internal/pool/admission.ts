@@ -4,6 +4,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { constFalse, constVoid } from "effect/Function"
 import { type CallFailure, isRWKVError } from "../../RWKVError.js"
 import { effective, type Override } from "../input/override.js"
 import type { Admission, Again, Asked } from "../owner/admission.js"
@@ -20,10 +21,13 @@ import { workOf } from "./tally.js"
 /** How often one piece of work is taken to another server. */
 export const most = 8
 
-/** Whether a run had a place before, and comes before those that had none. */
-export class Returns extends Context.Reference<Returns>()("effect-rwkv/Returns", { defaultValue: () => false }) {}
+/** Says once that a run had a place before, and comes before those that had none: what its hooks ask for does not. */
+export class Returns extends Context.Reference<Returns>()("effect-rwkv/Returns", {
+  defaultValue: () => constFalse
+}) {}
 
 export const make = (pool: Pool, settings: Override): Admission => ({
+  wants: (taskId) => pool.find(taskId)?.tally.use(taskId) ?? constVoid,
   hostOf: (taskId) => Id.split(taskId).name,
   hosts: pool.size,
   admit: (lifetime) => {
@@ -56,7 +60,7 @@ export const make = (pool: Pool, settings: Override): Admission => ({
         const seated = Effect.provideService(noted, Seated, { place, server })
         return Effect.ensuring(
           restore(laneOf(server)(isDirect)(operation, seated, owned, abandoned)),
-          Effect.sync(() => place.sent || server.tally.leave(place))
+          Effect.sync(() => place.isSpent || server.tally.leave(place))
         )
       }
       const attempt = (count: number): Effect.Effect<B, F | CallFailure, R> =>
@@ -64,7 +68,7 @@ export const make = (pool: Pool, settings: Override): Admission => ({
           Effect.gen(function*() {
             yield* lifetime.usable(operation)
             const { defaults } = yield* effective(settings)
-            const returns = count > 1 || (yield* Returns)
+            const returns = (yield* Returns)() || count > 1
             const bounded = operation !== Bulk.operation
             const seat = yield* pool.place(restore, { operation, work: workOf(request, defaults), bounded, returns })
             return yield* Effect.catchAll(

@@ -11,8 +11,9 @@ import * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
 import type { CallOptions, Frame, Service } from "../../HttpClient.js"
 import type { TaskId, TaskInfo, TaskList } from "../../Protocol.js"
-import { type RWKVError, RWKVPoolError } from "../../RWKVError.js"
-import { taskId as checked } from "../input/validate.js"
+import { type RWKVConnectionError, type RWKVError, RWKVPoolError } from "../../RWKVError.js"
+import { isTaskId, taskId as checked } from "../input/validate.js"
+import { closedBefore } from "../wire/closed.js"
 import { openingOf, toStream } from "../wire/frames.js"
 import { note } from "../wire/telemetry.js"
 import * as Id from "./id.js"
@@ -30,30 +31,38 @@ export class Seated extends Context.Reference<Seated>()("effect-rwkv/Seated", {
   defaultValue: (): Seat | undefined => undefined
 }) {}
 
+/** The operation by which a pool itself asks about a task. */
+export const look = "RWKVPool.look"
+
 const operationOf = (options: CallOptions | undefined) => options?.operation ?? "RWKVPool"
 
 /** What is measured is told where it is done. */
 const serving = (server: Server) => Effect.as(note(({ served }) => served(server.spec().baseUrl)), server)
 
-const seated = Effect.flatMap(Seated, (seat) => {
-  if (seat === undefined) return Effect.dieMessage("a request without a place")
-  seat.place.sent = true
-  return Effect.as(serving(seat.server), seat)
-})
+const seated = (options: CallOptions | undefined) =>
+  Effect.flatMap(Seated, (seat) => {
+    if (seat === undefined) return Effect.dieMessage("a request without a place")
+    // Whoever wanted it has left just now.
+    if (seat.place.isSpent) return Effect.fail(closedBefore(operationOf(options)))
+    seat.place.isSpent = true
+    return Effect.as(serving(seat.server), seat)
+  })
 
-/** The failure says how the server is, and names its task by the id of the pool. */
-const failing = ({ judge, name, tally }: Server) => <E extends RWKVError>(error: E): E => {
+/** The failure says how the server is, and names the task that was asked about by its id of the pool. */
+const failing = ({ judge, tally }: Server, taskId: string | undefined) => <E extends RWKVError>(error: E): E => {
   judge(error)
-  const own = "taskId" in error ? error.taskId : undefined
-  if (own === undefined) return error
-  const taskId = Id.join(Id.split(own).name === name ? Id.split(own).own : own, name)
+  if (taskId === undefined || !("taskId" in error) || error.taskId === undefined) return error
   if (error._tag === "TaskNotFoundError") tally.gone(taskId)
   return Object.assign(error, { taskId })
 }
 
-const asked = <A, E extends RWKVError>(server: Server, ask: (http: Service) => Effect.Effect<A, E>) =>
+const asked = <A, E extends RWKVError>(
+  server: Server,
+  taskId: string | undefined,
+  ask: (http: Service) => Effect.Effect<A, E>
+) =>
   Effect.mapBoth(ask(server.http()), {
-    onFailure: failing(server),
+    onFailure: failing(server, taskId),
     onSuccess: (answer) => {
       server.judge(undefined)
       return answer
@@ -66,14 +75,15 @@ const named = <A extends { readonly taskId: TaskId }>({ name }: Server, options:
 
 /** A request that takes its place, whatever becomes of whoever sent it. */
 const taking = <A extends { readonly taskId: TaskId }, E extends RWKVError>(
+  about: string | undefined,
   options: CallOptions | undefined,
   ask: (http: Service) => Effect.Effect<A, E>
 ) =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(
-      seated,
+      seated(options),
       ({ place, server }) =>
-        Effect.flatMap(asked(server, ask), (made) => named(server, options, made)).pipe(
+        Effect.flatMap(asked(server, about, ask), (made) => named(server, options, made)).pipe(
           restore,
           Effect.onExit((exit) =>
             Effect.sync(() =>
@@ -86,26 +96,35 @@ const taking = <A extends { readonly taskId: TaskId }, E extends RWKVError>(
 
 const pulling = <E extends RWKVError>(
   server: Server,
+  taskId: string | undefined,
   frames: Stream.Stream<Frame, E>,
   hear: (frame: Frame) => Frame
 ) =>
   Effect.mapBoth(openingOf(frames), {
-    onFailure: failing(server),
-    onSuccess: Effect.mapBoth({ onFailure: Option.map(failing(server)), onSuccess: Chunk.map(hear) })
+    onFailure: failing(server, taskId),
+    onSuccess: Effect.mapBoth({ onFailure: Option.map(failing(server, taskId)), onSuccess: Chunk.map(hear) })
   })
 
 /** {@link taking} over the answer itself, whose first frame names the task. */
-const direct = <E extends RWKVError>(ask: (http: Service) => Stream.Stream<Frame, E>) =>
-  toStream(Effect.suspend(() => {
+const direct = <E extends RWKVError>(
+  about: string | undefined,
+  options: CallOptions | undefined,
+  ask: (http: Service) => Stream.Stream<Frame, E>
+) =>
+  toStream<E | RWKVConnectionError>(Effect.suspend(() => {
     let listening: ReturnType<Server["tally"]["listening"]> | undefined
-    const place = Effect.acquireRelease(seated, ({ place, server }) =>
+    const place = Effect.acquireRelease(seated(options), ({ place, server }) =>
       Effect.sync(() => listening === undefined ? server.tally.leave(place) : listening.end()))
     return Effect.flatMap(place, ({ place, server }) =>
-      pulling(server, ask(server.http()), (frame) => {
+      pulling(server, about, ask(server.http()), (frame) => {
         if (frame._tag !== "Head" || listening !== undefined) {
           return listening?.hear(frame) ?? frame
         }
         const taskId = Id.join(frame.taskId, server.name)
+        // One that is too long is refused by whoever reads it.
+        if (!isTaskId(taskId)) {
+          return { ...frame, taskId }
+        }
         server.tally.began(taskId, place)
         listening = server.tally.listening(taskId)
         return { ...frame, taskId }
@@ -114,9 +133,12 @@ const direct = <E extends RWKVError>(ask: (http: Service) => Stream.Stream<Frame
 
 /**
  * @param find the server that a task lives on
- * @param open those that are asked what all are asked
+ * @param open those that are asked what all are asked: none is a failure
  */
-export const make = (find: (id: string) => Server | undefined, open: () => ReadonlyArray<Server>) => {
+export const make = (
+  find: (id: string) => Server | undefined,
+  open: (operation: string) => Effect.Effect<ReadonlyArray<Server>, RWKVConnectionError>
+) => {
   /** Where a task lives. */
   const ownerOf = (operation: string, id: string) =>
     Effect.suspend(() => {
@@ -138,7 +160,11 @@ export const make = (find: (id: string) => Server | undefined, open: () => Reado
       (taskId) =>
         Effect.flatMap(ownerOf(operationOf(options), id), (server) =>
           Effect.flatMap(
-            asked(server, (http) => ask(http)(Id.split(id).own, options)),
+            asked(server, id, (http) => {
+              // A look of the pool's own is none of the program's.
+              if (operationOf(options) !== look) server.tally.heard(id)
+              return ask(http)(Id.split(id).own, options)
+            }),
             (told) => answer(told, taskId, server, options)
           ))
     )
@@ -149,25 +175,32 @@ export const make = (find: (id: string) => Server | undefined, open: () => Reado
     return Effect.succeed({ ...info, taskId })
   }
 
-  const all = <A, E extends RWKVError>(ask: (http: Service, server: Server) => Effect.Effect<A, E>) =>
-    Effect.suspend(() =>
-      Effect.forEach(open(), (server) => asked(server, (http) => ask(http, server)), { concurrency: "unbounded" })
+  const all = <A, E extends RWKVError>(
+    options: CallOptions | undefined,
+    ask: (http: Service, server: Server) => Effect.Effect<A, E>
+  ) =>
+    Effect.flatMap(
+      open(operationOf(options)),
+      Effect.forEach((server) => asked(server, undefined, (http) => ask(http, server)), { concurrency: "unbounded" })
     )
 
   const endpoints: Service = {
-    create: (request, options) => taking(options, (http) => http.create(request, options)),
-    createStream: (request, options) => direct((http) => http.createStream(request, options)),
-    fim: (request, options) => taking(options, (http) => http.fim(request, options)),
-    fimStream: (request, options) => direct((http) => http.fimStream(request, options)),
-    continue: (id, request, options) => taking(options, (http) => http.continue(Id.split(id).own, request, options)),
-    continueStream: (id, request, options) => direct((http) => http.continueStream(Id.split(id).own, request, options)),
-    fork: (id, request, options) => taking(options, (http) => http.fork(Id.split(id).own, request, options)),
-    forkStream: (id, request, options) => direct((http) => http.forkStream(Id.split(id).own, request, options)),
+    create: (request, options) => taking(undefined, options, (http) => http.create(request, options)),
+    createStream: (request, options) => direct(undefined, options, (http) => http.createStream(request, options)),
+    fim: (request, options) => taking(undefined, options, (http) => http.fim(request, options)),
+    fimStream: (request, options) => direct(undefined, options, (http) => http.fimStream(request, options)),
+    continue: (id, request, options) =>
+      taking(id, options, (http) => http.continue(Id.split(id).own, request, options)),
+    continueStream: (id, request, options) =>
+      direct(id, options, (http) => http.continueStream(Id.split(id).own, request, options)),
+    fork: (id, request, options) => taking(id, options, (http) => http.fork(Id.split(id).own, request, options)),
+    forkStream: (id, request, options) =>
+      direct(id, options, (http) => http.forkStream(Id.split(id).own, request, options)),
     stream: (id, options) =>
       toStream(Effect.flatMap(ownerOf(operationOf(options), id), (server) =>
         Effect.flatMap(
           Effect.acquireRelease(Effect.sync(() => server.tally.listening(id)), ({ end }) => Effect.sync(end)),
-          ({ hear }) => pulling(server, server.http().stream(Id.split(id).own, options), hear)
+          ({ hear }) => pulling(server, id, server.http().stream(Id.split(id).own, options), hear)
         ))),
     result: about((http) => http.result, (result, taskId, { tally }) => {
       if (result.finished) tally.ended(taskId, result)
@@ -185,7 +218,7 @@ export const make = (find: (id: string) => Server | undefined, open: () => Reado
     asTemplate: about((http) => http.asTemplate, (made, _, server, options) => named(server, options, made)),
     list: (options) =>
       Effect.map(
-        all((http, { name }) =>
+        all(options, (http, { name }) =>
           Effect.flatMap(http.list(options), (list) => {
             const ids = (own: ReadonlyArray<TaskId>) =>
               Effect.forEach(own, (id) => Id.named(operationOf(options), id, name))
@@ -193,8 +226,7 @@ export const make = (find: (id: string) => Server | undefined, open: () => Reado
               Effect.all([ids(list.cpuTasks), ids(list.dbTasks)]),
               ([cpuTasks, dbTasks]): TaskList => ({ ...list, cpuTasks, dbTasks })
             )
-          })
-        ),
+          })),
         (lists) => ({
           cpuCacheCount: Number.sumAll(lists.map((list) => list.cpuCacheCount)),
           databaseCount: Number.sumAll(lists.map((list) => list.databaseCount)),
@@ -205,7 +237,7 @@ export const make = (find: (id: string) => Server | undefined, open: () => Reado
       ),
     models: (options) =>
       Effect.map(
-        all((http) => http.models(options)),
+        all(options, (http) => http.models(options)),
         (lists) => Array.dedupeWith(lists.flat(), (one, other) => one.id === other.id)
       )
   }

@@ -50,6 +50,7 @@ export const make = (queueLimit: number, queueTimeout: Duration.Duration, { conn
     /** How many servers have room: if none has, the policy is not asked. */
     let able = 0
 
+    const all = () => [...servers.values(), ...leaving]
     const loads = () => Array.from(servers.values(), ({ tally }) => tally.load())
     const isOut = () => loads().every(({ open }) => !open)
     const queue = Queue.make(
@@ -80,7 +81,11 @@ export const make = (queueLimit: number, queueTimeout: Duration.Duration, { conn
     }
     const { endpoints, ownerOf } = Endpoints.make(
       find,
-      () => Array.from(servers.values()).filter(({ isLost }) => !isLost())
+      (operation) =>
+        Effect.suspend(() => {
+          const found = all().filter(({ isLost }) => !isLost())
+          return found.length === 0 ? Effect.fail(unreachable(operation)) : Effect.succeed(found)
+        })
     )
 
     const leave = (server: Server | undefined) => {
@@ -95,7 +100,7 @@ export const make = (queueLimit: number, queueTimeout: Duration.Duration, { conn
       tally.rest()
       return Effect.forEach(tally.entries(), ([id, entry]) =>
         Effect.suspend((): Effect.Effect<unknown, unknown> => {
-          const options = { operation: "RWKVPool.look" }
+          const options = { operation: Endpoints.look }
           const { idle, running } = entry
           entry.idle = true
           if (!idle || tally.isUsed(id)) return Effect.void
@@ -108,7 +113,8 @@ export const make = (queueLimit: number, queueTimeout: Duration.Duration, { conn
       for (const server of leaving) {
         if (server.tally.isBusy() && !server.isLost()) continue
         leaving.delete(server)
-        yield* Effect.forkIn(server.close, scope)
+        const successor = Effect.sync(() => servers.get(server.name)?.tally.set({}))
+        yield* Effect.forkIn(Effect.zipRight(server.close, successor), scope)
       }
       rounds = isOut() ? rounds + 1 : 0
       if (rounds > patience) queue.giveUp(unreachable)
@@ -131,17 +137,21 @@ export const make = (queueLimit: number, queueTimeout: Duration.Duration, { conn
     /** What a list says of one server, checked: nothing has changed before what this yields is run. */
     const prepare = (spec: Spec) =>
       Effect.gen(function*() {
-        const known = servers.get(spec.name)
-        if (known !== undefined && sameRequests(known.spec(), spec)) {
-          return Effect.sync(() => known.update(spec, known.http()))
-        }
-        const http = yield* connect(spec)
-        if (known?.spec().baseUrl === spec.baseUrl) return Effect.sync(() => known.update(spec, http))
-        return Effect.map(Scope.extend(start(spec, http, changed), scope), (server) => {
-          leave(known)
-          servers.set(spec.name, server)
-          server.update(spec, http)
-        })
+        // One that comes back before it has left has its work still.
+        const known = () => all().find((server) => server.name === spec.name && server.spec().baseUrl === spec.baseUrl)
+        const before = known()
+        const http = before !== undefined && sameRequests(before.spec(), spec) ? before.http() : yield* connect(spec)
+        const started = Scope.extend(start(spec, http, changed), scope)
+        return Effect.map(
+          Effect.suspend(() => Effect.orElse(Effect.fromNullable(known()), () => started)),
+          (server) => {
+            const other = servers.get(spec.name)
+            if (other !== server) leave(other)
+            leaving.delete(server)
+            servers.set(spec.name, server)
+            server.update(spec, http)
+          }
+        )
       })
 
     return {
@@ -150,7 +160,7 @@ export const make = (queueLimit: number, queueTimeout: Duration.Duration, { conn
       ownerOf,
       queued: queue.size,
       giveUp: queue.giveUp,
-      all: () => [...servers.values(), ...leaving],
+      all,
       size: () => servers.size + leaving.size,
       /** Those of the list. */
       servers: () => servers.values(),

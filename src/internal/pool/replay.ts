@@ -10,6 +10,7 @@ import * as Scope from "effect/Scope"
 import { isRWKVError, type RWKVError, RWKVPoolError } from "../../RWKVError.js"
 import { bare } from "../input/failure.js"
 import { property } from "../input/json.js"
+import { effective, type Override } from "../input/override.js"
 import { logged } from "../owner/farewell.js"
 import type { FollowFailure } from "../stream/signals.js"
 import type { Opening, Pull, Telling } from "../stream/telling.js"
@@ -58,12 +59,78 @@ const makeSaid = <A>(telling: Telling<A>) => {
   }
 }
 
-const returning = Effect.provideService(Returns, true)
+const returning = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.suspend(() => {
+    let told = false
+    const once = () => !told && (told = true)
+    return Effect.provideService(effect, Returns, once)
+  })
 
 const warned = (operation: string, error: RWKVError) =>
   logged(Effect.logWarning(`${operation}: a run is made anew elsewhere: ${bare(error)}`))
 
-export const make = (closing: () => boolean) => {
+/** What is opened is opened anew, each time in a scope of its own. */
+const opening = (closing: () => boolean, settings: Override) =>
+<A>(
+  operation: string,
+  request: unknown,
+  telling: Telling<A>,
+  open: (telling: Telling<A>, detached: () => boolean | undefined) => Opening<A, FollowFailure>
+): Opening<A, FollowFailure> =>
+  Effect.gen(function*() {
+    const said = makeSaid(telling)
+    const { defaults } = yield* effective(settings)
+    const seed = property(request, "seed") ?? defaults?.seed
+    const outer = yield* Effect.scope
+    let count = 0
+    let close = (_: Exit.Exit<unknown, unknown>): Effect.Effect<void> => Effect.void
+    const may = (error: RWKVError) =>
+      isLost(error) && count < most && !closing() &&
+      (said.isEmpty() || seed !== undefined)
+    const begin: Effect.Effect<Pull<A>, FollowFailure> = Effect.suspend(() => {
+      count++
+      said.anew()
+      return Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (scope) => {
+        let isReplaced = false
+        // A scope whose end is interrupted skips what is left.
+        close = (exit) =>
+          Effect.uninterruptible(Effect.suspend(() => {
+            isReplaced = true
+            return Scope.close(scope, exit)
+          }))
+        // Nobody wants what another run takes the place of.
+        return Scope.extend(open(said.telling, () => isReplaced ? false : undefined), scope)
+      })
+    }).pipe(Effect.catchAll((error) => may(error) ? anew(error) : Effect.fail(error)))
+    const anew = (error: FollowFailure) =>
+      Effect.zipRight(warned(operation, error), Effect.zipRight(close(Exit.fail(error)), returning(begin)))
+    const checked = Effect.suspend(() =>
+      said.contradicted()
+        ? Effect.fail(Option.some(
+          new RWKVPoolError({ operation, kind: "replay", description: "made anew, it told another text" })
+        ))
+        : Effect.void
+    )
+    let pull = yield* begin
+    const next: Pull<A> = Effect.suspend(() => pull).pipe(
+      Effect.catchAll((end): Pull<A> =>
+        Effect.zipRight(
+          checked,
+          Option.isNone(end) || !may(end.value) ? Effect.fail(end) : Effect.flatMap(
+            Effect.mapError(anew(end.value), Option.some),
+            (anew) => {
+              pull = anew
+              return next
+            }
+          )
+        )
+      ),
+      Effect.zipLeft(checked)
+    )
+    return next
+  })
+
+export const make = (closing: () => boolean, settings: Override) => {
   const again: Again = (operation, run) => {
     const attempt = (count: number): typeof run =>
       Effect.catchAll(run, (error) =>
@@ -73,66 +140,26 @@ export const make = (closing: () => boolean) => {
     return attempt(1)
   }
 
-  /** What is opened is opened anew, each time in a scope of its own. */
-  const opened = <A>(
-    operation: string,
-    request: unknown,
-    telling: Telling<A>,
-    open: (telling: Telling<A>) => Opening<A, FollowFailure>
-  ): Opening<A, FollowFailure> =>
-    Effect.gen(function*() {
-      const said = makeSaid(telling)
-      const outer = yield* Effect.scope
-      let count = 0
-      let close = (_: Exit.Exit<unknown, unknown>): Effect.Effect<void> => Effect.void
-      const may = (error: RWKVError) =>
-        isLost(error) && count < most && !closing() &&
-        (said.isEmpty() || property(request, "seed") !== undefined)
-      const begin: Effect.Effect<Pull<A>, FollowFailure> = Effect.suspend(() => {
-        count++
-        said.anew()
-        return Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (scope) => {
-          close = (exit) => Scope.close(scope, exit)
-          return Scope.extend(open(said.telling), scope)
-        })
-      }).pipe(Effect.catchAll((error) => may(error) ? anew(error) : Effect.fail(error)))
-      const anew = (error: FollowFailure) =>
-        Effect.zipRight(warned(operation, error), Effect.zipRight(close(Exit.fail(error)), returning(begin)))
-      const checked = Effect.suspend(() =>
-        said.contradicted()
-          ? Effect.fail(Option.some(
-            new RWKVPoolError({ operation, kind: "replay", description: "made anew, it told another text" })
-          ))
-          : Effect.void
-      )
-      let pull = yield* begin
-      const next: Pull<A> = Effect.suspend(() => pull).pipe(
-        Effect.catchAll((end): Pull<A> =>
-          Effect.zipRight(
-            checked,
-            Option.isNone(end) || !may(end.value) ? Effect.fail(end) : Effect.flatMap(
-              Effect.mapError(anew(end.value), Option.some),
-              (anew) => {
-                pull = anew
-                return next
-              }
-            )
-          )
-        ),
-        Effect.zipLeft(checked)
-      )
-      return next
-    })
-
+  const opened = opening(closing, settings)
   return {
     again,
     /** Continues and forks need the state of their task, which is gone with its server. */
     over: (starts: Starts): Starts => ({
       ...starts,
       created: (operation, telling) => (request, options) =>
-        opened(operation, request, telling, (telling) => starts.created(operation, telling)(request, options)),
+        opened(
+          operation,
+          request,
+          telling,
+          (telling, detached) => starts.created(operation, telling)(request, options, detached)
+        ),
       filled: (operation, telling) => (request, options) =>
-        opened(operation, request, telling, (telling) => starts.filled(operation, telling)(request, options))
+        opened(
+          operation,
+          request,
+          telling,
+          (telling, detached) => starts.filled(operation, telling)(request, options, detached)
+        )
     })
   }
 }

@@ -79,6 +79,13 @@ export const make = (
       measure()
       changed(able)
     })
+    yield* Scope.addFinalizer(
+      scope,
+      Effect.sync(() => {
+        isGone = true
+        measure()
+      })
+    )
     const settle = () => tally.set({ open: !isLost && !isDraining })
 
     /** One that drains takes no new work; what runs there goes on. */
@@ -95,7 +102,7 @@ export const make = (
     const asked = Effect.suspend(() => Effect.timeout(http.models({ operation: "RWKVPool.probe" }), probeTimeout))
     /** After a pause, and until it answers. */
     const answers = Effect.scheduleFrom(
-      Effect.isFailure(asked),
+      Effect.map(Effect.exit(asked), Exit.isFailure),
       true,
       Schedule.whileInput(Schedule.andThen(probe, Schedule.spaced("30 seconds")), (fails: boolean) => fails)
     )
@@ -135,10 +142,6 @@ export const make = (
         tally.set({ capacity, keeps, weight })
         drain(next.draining === true)
       },
-      close: Effect.suspend(() => {
-        isGone = true
-        measure()
-        return Scope.close(scope, Exit.void)
-      })
+      close: Scope.close(scope, Exit.void)
     }
   })

@@ -16,7 +16,7 @@ export const make = (pool: Pool, replays: boolean, config: RWKVConfig.Service) =
   Effect.gen(function*() {
     const { endpoints, find, servers } = pool
     const runs = yield* Runs.make(endpoints, config, Admission.make(pool, config))
-    const anew = replays ? Replay.make(runs.ledger.lifetime.closing) : undefined
+    const anew = replays ? Replay.make(runs.ledger.lifetime.closing, config) : undefined
     const starts = Verbs.startsOf(endpoints, runs)
     const streams = Runs.carry(yield* Verbs.make(anew?.over(starts) ?? starts, runs), runs)
     const tasks = Tasks.make(endpoints, config, streams, runs, yield* Ledger.gate(runs.ledger), {

@@ -13,14 +13,17 @@ const usualTokens = 4096
 /** Tokens of a text that nobody has counted: about so many UTF-16 units each. */
 const unitsPerToken = 3
 
-/** Unreadable requests are refused later, by those that send them. */
+/** More than any request may ask for: what is added is taken off again to the token. */
+const most = 2 ** 31
+
+/** Requests that are unreadable, or out of range, are refused later, by those that send them. */
 export const workOf = (request: unknown, defaults?: object): Policy.Work => {
   const tokens = property(request, "maxTokens") ?? property(defaults, "maxTokens")
   const text = property(request, "prompt") ?? property(request, "prefix")
   const units = typeof text === "string" ? text.length : property(text, "length")
   return {
-    tokens: typeof tokens === "number" && tokens >= 0 ? tokens : usualTokens,
-    prompt: typeof units === "number" && units >= 0 ? units : 0
+    tokens: typeof tokens === "number" && tokens >= 0 && tokens < most ? tokens : usualTokens,
+    prompt: typeof units === "number" && units >= 0 && units < most ? units : 0
   }
 }
 
@@ -37,8 +40,8 @@ export interface Entry {
 /** A place on a server, from before the request that takes it until the answer to that. */
 export interface Place {
   readonly work: Policy.Work
-  /** Whether the request was sent: its answer says what becomes of the place then. */
-  sent: boolean
+  /** Whether the request was sent, whose answer says what becomes of the place, or the place was given back before. */
+  isSpent: boolean
 }
 
 /** `changed` is told of every change, and whether room came (1) or went (-1). */
@@ -91,9 +94,12 @@ export const make = (server: Policy.Said, changed: (able: number) => void) => {
     set: (changes: Partial<Policy.Load>) => set({ ...load, ...changes }),
     place: (work: Policy.Work): Place => {
       set(Policy.placed(load, work))
-      return { work, sent: false }
+      return { work, isSpent: false }
     },
-    leave: ({ work }: Place) => set(Policy.finished(load, work, false)),
+    leave: (place: Place) => {
+      place.isSpent = true
+      set(Policy.finished(load, place.work, false))
+    },
     /** The server has read the prompt and named the task: a new one, or one that it goes on with. */
     began: (id: string, { work }: Place) => {
       const before = entries.get(id)

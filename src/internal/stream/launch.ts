@@ -59,8 +59,8 @@ export interface Launch<E = BranchFailure> {
   readonly fresh: boolean
   /** The task that it is a run of, or of a copy of. */
   readonly source?: string
-  /** Whether the run has been handed over, and goes on when its stream is left. */
-  readonly detached?: () => boolean
+  /** Whether the run goes on when its stream is left; undefined = as its options say. */
+  readonly detached?: (() => boolean | undefined) | undefined
   /** Whether the owner of the task wants it after this run: then it goes on from run to run. */
   readonly keeps?: () => boolean
 }
@@ -157,7 +157,7 @@ export const make = (
       const options = yield* run.options
       const chosen = yield* settings(operation, options)
       yield* note(({ stops }) => stops(options.stop))
-      const stays = () => options.onInterrupt === "detach" || run.detached?.() === true
+      const stays = () => run.detached?.() ?? options.onInterrupt === "detach"
       const stops = options.stop === undefined ? undefined : Stops.make(options.stop)
       const { create, group, maxTokens, mute, request, stream } = yield* run.before
       const entered = group === undefined ? undefined : yield* enter(group)

@@ -113,8 +113,10 @@ const build = (
     created: <A extends Generation.GenerationOptions, B>(creation: Starts.Creation<A>, telling: Telling<B>) =>
     (
       request: A,
-      options?: StreamOptions
-    ): Opening<B, FollowFailure> => launched(Starts.creating(creation, config, request, options), telling),
+      options?: StreamOptions,
+      detached?: Launcher.Launch["detached"]
+    ): Opening<B, FollowFailure> =>
+      launched({ ...Starts.creating(creation, config, request, options), detached }, telling),
     continued: <A>(operation: string, telling: Telling<A>) =>
     (
       id: string,

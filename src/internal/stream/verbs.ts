@@ -8,6 +8,7 @@ import type { StreamEvent, TaskId } from "../../Protocol.js"
 import type { StreamOptions, SubscribeOptions } from "../../Task.js"
 import * as validate from "../input/validate.js"
 import * as Ledger from "../owner/ledger.js"
+import type { Launch } from "./launch.js"
 import { opened } from "./open.js"
 import type * as Runs from "./runs.js"
 import type { FollowFailure } from "./signals.js"
@@ -16,16 +17,22 @@ import { events, type Opening, pulled, type Telling, texts } from "./telling.js"
 
 type Request = Generation.CreateRequest | Generation.FimRequest
 
+type Creating<Request, A> = (
+  request: Request,
+  options?: StreamOptions,
+  detached?: Launch["detached"]
+) => Opening<A, FollowFailure>
+
 /** How runs start, and how those that run are listened to, under the name of an operation. */
 export interface Starts {
   readonly created: <A>(
     operation: string,
     telling: Telling<A>
-  ) => (request: Generation.CreateRequest, options?: StreamOptions) => Opening<A, FollowFailure>
+  ) => Creating<Generation.CreateRequest, A>
   readonly filled: <A>(
     operation: string,
     telling: Telling<A>
-  ) => (request: Generation.FimRequest, options?: StreamOptions) => Opening<A, FollowFailure>
+  ) => Creating<Generation.FimRequest, A>
   readonly continued: Runs.Runs["continued"]
   readonly forked: <A>(
     operation: string,

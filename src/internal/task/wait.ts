@@ -166,11 +166,7 @@ export const make = (
       : new TaskCancelledError({ operation, taskId, text, usage })
   }
 
-  /**
-   * Waits without a limit of its own: by one stream, which costs least and hears the end when it comes, or by polling
-   * where a schedule, `onProgress` or `by` asks for that.
-   */
-  const end = (
+  const ending = (
     operation: string,
     taskId: TaskId,
     options: Options.Waiting
@@ -181,6 +177,21 @@ export const make = (
         : listen(operation, taskId, options)
       return yield* uncancelled(operation, taskId, yield* Effect.mapError(ended, unwrap))
     })
+
+  /**
+   * Waits without a limit of its own: by one stream, which costs least and hears the end when it comes, or by polling
+   * where a schedule, `onProgress` or `by` asks for that.
+   */
+  const end = (
+    operation: string,
+    taskId: TaskId,
+    options: Options.Waiting
+  ): Effect.Effect<TaskResult, WaitFailure> =>
+    Effect.acquireUseRelease(
+      Effect.sync(() => ledger.wants(taskId)),
+      () => ending(operation, taskId, options),
+      (over) => Effect.sync(over)
+    )
 
   const wait = (operation: string, id: string, options?: WaitOptions): Effect.Effect<TaskResult, WaitFailure> =>
     Effect.gen(function*() {

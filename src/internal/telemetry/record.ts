@@ -55,7 +55,7 @@ interface Begun extends Operation {
 interface Figures {
   /** When its first text was told, and when it was over. */
   first?: bigint
-  over?: bigint
+  over?: bigint | undefined
   healed: number
   reconnects: number
   /** Where it is done: of many servers, as soon as that is known. */
@@ -70,7 +70,14 @@ interface Figures {
   tokens?: number | undefined
   counted: boolean
   text?: () => string
-  failure?: Cause.Cause<unknown>
+  failure?: Cause.Cause<unknown> | undefined
+}
+
+const anew: Pick<Figures, "counted" | "failure" | "over" | "tokens"> = {
+  counted: false,
+  failure: undefined,
+  over: undefined,
+  tokens: undefined
 }
 
 /** Told the end of a run that its operation only started, and since when the one who tells it has followed it. */
@@ -166,6 +173,8 @@ export const observing = (given: Given, started: Newest<Ending>) => {
       },
       stops: (sequences: ReadonlyArray<string> | undefined) => annotate({ [names.stopSequences]: sequences }),
       named: (taskId: string, prefillTime?: Duration.Duration) => {
+        // Where a run is made anew the one before it is no end.
+        if (taskId !== run.taskId) Object.assign(run, anew)
         run.taskId = taskId
         if (kind === "start") started.set(place(), ended)
         if (kind === "run" && !run.running) {
@@ -224,8 +233,8 @@ export const observing = (given: Given, started: Newest<Ending>) => {
         ending?.(result, begun)
       },
       /** What the answer to a deletion says of the run. */
-      deleted: (tokens: number | undefined) => {
-        if (!run.shared) settle(tokens)
+      deleted: (taskId: string, tokens: number | undefined) => {
+        if (!run.shared && taskId === run.taskId) settle(tokens)
       },
       failed: (cause: Cause.Cause<unknown>) => {
         run.over = now()
@@ -250,6 +259,8 @@ export const observing = (given: Given, started: Newest<Ending>) => {
           [names.output]: run.text && message("assistant", run.text())
         })
         if (run.running) count(given.runningTasks, -1)
+        // What is told to a task of another server later moves nothing.
+        run.running = false
         if (kind === "run") count(given.inferenceDuration, seconds(begun, run.over), type)
         span.end(end, bare(how))
       },
