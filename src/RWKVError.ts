@@ -334,10 +334,10 @@ interface TimeoutEncoded extends Schema.Struct.Encoded<typeof common> {
 
 /**
  * A time limit passed: of one request with its body (`"request"`), of a whole wait (`"wait"`), of a stop that the
- * server does not carry out (`"stop"`), of a task that runs and does not move (`"stalled"`), or of one that waits for its
- * turn (`"queue"`). Where a request had failed and was being repeated by then, `cause` is its last failure: a server that
- * is not there is no slow one. Then the error is as transient as that failure, and as safe to repeat, unless the server
- * may be at work by then.
+ * server does not carry out (`"stop"`), of a task that runs and does not move (`"stalled"`), or of one that waits for
+ * its turn (`"queue"`). Where a request had failed and was being repeated by then, `cause` is its last failure: a
+ * server that is not there is no slow one. Then the error is as transient as that failure, and as safe to repeat,
+ * unless the server may be at work by then.
  *
  * @example
  * ```ts
@@ -437,9 +437,10 @@ export class StreamTruncatedError extends tagged<StreamTruncatedError>()("Stream
 }
 
 /**
- * A pool of servers (`effect-rwkv/RWKVPool`) cannot do what was asked: as many wait for a place as may (`"full"`), the id
- * is of a server that it does not have (`"server"`), or a run that was made anew after its server was lost told another
- * text than what was delivered (`"replay"`). A full queue is transient, and it and an unknown server are safe to repeat.
+ * A pool of servers (`effect-rwkv/RWKVPool`) cannot do what was asked: as many wait for a place as may (`"full"`), the
+ * id is of a server that it does not have (`"server"`), or a run that was made anew after its server was lost told
+ * another text than what was delivered (`"replay"`). A full queue is transient, and it and an unknown server are safe
+ * to repeat.
  *
  * @example
  * ```ts
@@ -613,9 +614,10 @@ export const isUnauthorized: (u: unknown) => boolean = categories.isUnauthorized
 export const isNotFound: (u: unknown) => boolean = categories.isNotFound
 
 /**
- * Whether a value is an error whose cause is transient, so that a repetition may succeed: any 5xx but 501 and 505, status 408, 425 and
- * 429, a network that may work again, a request that was late, a task that is busy. Enough for reads; a repetition of
- * what makes the server work has to be `isSafeToRepeat` as well. Each error has it as a property, too.
+ * Whether a value is an error whose cause is transient, so that a repetition may succeed: any 5xx but 501 and 505,
+ * status 408, 425 and 429, a network that may work again, a request that was late, a task that is busy. Enough for
+ * reads; a repetition of what makes the server work has to be `isSafeToRepeat` as well. Each error has it as a
+ * property, too.
  *
  * @example
  * ```ts

@@ -85,8 +85,8 @@ export interface Options<E = never, R = never> extends Omit<RWKVConfig.Options, 
    */
   readonly onServerLost?: "fail" | "replay" | undefined
   /**
-   * When a lost server is asked (`GET /v1/models`) whether it is well; after 1 second by default, then up to each 30. Where
-   * the Schedule has ended it is asked each 30 seconds.
+   * When a lost server is asked (`GET /v1/models`) whether it is well; after 1 second by default, then up to each 30.
+   * Where the Schedule has ended it is asked each 30 seconds.
    */
   readonly probe?: Schedule.Schedule<unknown> | undefined
 }

@@ -343,8 +343,8 @@ export class Telemetry extends Context.Reference<Telemetry>()("effect-rwkv/Telem
 
 /**
  * Turns telemetry on for the program that it is provided to: spans by the conventions with attributes and events,
- * metrics, and hooks. Without it each operation is a span by the name of its verb, and nothing is counted. It fails with
- * nothing, and needs nothing.
+ * metrics, and hooks. Without it each operation is a span by the name of its verb, and nothing is counted. It fails
+ * with nothing, and needs nothing.
  *
  * @example
  * ```ts

@@ -1,6 +1,6 @@
 /**
- * How requests that make a server read a prompt are let through: to the one server of a client by its lane, or to one of
- * a pool.
+ * How requests that make a server read a prompt are let through: to the one server of a client by its lane, or to one
+ * of a pool.
  */
 import type * as Effect from "effect/Effect"
 import { constant, constVoid } from "effect/Function"

@@ -21,9 +21,9 @@ export const make = (lifetime: Lifetime) => {
   let direct = 0
 
   /**
-   * {@link Lifetime.acquire} for a request whose prompt is read: it waits for the lane, which has no limit as nothing is
-   * sent yet, and leaves it with the answer. A caller that leaves before sends nothing. One that leaves later may leave
-   * the server reading: the lane is free with the late answer, or when the request's own time is over.
+   * {@link Lifetime.acquire} for a request whose prompt is read: it waits for the lane, which has no limit as nothing
+   * is sent yet, and leaves it with the answer. A caller that leaves before sends nothing. One that leaves later may
+   * leave the server reading: the lane is free with the late answer, or when the request's own time is over.
    */
   return (isDirect: boolean) =>
   <A, E, B, E2, R2>(

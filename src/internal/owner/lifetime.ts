@@ -74,7 +74,8 @@ export const make = (
         const ending = yield* Effect.forkDaemon(allEnded)
         const clock = yield* Effect.clock
         const ended = Effect.withClock(Effect.raceFirst(Fiber.await(ending), standing), clock)
-        // In a fiber of its own: one that is interrupted while it closes the scope waits no longer, and skips what is left.
+        // In a fiber of its own: one that is interrupted while it closes the scope waits no longer, and skips what is
+        // left.
         const waiting = yield* Effect.forkDaemon(Effect.withClock(atMost(ended, closeTimeout), realClock))
         yield* Fiber.join(waiting)
         yield* Scope.close(scope, exit)
@@ -202,8 +203,8 @@ export interface Release extends Farewell.Farewell {
 }
 
 /**
- * Bids farewell to a task in the background. The caller waits for `after` and for the answer to the first stop, whatever
- * state its fiber is in, and never for a deletion. It never fails.
+ * Bids farewell to a task in the background. The caller waits for `after` and for the answer to the first stop,
+ * whatever state its fiber is in, and never for a deletion. It never fails.
  */
 const makeRelease = (farewell: ReturnType<typeof Farewell.make>, watch: Watch) => (release: Release) =>
   Effect.gen(function*() {

@@ -1,5 +1,6 @@
 /**
- * Who waits for a place: those that had one and lost it with its server before all others, then first come, first served.
+ * Who waits for a place: those that had one and lost it with its server before all others, then first come, first
+ * served.
  */
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"

@@ -1,6 +1,6 @@
 /**
- * Runs that were lost with their server, made anew on another one: what was delivered is not delivered again, and has to
- * be repeated.
+ * Runs that were lost with their server, made anew on another one: what was delivered is not delivered again, and has
+ * to be repeated.
  */
 import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"

@@ -22,8 +22,8 @@ export const handBack = (refs: FiberRefs.FiberRefs | undefined): Effect.Effect<v
   refs === undefined ? Effect.void : Effect.inheritFiberRefs(FiberRefs.delete(refs, FiberRef.currentContext))
 
 /**
- * Interrupts an effect when its time is over, whether or not the caller may be interrupted. What `onTimeout` says is made
- * at that moment: the effect's finalizers come later.
+ * Interrupts an effect when its time is over, whether or not the caller may be interrupted. What `onTimeout` says is
+ * made at that moment: the effect's finalizers come later.
  */
 export const within = <A, E, R, B, E2>(
   effect: Effect.Effect<A, E, R>,

@@ -1,5 +1,6 @@
 /**
- * What operations tell tracers, and the records that programs may ask for: each goes where its operation's context goes.
+ * What operations tell tracers, and the records that programs may ask for: each goes where its operation's context
+ * goes.
  */
 import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
