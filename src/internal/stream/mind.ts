@@ -1,6 +1,6 @@
 /**
- * What a stream follows, and what it remembers of it: the machine's state, what was told and nobody took, and how often
- * it failed since the last new text.
+ * What one stream remembers: the machine's state and command, the elements that were told and not taken yet, and the
+ * retry schedule since the last new text.
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -25,8 +25,8 @@ export interface Subject {
   /** The open POST stream of a direct transport, and what was read of it already. */
   readonly opened?: { readonly connection: Connection; readonly signals: ReadonlyArray<Signal> } | undefined
   /**
-   * Present if other tasks may write to the buffer that `get_result` reads: then a whole POST stream is the better
-   * witness.
+   * Present if other tasks may write to the buffer that `get_result` reads (H15): then a whole POST stream is trusted
+   * instead.
    */
   readonly run?: Run | undefined
   /** The most tokens of the run, where they are known. */
@@ -45,7 +45,7 @@ export interface Policy {
   readonly parting: Parting
 }
 
-/** From when on a connection was not cut at once, and the least pause where the schedule of failures begins anew. */
+/** How long a connection lasts that was not cut at once, and the least pause before a spent retry schedule restarts. */
 export const breath = "1 second"
 
 export type Mind = Pick<ReturnType<typeof make>, "hear" | "hold" | "pause">
@@ -56,8 +56,8 @@ const howOf = (command: Command): How => {
   return command._tag === "Conclude" || command._tag === "End" ? "finished" : "left"
 }
 
-/** What the watchdog is told of a signal that the machine heard. */
-const heed = (watchdog: Watchdog, signal: Signal, life: Step["life"]): void => {
+/** Tells the watchdog of text, progress and queueing. */
+const tellWatchdog = (watchdog: Watchdog, signal: Signal, life: Step["life"]): void => {
   if (signal._tag === "Frames" && life !== "none") watchdog.heard(life === "progress")
   else if (life === "progress" || life === "queued") watchdog.moved(life === "queued")
 }
@@ -75,11 +75,11 @@ export const make = <A>(
   let state: State = Machine.initial(opened !== undefined, prefillTime !== undefined)
   let command: Command = { _tag: "Listen" }
   let how: How = "left"
-  let line: Array<A> = []
-  let failures: Schedule.ScheduleDriver<unknown, FollowFailure> | undefined
+  let untaken: Array<A> = []
+  let retries: Schedule.ScheduleDriver<unknown, FollowFailure> | undefined
   /**
-   * Whether the task was seen to be queued, or to move, since the schedule of failures began, or to run after a
-   * connection that held.
+   * Whether a status since the retry schedule began said that the task is queued or moved, or came after a connection
+   * that held.
    */
   let alive = false
   let held = false
@@ -88,9 +88,9 @@ export const make = <A>(
 
   const tell = (told: Told) => {
     const made = telling.element(told, taskId)
-    if (made !== undefined) line.push(made)
+    if (made !== undefined) untaken.push(made)
     if (told._tag === "Text") {
-      failures = undefined
+      retries = undefined
       if (!hasText) observed?.firstText()
       hasText = true
     }
@@ -103,12 +103,12 @@ export const make = <A>(
     tell,
     command: () => command,
     how: (): How => how === "left" && state.ended ? "finished" : how,
-    /** The connection was not cut at once. */
+    /** Called once the connection has lasted for `breath`. */
     hold: () => {
       held = true
     },
     hear: (signal: Signal) => {
-      // Between connections nobody hears of silence.
+      // No `Idle` comes between connections, so the silence of a cut is read here.
       if (signal._tag === "Ended" || signal._tag === "Broken") state = { ...state, question: watchdog.silence() }
       const step = machine(run === undefined ? state : { ...state, alone: run.alone() }, signal)
       if (signal._tag === "Result" || signal._tag === "Tail") {
@@ -119,15 +119,15 @@ export const make = <A>(
       if (state.sequence !== undefined) parting.cut()
       if (how === "left") how = howOf(command)
       step.told.forEach(tell)
-      heed(watchdog, signal, step.life)
+      tellWatchdog(watchdog, signal, step.life)
       if (signal._tag === "Status") alive = alive || held || step.life !== "none"
       if (signal._tag === "Connected") held = false
     },
-    /** Waits as the retry schedule says, which begins anew with new text, and where it ended for a task that lives. */
+    /** Waits as the retry schedule says. It restarts with new text, and once spent, if the task is known to live. */
     pause: ({ error, otherwise }: Extract<Command, { readonly _tag: "Retry" }>) =>
       Effect.gen(function*() {
-        if (failures === undefined) alive = false
-        const driver = failures ??= yield* Schedule.driver(Polling.respectRetryAfter(policy.retry))
+        if (retries === undefined) alive = false
+        const driver = retries ??= yield* Schedule.driver(Polling.respectRetryAfter(policy.retry))
         const next = Effect.mapError(driver.next(error), () => otherwise)
         yield* Effect.catchAll(next, (otherwise) => {
           if (!alive) return Effect.fail(otherwise)
@@ -136,8 +136,8 @@ export const make = <A>(
         })
       }),
     take: () => {
-      const told = line
-      line = []
+      const told = untaken
+      untaken = []
       return told
     }
   }

@@ -25,7 +25,7 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule:
         status === "Finished" ? Effect.void : Effect.fail(new TaskBusyError({ operation, taskId: id, status }))
     )
 
-  /** A template answers 500 to whoever asks for its result, on servers that cannot use templates. */
+  /** A server that cannot use templates answers 500 to a request for a template's result (H16). */
   const template = (operation: string, id: string) =>
     reads(Effect.mapError(
       http.result(id, { operation }),
@@ -37,7 +37,7 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule:
 
   return {
     template,
-    /** A state that is past a stop sequence has read more than the text that this program was given. */
+    /** Refuses to go on past a stop sequence: the server's state has text that the caller was not given. */
     mayGoOn: (operation: string, id: string, allowPastStop = false) =>
       allowPastStop || !ledger.pastStop.has(id) ? Effect.void : Effect.fail(
         validate.invalid(operation, "allowPastStop", "must be true to go on from a state past a stop sequence")
@@ -49,7 +49,7 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule:
         (taskId): Effect.Effect<unknown, TaskFailure | TaskBusyError | UnsupportedByServerError> =>
           isTemplate(taskId) ? template(operation, taskId) : busy(operation, taskId)
       ),
-    /** Keeps the text of a task that is about to be forked, for forks write to the buffer of their source. */
+    /** Keeps the text of a task that is about to be forked, for forks overwrite their source's buffer (H15). */
     preserve: (operation: string, id: string, group: Ledger.Group) =>
       group.lock.withPermits(1)(Effect.suspend(() =>
         isTemplate(id) || ledger.recordings.get(id) !== undefined
@@ -58,7 +58,7 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule:
             ledger.recordings.set(id, Ledger.recordingOf(result))
           })
       )),
-    /** Finds out what a 500 of `continue` or `fork` meant. */
+    /** Finds out whether a 500 of `continue` or `fork` meant that the task is busy (H20). */
     explain: (error: RWKVServerError, id: string): Effect.Effect<never, RWKVServerError | TaskBusyError> =>
       error.status !== 500
         ? Effect.fail(error)

@@ -13,15 +13,15 @@ import { limited } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
 import { undecodable } from "../wire/sse.js"
 
-/** When a finished result is read again while its time of generation, which is stored last, is missing. */
+/** Pauses between reads of a finished result whose generation time, which is stored last, is missing (H31). */
 const delays = ["20 millis", "60 millis", "120 millis"] as const
 
 const isSettled = ({ finished, generationTime }: TaskResult) =>
   !finished || !Duration.equals(generationTime, Duration.zero)
 
 /**
- * Reads until the result is settled: once, if no token was asked for. Tasks without a time of their own (restored) cost
- * these reads in vain.
+ * Reads a result until it is settled, at most four times, and once for `maxTokens: 0`. Restored tasks have no
+ * generation time and cost all four reads (H37).
  */
 export const settled = <E>(
   read: Effect.Effect<TaskResult, E>,
@@ -37,7 +37,8 @@ export const settled = <E>(
   )
 
 /**
- * A token inside a character stands for the whole character, of up to four. Undefined if none of them can be read.
+ * The text from a token on, or from up to three tokens before it if it is inside a character (H12). Undefined if none
+ * of these can be decoded.
  */
 export const textFrom = (
   http: HttpClient.Service,

@@ -1,5 +1,5 @@
 /**
- * The words of a stream's state machine: what it knows, what it hears, what it tells and what it asks for.
+ * The types of a stream's state machine: its state, the signals it gets, what it tells, and its commands.
  */
 import type * as Duration from "effect/Duration"
 import type { TaskId, TaskInfo, TaskResult } from "../../Protocol.js"
@@ -21,17 +21,16 @@ export interface Subject {
   readonly maxTokens?: number | undefined
   readonly prefillTime?: Duration.Duration | undefined
   readonly stops?: Matcher | undefined
-  /** Whether a result is told, which is counted then. */
+  /** Whether the caller gets a result, whose tokens are counted. */
   readonly counts: boolean
 }
 
-/**
- * A silence: whether no known text came either, whether there was no progress for the stall timeout, and no text for the
- * queue timeout.
- */
 export interface Silence {
+  /** No text for the idle timeout, not even known text. */
   readonly silent: boolean
+  /** No new text or tokens for the stall timeout, nor a status that the task waits for its turn. */
   readonly late: boolean
+  /** No new text or tokens for the queue timeout. */
   readonly overdue: boolean
 }
 
@@ -67,7 +66,7 @@ export interface State {
   readonly tokens: number
   /** The silence that the open question is about: when it began, or when the connection was cut. */
   readonly question: Silence
-  /** What follows a cut for which the open question was asked: with an answer, and without. */
+  /** What follows the cut that the open question is about: with an answer, and without. */
   readonly cut: { readonly answered: Command; readonly otherwise: Command } | undefined
   /** The result whose tail is being read. */
   readonly result: TaskResult | undefined
@@ -86,7 +85,7 @@ export type Signal =
   | { readonly _tag: "Result"; readonly result: TaskResult }
   | { readonly _tag: "Tail"; readonly text: string | undefined }
   | { readonly _tag: "Status"; readonly info: TaskInfo }
-  /** A question failed: for the result or its tail, or for the status. `unread`: signals came meanwhile. */
+  /** No result or tail (`Unread`), or no status (`Unasked`) could be read. `unread`: signals came meanwhile. */
   | { readonly _tag: "Unread"; readonly error: TaskFailure }
   | { readonly _tag: "Unasked"; readonly error: TaskFailure; readonly unread: boolean }
   /** No answer within what is left of the stall timeout, a second at least; after a cut, within 5 seconds. */
@@ -125,6 +124,6 @@ export interface Step {
   readonly state: State
   readonly told: ReadonlyArray<Told>
   readonly command: Command
-  /** What the watchdog hears: text that was known, that the task waits for its turn, or progress of text or task. */
+  /** What the watchdog is told: known text, the task waits for its turn, or new text or tokens. */
   readonly life: "none" | "repeated" | "queued" | "progress"
 }

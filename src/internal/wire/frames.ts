@@ -12,7 +12,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Frame } from "./sse.js"
 
-/** Opens a connection that lives as long as the scope. The inner effect pulls frames; it fails with `None` at the end. */
+/** Opens a connection that lives as long as its scope. The inner effect pulls frames; `None` is the end. */
 type Opening<E> = Effect.Effect<Effect.Effect<Chunk.Chunk<Frame>, Option.Option<E>>, E, Scope.Scope>
 
 const OpeningId: unique symbol = Symbol.for("effect-rwkv/Opening")
