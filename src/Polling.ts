@@ -98,7 +98,7 @@ export const waitScheduleFor = (maxTokens: number): WaitSchedule =>
   )
 
 /**
- * How failed requests are repeated unless told otherwise: up to 5 times, after 200 ms and twice as long each time with
+ * How failed requests are repeated by default: up to 5 times, after 200 ms and twice as long each time with
  * jitter, for at most 2 minutes in all.
  *
  * @example

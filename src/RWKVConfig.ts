@@ -322,7 +322,7 @@ const checkOverride = encoder(Schema.Struct({
   defaults: rule.anything<GenerationOptions>()
 }))
 
-/** Checks the options and makes the override, anew for each run of the Effect or Stream. */
+/** Checks the options and makes the override, at each run of the Effect or Stream. */
 const overriding = (options: OverrideOptions) =>
   Effect.gen(function*() {
     const operation = "RWKVConfig.withConfigOverride"

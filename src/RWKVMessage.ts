@@ -152,7 +152,7 @@ export interface ToolCall {
   readonly _tag: "ToolCall"
   /** The tool's name, never empty. Look it up: models invent names. */
   readonly name: string
-  /** What it is called with, not checked against the tool's own description. */
+  /** Its arguments, not checked against the tool's own description. */
   readonly arguments: JsonObject
 }
 

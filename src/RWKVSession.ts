@@ -16,7 +16,7 @@ import { Message } from "./RWKVMessage.js"
 import { StreamService } from "./StreamService.js"
 
 /**
- * How a turn was sent: the whole chat to a new task, or what is new to the task of the turn before.
+ * How a turn was sent: the whole chat to a new task, or the new messages to the task of the turn before.
  *
  * @since 0.2.0
  * @category models

@@ -79,7 +79,7 @@ export interface Stopping {
  */
 export interface BranchOptions {
   /**
-   * Whether to go on from a task whose text was ended by a stop sequence; false by default, which fails with
+   * Whether to continue or fork a task whose text was ended by a stop sequence; false by default, which fails with
    * `RWKVValidationError`. The server's state has read the sequence, and what came after it before the stop.
    */
   readonly allowPastStop?: boolean | undefined

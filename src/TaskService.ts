@@ -199,11 +199,11 @@ export const createPersistent = /*#__PURE__*/ call((tasks) => tasks.createPersis
 export const fim = /*#__PURE__*/ call((tasks) => tasks.fim)
 
 /**
- * Creates a task (or fills in, given a `prefix`), waits for its end and returns its text. Leaving early waits at most 2
- * seconds for the task to be stopped, which then goes on in the background (see `onInterrupt`). A temporary task is
- * deleted once it has ended. The result says how many tokens there were, and why the text ended: by itself, by
- * `maxTokens`, or by a `stop` sequence. Fails with `WaitFailure`: with `RWKVTimeoutError` of kind `"wait"` at the
- * timeout, and with `TaskCancelledError` if this program stopped the task.
+ * Creates a task (or fills in, given a `prefix`), waits for its end and returns its text. Leaving early stops the task,
+ * within 2 seconds or else in the background (see `onInterrupt`). A temporary task is deleted once it has ended. The
+ * result says how many tokens there were, and why the text ended: by itself, by `maxTokens`, or by a `stop` sequence.
+ * Fails with `WaitFailure`: with `RWKVTimeoutError` of kind `"wait"` at the timeout, and with `TaskCancelledError` if
+ * this program stopped the task.
  *
  * @example
  * ```ts

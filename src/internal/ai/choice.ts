@@ -1,5 +1,5 @@
 /**
- * Which tools the model is offered, and whether what it calls is one of them.
+ * Chooses the tools that the model is offered, and checks its calls.
  */
 import type * as LanguageModel from "@effect/ai/LanguageModel"
 import * as Tool from "@effect/ai/Tool"

@@ -1,5 +1,5 @@
 /**
- * Objects: how the model is asked for one, where it is in the answer, and what is wrong with it.
+ * Asks the model for an object, finds it in the answer, and says what is wrong with it.
  */
 import type { ProviderOptions } from "@effect/ai/LanguageModel"
 import * as Effect from "effect/Effect"

@@ -17,7 +17,7 @@ export interface PromptOptions extends ReplyOptions {
   readonly tools?: ReadonlyArray<Tool> | undefined
 }
 
-/** Replaced by the name of the public operation in `prompt.ts` and `session.ts`. */
+/** Replaced by the public operation's name in `prompt.ts` and `session.ts`. */
 const operation = "RWKVChat"
 
 export type Checked<A> = Effect.Effect<A, RWKVValidationError>
@@ -83,7 +83,7 @@ const options = encoder(Schema.Struct({
   tools: rule.anything<ReadonlyArray<Tool>>()
 }))
 
-/** Names must differ; and `think` and a required call both end the prompt, so only one of them may. */
+/** Tools have names of their own; `think` and a required call both end the prompt, so only one is possible. */
 const checkCombination = ({ think = "off", toolChoice, tools = [] }: PromptOptions): Checked<void> => {
   const names = tools.map(({ name }) => name)
   const again = names.findIndex((name, index) => names.indexOf(name) < index)

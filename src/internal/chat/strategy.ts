@@ -16,7 +16,7 @@ import type { Checked, PromptOptions } from "./check.js"
 import { between, json } from "./format.js"
 import { render, renderTurns } from "./prompt.js"
 
-/** How a turn was sent: `"replay"` sends the whole chat to a new task, `"continue"` what is new to the task before. */
+/** How a turn was sent: `"replay"` the whole chat to a new task, `"continue"` the new messages to the task before. */
 export type Strategy = "replay" | "continue"
 
 /** A run whose task the server has named. */

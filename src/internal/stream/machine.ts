@@ -177,8 +177,8 @@ const onUnasked = (subject: Subject, state: State, error: TaskFailure, unread: b
 }
 
 /**
- * A connection that told nothing new may have been cut for its silence: that is no failure as long as the task is not
- * stalled (F91).
+ * A connection without new text may have been cut for its silence, which is no failure unless the task is stalled
+ * (F91).
  */
 const onCut = (subject: Subject, state: State, again: Command, otherwise = again): Step => {
   const answered = guarded(subject, state, again)

@@ -20,7 +20,7 @@ import type { Watchdog } from "./watchdog.js"
 export interface Subject {
   readonly operation: string
   readonly taskId: TaskId
-  /** Known from the answer to a create, otherwise told by the first frame. */
+  /** Known from the answer to a create, otherwise from the first frame. */
   readonly prefillTime?: Duration.Duration | undefined
   /** The open POST stream of a direct transport, and what was read of it already. */
   readonly opened?: { readonly connection: Connection; readonly signals: ReadonlyArray<Signal> } | undefined

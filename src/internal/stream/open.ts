@@ -1,5 +1,5 @@
 /**
- * A run that is open: the server has named its task, and whoever holds it reads the text, the events or the end.
+ * An open run: the server has named its task, and its holder reads the text, the events or the end.
  */
 import * as Chunk from "effect/Chunk"
 import * as Deferred from "effect/Deferred"

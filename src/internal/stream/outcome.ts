@@ -1,5 +1,5 @@
 /**
- * How a run ended and what it cost: the one place that decides, from what is known.
+ * Decides how a run ended and what it cost, from all that is known.
  */
 import * as Duration from "effect/Duration"
 import type { FinishReason } from "../../Finish.js"

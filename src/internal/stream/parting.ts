@@ -27,7 +27,7 @@ export interface About {
   readonly maxTokens: number | undefined
   readonly stopTimeout: Duration.Duration
   readonly retry: retry.Source
-  /** Whether a run that is left goes on. */
+  /** Whether the task runs on when the run is left. */
   readonly stays: () => boolean
   /** Whether the task is deleted when notCounted needs it any more. */
   readonly deletes: boolean

@@ -1,7 +1,7 @@
 /**
- * Runs whose text only their own stream tells. A fork writes to the buffer of its source, and so do its siblings (H15):
- * what `get_result` says of one of them may be the text of all. So a fiber of its own reads each such stream and keeps
- * what it tells; whoever wants the text, as it comes or at the end, reads the recording.
+ * Runs whose text can only be read from their own stream. A fork writes to the buffer of its source, and so do its
+ * siblings (H15): `get_result` of one may be the text of all. So a fiber records each such stream, and the text is read
+ * from the recording, as it comes or at the end.
  */
 import * as Chunk from "effect/Chunk"
 import * as Deferred from "effect/Deferred"

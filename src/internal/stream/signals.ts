@@ -35,17 +35,17 @@ export interface Silence {
 }
 
 export interface State {
-  /** What is known of the text. */
+  /** All text that is known. */
   readonly delivered: string
-  /** UTF-16 units of it that the consumer has: all but what is held back, or comes after a stop sequence. */
+  /** UTF-16 units of it that the consumer was told: all but what is held back, or follows a stop sequence. */
   readonly told: number
   /** Where the text is in the stop sequences, and the one that has ended it. */
   readonly place: Place | undefined
   readonly sequence: string | undefined
   readonly started: boolean
-  /** Whether any connection has told anything. */
+  /** Whether a frame has come. */
   readonly heard: boolean
-  /** UTF-16 units of `delivered` that this connection has told, or repeated. */
+  /** UTF-16 units of `delivered` that came on this connection, for the first time or again. */
   readonly offset: number
   /** Whether the frames of this connection still add up to the text. */
   readonly aligned: boolean
@@ -53,9 +53,9 @@ export interface State {
   readonly witnessed: boolean
   /** The tokens of a witnessed connection. */
   readonly count: Count
-  /** Whether this connection has told new text. */
+  /** Whether new text came on this connection. */
   readonly grown: boolean
-  /** Whether this connection has told its end mark, without a gap and after all that was delivered. */
+  /** Whether its end mark came, without a gap and after all that was delivered. */
   readonly marked: boolean
   /** Whether the server has said that the task has ended, and nothing else since. */
   readonly ended: boolean
@@ -88,7 +88,7 @@ export type Signal =
   /** No result or tail (`Unread`), or no status (`Unasked`) could be read. `unread`: signals came meanwhile. */
   | { readonly _tag: "Unread"; readonly error: TaskFailure }
   | { readonly _tag: "Unasked"; readonly error: TaskFailure; readonly unread: boolean }
-  /** No answer within what is left of the stall timeout, a second at least; after a cut, within 5 seconds. */
+  /** No answer within the rest of the stall timeout (at least a second), or within 5 seconds after a cut. */
   | { readonly _tag: "Unanswered"; readonly unread: boolean }
   /** The run is over: what the server said of it then, as far as it did, and whether this program has stopped it. */
   | { readonly _tag: "Concluded" } & Concluded

@@ -1,5 +1,5 @@
 /**
- * Who owns the task of a create: whoever takes its handle, or the run that waits for its end.
+ * Creates tasks for an owner: the caller that takes the handle, or the run that waits for the end.
  */
 import * as Effect from "effect/Effect"
 import type * as Generation from "../../Generation.js"

@@ -25,7 +25,7 @@ export interface Machine {
   readonly newId: (prefix: "TMP_" | "TASK_" | "_TMPL_") => string
   /** Server start in whole seconds since the epoch. */
   readonly startedAt: number
-  /** The event loop: held by whoever computes, so that a prefill delays everybody else (H34). */
+  /** Runs on the event loop, one at a time, so that a prefill delays all other requests (H34). */
   readonly exclusive: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** Waits behind all that wait for the event loop, as the next step of a generator does. */
   readonly turn: Effect.Effect<void>
