@@ -237,7 +237,7 @@ const isBlank = (value: unknown) => {
   return typeof text === "string" && text.trim() === ""
 }
 
-/** Takes a blank variable for one that is not set, because not every environment can unset one. */
+/** Takes a blank variable for one that is not set, for not every environment can unset one. */
 const withoutBlanks = ({ flattened }: ConfigProvider.ConfigProvider) =>
   ConfigProvider.fromFlat({
     ...flattened,
@@ -290,7 +290,7 @@ export const layerConfig = (
   )
 
 /**
- * What `withConfigOverride` sets. The settings outside are used for options that are not given.
+ * What `withConfigOverride` sets. Options that are not given stay as they are outside.
  *
  * @since 0.2.0
  * @category models
@@ -322,7 +322,7 @@ const checkOverride = encoder(Schema.Struct({
   defaults: rule.anything<GenerationOptions>()
 }))
 
-/** Checks the options and makes the override, at each run of the Effect or Stream. */
+/** Checks the options, at each run of the Effect or Stream. */
 const overriding = (options: OverrideOptions) =>
   Effect.gen(function*() {
     const operation = "RWKVConfig.withConfigOverride"

@@ -339,7 +339,7 @@ export interface Tool {
 export const Tool: Schema.Schema<Tool> = Schema.Struct({ name, description: rule.text, arguments: JsonObject })
 
 /**
- * A text that was meant as a call and is none. It is no failure, because a model writes what it likes.
+ * What was meant as a call and is none. It is no failure, for a model writes what it likes.
  *
  * @since 0.2.0
  * @category models

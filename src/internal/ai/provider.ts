@@ -83,7 +83,7 @@ const collect = (call: Call): Answered => Effect.map(Stream.runCollect(answer(ca
 const collectObject = (call: Call, schema: Schema.Schema.Any, asked = 1, spent: number | undefined = 0): Answered =>
   Effect.gen(function*() {
     const parts = yield* collect(call)
-    // After a tool call the answer comes in the next call, which has the tool's result.
+    // The answer to a tool call comes later, with the tool's result.
     if (parts.some(({ type }) => type === "tool-call")) return parts
     const text = parts.map((part) => part.type === "text" ? part.text : "").join("")
     const tokens = parts.find((part) => part.type === "finish")?.usage.outputTokens

@@ -83,7 +83,7 @@ const options = encoder(Schema.Struct({
   tools: rule.anything<ReadonlyArray<Tool>>()
 }))
 
-/** Tools have names of their own; `think` and a required call both end the prompt, so only one is possible. */
+/** `think` and a required call both end the prompt, so only one is possible. */
 const checkCombination = ({ think = "off", toolChoice, tools = [] }: PromptOptions): Checked<void> => {
   const names = tools.map(({ name }) => name)
   const again = names.findIndex((name, index) => names.indexOf(name) < index)

@@ -156,7 +156,7 @@ const checkHistory = (system: ReadonlyArray<Message>, history: ReadonlyArray<Mes
     )
   )
 
-/** The checked options. A system's message that begins the history becomes the session's own. */
+/** Checks the options. A system's message at the start of the history becomes the session's. */
 const beginning = (given: SessionOptions) =>
   Effect.gen(function*() {
     const options = yield* sessionOptions(operation, given)

@@ -79,7 +79,7 @@ export const make = (setting: Setting) =>
         )
       }))
     const fail = end([])
-    /** Ends the turn early. With `keepsPart` the input and the parts that were delivered are added. */
+    /** Ends early. With `keepsPart` the input and the delivered parts are added. */
     const abandon = Effect.suspend(() =>
       end(setting.keepsPart && delivered.length > 0 ? [...input, ...messagesOf(fromParts(delivered))] : [])
     )
@@ -112,9 +112,9 @@ export const make = (setting: Setting) =>
     }
 
     return {
-      /** For a caller that leaves before the end. */
+      /** The caller leaves before the end. */
       abandon,
-      /** For a session that is closed during the turn. */
+      /** The session is closed during the turn. */
       close: Effect.zipRight(Deferred.fail(cut, closed(operation, true)), abandon),
       open: Effect.raceFirst(begin(() => keeps), Deferred.await(cut)).pipe(
         Scope.extend(running),

@@ -79,7 +79,7 @@ const create = (tasks: Service, asked: Asked, recreate: number) =>
 const unlessCancelled = <A, E, R>(effect: Effect.Effect<A, E, R>, { isCancelled, operation }: Asked) =>
   Effect.raceFirst(effect, Effect.zipRight(until(isCancelled), cancelled(operation, "")))
 
-/** Waits for the end. A cancellation stops the task, which ends the wait with the text so far; after 2 s it fails. */
+/** Waits for the end. A cancellation stops the task, which ends the wait with the text so far, or fails it in 2 s. */
 const end = (tasks: Service, id: string, { isCancelled, operation, wait }: Asked) =>
   Effect.raceFirst(
     tasks.wait(id, wait).pipe(retryIf((error) => error.isTransient || error._tag === "StreamTruncatedError")),

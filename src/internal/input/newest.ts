@@ -1,4 +1,4 @@
-/** A map that drops its oldest entry beyond 4096 per server: a program may run for months. */
+/** A map of the newest 4096 entries per server: a program may run for months. */
 export class Newest<A> extends Map<string, A> {
   readonly #hosts: () => number
   /** @param hosts how many servers the entries belong to */

@@ -166,7 +166,7 @@ const onStatus = (subject: Subject, state: State, { generatedTokens, status }: T
   return go(asked, deaf ? reconnect : isStalled ? stalled(subject) : listen, [], life)
 }
 
-/** No status came: goes on as a cut asked for it, or fails by `hopeless`, or listens on. */
+/** Without a status: what the cut asked for, or `hopeless`, or listening on. */
 const onNoStatus = (state: State, hopeless: Command | undefined): Step =>
   go({ ...state, cut: undefined }, state.cut?.otherwise ?? hopeless ?? listen)
 

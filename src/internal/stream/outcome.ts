@@ -27,8 +27,8 @@ const reasonOf = ({ maxTokens = Infinity, sequence, stopped, tokens = NaN }: Kno
 }
 
 /**
- * Whether these are the run's own tokens, and all. More than `maxTokens` include those of forks (H15); fewer may not be
- * all while the generation time is missing (H31).
+ * Whether these are just the run's tokens. More than `maxTokens` include those of forks (H15); fewer may not be all
+ * while the generation time is missing (H31).
  */
 const isCount = (tokens: number, generationTime: Duration.Duration, maxTokens = Infinity) =>
   Number.isInteger(tokens) && tokens >= 0 &&

@@ -37,8 +37,8 @@ export const settled = <E>(
   )
 
 /**
- * The text from a token on, or from up to three tokens before it if it is inside a character (H12). Undefined if none
- * of these can be decoded.
+ * The text from a token on, or from up to three before it if it is inside a character (H12). Undefined if none can be
+ * decoded.
  */
 export const textFrom = (
   http: HttpClient.Service,

@@ -28,7 +28,7 @@ export interface Subject {
 export interface Silence {
   /** No text for the idle timeout, not even known text. */
   readonly silent: boolean
-  /** No new text or tokens for the stall timeout, nor a status that the task waits for its turn. */
+  /** No new text or tokens for the stall timeout, and no status that the task waits for its turn. */
   readonly late: boolean
   /** No new text or tokens for the queue timeout. */
   readonly overdue: boolean

@@ -26,7 +26,7 @@ const chosen = (operation: string, options: StreamOptions | undefined, usual: St
 
 export type Cleanup = "delete" | "keep"
 
-/** Whether a request is for a FIM, by its `prefix`; otherwise it is for a create. */
+/** Whether a request is for a FIM; otherwise it is for a create. */
 export const isFim = (request: Generation.CreateRequest | Generation.FimRequest): request is Generation.FimRequest =>
   hasProperty(request, "prefix")
 

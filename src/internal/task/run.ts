@@ -64,7 +64,7 @@ export const make = (
         lifetime.release({ operation, taskId, stop: true, delete: source === undefined, maxTokens, retry: config })
     )
 
-  /** A run by polling. Its task is stopped if the wait fails or is left, and deleted after it if it is temporary. */
+  /** A run by polling: its task is stopped if the wait is left or fails, and then deleted if temporary. */
   const polled = (
     operation: string,
     request: unknown,

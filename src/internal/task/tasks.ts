@@ -165,7 +165,7 @@ export const make = (
       const create = http.continue(id, request, { operation }).pipe(
         Effect.map((created): Run.Created => ({ ...created, maxTokens }))
       )
-      // If the caller leaves, the run is stopped, but the task existed before and is not deleted.
+      // If the caller leaves, the run is stopped and the task, which was there before, is kept.
       return yield* started(operation, { request, source: id }, create, owned).pipe(
         Effect.catchTag("RWKVServerError", (error) => preconditions.explain(error, id))
       )

@@ -40,7 +40,7 @@ const parse = <A, I>(call: Call<unknown>, schema: Schema.Schema<A, I>, body: str
     new RWKVDecodeError({ ...about(call), description: isAstray ? `${description}; ${hint}` : description })
   if (body === "") return Either.left(unreadable("empty", true))
   const json = Json.parse(body)
-  // A body that begins like JSON was damaged on its way: no reason to doubt `baseUrl`.
+  // What begins as JSON was damaged on its way: `baseUrl` may be right.
   if (Option.isNone(json)) {
     return Either.left(unreadable(isPage({}, body) ? "an HTML page" : "not JSON", !/^\uFEFF?\s*[[{]/.test(body)))
   }

@@ -89,7 +89,7 @@ export const makeDecoder = (maxFrameSize: number, say: (text: string) => string,
   const parser = createParser({
     // The parser limits only what it buffers between two chunks.
     maxBufferSize: maxFrameSize + overhead,
-    // Named events and events without data are keep-alives of a proxy: the server sends neither.
+    // Events with a name or without data come from a proxy, to keep the connection alive.
     onEvent: ({ data, event = "message" }) => {
       if (ended || event !== "message" && data !== "[DONE]") return
       if (data.length > maxFrameSize) add(tooLarge)

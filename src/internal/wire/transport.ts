@@ -19,7 +19,7 @@ interface Link {
   readonly message: string
   readonly code: string
   readonly syscall: string
-  /** An AggregateError, one error for each address of the host: its own code is that of only one of them. */
+  /** An AggregateError of all addresses of the host, whose code is that of one of them. */
   readonly many: boolean
 }
 
@@ -108,7 +108,7 @@ const failedInHandshake = ({ code, message }: Link) => handshake.test(`${code} $
 
 /**
  * Whether the request surely was not sent (H43). A connection can break with the codes of one that was never made, so
- * the system call decides; but a TLS handshake, before anything is sent, reads and writes as well.
+ * the system call decides; but a TLS handshake reads and writes as well.
  */
 const isUnsent = (link: Link) =>
   failedInHandshake(link) || (link.syscall === ""

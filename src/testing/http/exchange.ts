@@ -97,7 +97,7 @@ export class Exchange {
     if (this.unanswered === 0 && this.open === 0) this.idle.unsafeOpen()
   }
 
-  /** Waits until nobody is served. A client begins to read an answer some yields after it was given. */
+  /** Waits until nobody is served. A client reads an answer some yields after it was given. */
   readonly drained: Effect.Effect<void> = Effect.suspend(() =>
     this.idle.await.pipe(
       Effect.zipRight(Effect.repeatN(Effect.yieldNow(), 100)),

@@ -71,7 +71,7 @@ export class Batch {
     this.take(list, now)
   }
 
-  /** Gives free slots to waiting tasks; one that is listed twice gets two (H22). */
+  /** Fills free slots; a task that is listed twice gets two (H22). */
   take(list: ReadonlyArray<Task>, now: number): void {
     const ready = list.filter((task) => task.status === READY)
     for (let place = this.places.indexOf(undefined); place >= 0; place = this.places.indexOf(undefined, place)) {
