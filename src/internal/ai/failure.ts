@@ -22,7 +22,7 @@ export const malformedInput = ({ method }: Where, description: string, cause?: u
 export const malformedOutput = ({ method }: Where, description: string, cause?: unknown): AiError.MalformedOutput =>
   new AiError.MalformedOutput({ module, method, description, cause })
 
-/** With a task's id the create had succeeded, so the request that failed read its text. */
+/** With a task's id the create had succeeded, so a read of its text failed. */
 const requestOf = ({ baseUrl }: Where, taskId: string | undefined) => {
   const [method, path] = taskId === undefined ? ["POST", "tmp"] as const : ["GET", `${taskId}/stream`] as const
   return { method, url: `${baseUrl}/v1/tasks/${path}`, urlParams: [], hash: Option.none<string>(), headers: {} }

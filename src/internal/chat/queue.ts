@@ -19,7 +19,7 @@ export const make = (): Enter => {
       const over = Deferred.unsafeMake<void>(FiberId.none)
       last = Deferred.await(over)
       return restore(before).pipe(
-        // After an interrupt, the callers behind this one wait for the one before it.
+        // If interrupted, those behind this one wait for the one before it.
         Effect.onInterrupt(() => Effect.sync(() => Deferred.unsafeDone(over, before))),
         Effect.as(Effect.asVoid(Deferred.succeed(over, undefined)))
       )

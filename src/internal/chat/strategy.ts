@@ -111,7 +111,7 @@ const isCovered = (before: Sending["generation"], now: Sending["generation"]) =>
   return Object.entries(before).every(([key, value]) => value === undefined || given.get(key) !== undefined)
 }
 
-/** Whether the task has read just this history. After a stop sequence or an unknown end it has read something else. */
+/** Whether the task has read just this history, which it has not after a stop sequence or an unknown end. */
 const mayContinue = (live: Live, { history, sending }: Begin, kept: ReadonlyArray<Message>, tools: string): boolean =>
   live.hasRead === history && kept === history && live.held.isHeld() && live.tools === tools
   && (live.end === "stop" || live.end === "length") && isCovered(live.generation, sending.generation)

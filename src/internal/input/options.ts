@@ -56,7 +56,7 @@ const pollingOnly = (...keys: ReadonlyArray<string>) => (given: Given) =>
   given["by"] !== "subscription" || keys.filter((key) => given[key] !== undefined)
     .map((key) => ({ path: [key], message: "must not be given for by: \"subscription\"" }))
 
-/** Refuses `stop` with polling or its options: a status has no text to find a stop sequence in. */
+/** Refuses `stop` with polling or its options: a status has no text to search. */
 const stopNeedsText = (...pollingKeys: ReadonlyArray<string>) => (given: Given) =>
   given["stop"] === undefined || given["by"] !== "polling" && pollingKeys.every((key) => given[key] === undefined) ||
   { path: ["stop"], message: "must not be given where the end is waited for by polling" }

@@ -13,7 +13,7 @@ import { nearest } from "./nearest.js"
 import { effective, type Override } from "./override.js"
 import { attempt, invalid } from "./validate.js"
 
-/** The most keys of an object: far more than any Schema has, few enough to name each unknown one. */
+/** The most keys of an object: far more than are known, few enough to name each unknown one. */
 const mostKeys = 100
 
 /** A path for messages, shortened because a key may be any text of the caller. */

@@ -58,7 +58,7 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule:
             ledger.recordings.set(id, Ledger.recordingOf(result))
           })
       )),
-    /** Finds out whether a 500 of `continue` or `fork` meant that the task is busy (H20). */
+    /** Finds out whether a 500 of `continue` or `fork` means a busy task (H20). */
     explain: (error: RWKVServerError, id: string): Effect.Effect<never, RWKVServerError | TaskBusyError> =>
       error.status !== 500
         ? Effect.fail(error)

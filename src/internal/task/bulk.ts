@@ -67,7 +67,7 @@ export const runAll = <E, R>(
     if (source === undefined) {
       return yield* validate.invalid(operation, "", "must be an iterable or a Stream of requests")
     }
-    // Taken before a run starts and released when its result is taken, so results do not pile up.
+    // Held from the start of a run until its result is taken, so results do not pile up.
     const places = yield* Effect.makeSemaphore(concurrency)
     const report = validate.callback(operation, "onProgress", onProgress)
     let done = 0

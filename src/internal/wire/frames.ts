@@ -27,6 +27,6 @@ interface Remembering<E> {
 export const toStream = <E>(opening: Opening<E>): Stream.Stream<Frame, E> =>
   Object.assign(Stream.unwrapScoped(Effect.map(opening, Stream.repeatEffectChunkOption)), { [OpeningId]: opening })
 
-/** The effect that a Stream carries; one that the program made carries none, and is pulled from. */
+/** The effect that a Stream carries; a Stream that carries none is pulled from. */
 export const openingOf = <E>(frames: Stream.Stream<Frame, E>): Opening<E> =>
   remembers(frames) ? frames[OpeningId] : Stream.toPull(frames)

@@ -71,7 +71,7 @@ export const isPage = (headers: Readonly<Record<string, string | undefined>>, bo
  */
 const isOfProxies = (status: number) => [401, 407, 408, 425, 429].includes(status) || status >= 500 && status !== 501
 
-/** Statuses by which another server refuses a request that it does not understand. */
+/** Statuses of a server that does not understand the request. */
 const refusesAddress = (status: number) => [400, 410, 421, 426].includes(status)
 
 /** Whether another server answered, or `baseUrl` has a wrong path: RWKV-Server gives its reasons in `detail`. */

@@ -147,7 +147,7 @@ export class Batch {
     }
   }
 
-  /** Hands over the tokens of those that go on, and takes out the others. */
+  /** Delivers the tokens of runs that go on; takes out those that end. */
   collect(at: number): ReadonlyArray<Slot> {
     const ended = this.slots.filter(hasEnded)
     for (const slot of this.slots) {
