@@ -24,6 +24,7 @@ import { RWKVConfig } from "./RWKVConfig.js"
 import {
   AlreadyTemplateError,
   type CallFailure,
+  type RWKVValidationError,
   type TaskFailure,
   TaskNotFoundError,
   TemplateProtectedError
@@ -284,7 +285,8 @@ const serviceOf = (requests: Requests.Requests): Service => {
 }
 
 /**
- * Makes the endpoints from the platform's HttpClient and the configuration.
+ * Makes the endpoints from the platform's HttpClient and the configuration. Fails with `RWKVValidationError` if the
+ * configuration's `transformClient` throws, or returns no client.
  *
  * @example
  * ```ts
@@ -300,14 +302,15 @@ const serviceOf = (requests: Requests.Requests): Service => {
  * @since 0.1.0
  * @category constructors
  */
-export const make: Effect.Effect<Service, never, RWKVConfig | PlatformHttpClient.HttpClient> = Effect.map(
-  Effect.all([PlatformHttpClient.HttpClient, RWKVConfig]),
-  ([platform, config]) => serviceOf(Requests.make(platform, config, constFalse))
-)
+export const make: Effect.Effect<Service, RWKVValidationError, RWKVConfig | PlatformHttpClient.HttpClient> = Effect
+  .flatMap(
+    Effect.all([PlatformHttpClient.HttpClient, RWKVConfig]),
+    ([platform, config]) => Effect.map(Requests.make(platform, config, constFalse), serviceOf)
+  )
 
 /**
  * The endpoints, over the platform's HttpClient that is provided. After the layer was closed every call fails with
- * `RWKVConnectionError`, and nothing is sent.
+ * `RWKVConnectionError`, and nothing is sent. Fails as {@link make} does.
  *
  * @example
  * ```ts
@@ -321,12 +324,13 @@ export const make: Effect.Effect<Service, never, RWKVConfig | PlatformHttpClient
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<RWKVHttpClient, never, RWKVConfig | PlatformHttpClient.HttpClient> = Layer.fresh(
-  Layer.scoped(
-    RWKVHttpClient,
-    Effect.gen(function*() {
-      const platform = yield* PlatformHttpClient.HttpClient
-      return serviceOf(Requests.make(platform, yield* RWKVConfig, yield* closed))
-    })
+export const layer: Layer.Layer<RWKVHttpClient, RWKVValidationError, RWKVConfig | PlatformHttpClient.HttpClient> = Layer
+  .fresh(
+    Layer.scoped(
+      RWKVHttpClient,
+      Effect.gen(function*() {
+        const platform = yield* PlatformHttpClient.HttpClient
+        return serviceOf(yield* Requests.make(platform, yield* RWKVConfig, yield* closed))
+      })
+    )
   )
-)

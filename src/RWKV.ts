@@ -26,7 +26,8 @@ export type RWKV =
   | RWKVConfig.RWKVConfig
 
 /**
- * All services without their configuration, for programs that make their own.
+ * All services without their configuration, for programs that make their own. Fails with `RWKVValidationError` if its
+ * `transformClient` throws, or returns no client.
  *
  * @example
  * ```ts
@@ -42,7 +43,7 @@ export type RWKV =
  */
 export const layerWithoutConfig: Layer.Layer<
   Exclude<RWKV, RWKVConfig.RWKVConfig>,
-  never,
+  RWKVValidationError,
   RWKVConfig.RWKVConfig | HttpClient
 > = Layer.fresh(TaskService.layer.pipe(
   Layer.provideMerge(StreamService.layer),

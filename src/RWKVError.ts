@@ -17,7 +17,7 @@
 import * as Schema from "effect/Schema"
 import { unknownUsage, Usage } from "./Finish.js"
 import * as categories from "./internal/input/categories.js"
-import { answered, line, ofTask, tagged, taskId, time } from "./internal/input/failure.js"
+import { answered, bare, type common, line, ofTask, tagged, taskId, time } from "./internal/input/failure.js"
 
 /**
  * One broken rule of a request: the path of the field in the request, `""` for the request itself, and the rule.
@@ -308,10 +308,36 @@ export class RWKVConnectionError extends tagged<RWKVConnectionError>()("RWKVConn
   }
 }
 
+type OtherEncoded = (
+  | typeof RWKVValidationError
+  | typeof TaskNotFoundError
+  | typeof TaskBusyError
+  | typeof TaskCancelledError
+  | typeof TemplateProtectedError
+  | typeof AlreadyTemplateError
+  | typeof UnsupportedByServerError
+  | typeof RWKVServerError
+  | typeof RWKVStatusError
+  | typeof RWKVConnectionError
+  | typeof RWKVDecodeError
+  | typeof StreamTruncatedError
+  | typeof RWKVPoolError
+)["Encoded"]
+
+interface TimeoutEncoded extends Schema.Struct.Encoded<typeof common> {
+  readonly _tag: "RWKVTimeoutError"
+  readonly taskId?: string | undefined
+  readonly kind: "request" | "wait" | "stop" | "stalled" | "queue"
+  readonly limit: typeof Schema.Duration.Encoded
+  readonly cause?: OtherEncoded | TimeoutEncoded | undefined
+}
+
 /**
  * A time limit passed: of one request with its body (`"request"`), of a whole wait (`"wait"`), of a stop that the
  * server does not carry out (`"stop"`), of a task that runs and does not move (`"stalled"`), or of one that waits for its
- * turn (`"queue"`).
+ * turn (`"queue"`). Where a request had failed and was being repeated by then, `cause` is its last failure: a server that
+ * is not there is no slow one. Then the error is as transient as that failure, and as safe to repeat, unless the server
+ * may be at work by then.
  *
  * @example
  * ```ts
@@ -322,7 +348,7 @@ export class RWKVConnectionError extends tagged<RWKVConnectionError>()("RWKVConn
  *
  * const answer = TaskService.run(request, { timeout: "10 seconds" }).pipe(
  *   Effect.map((result) => result.text),
- *   Effect.catchTag("RWKVTimeoutError", ({ kind }) => Effect.succeed(kind === "wait" ? "It takes too long." : "It is stuck."))
+ *   Effect.catchTag("RWKVTimeoutError", ({ cause }) => Effect.succeed(cause?.message ?? "It takes too long."))
  * )
  * ```
  *
@@ -331,7 +357,12 @@ export class RWKVConnectionError extends tagged<RWKVConnectionError>()("RWKVConn
  */
 export class RWKVTimeoutError extends tagged<RWKVTimeoutError>()(
   "RWKVTimeoutError",
-  { taskId, kind: Schema.Literal("request", "wait", "stop", "stalled", "queue"), limit: Schema.Duration }
+  {
+    taskId,
+    kind: Schema.Literal("request", "wait", "stop", "stalled", "queue"),
+    limit: Schema.Duration,
+    cause: Schema.optional(Schema.suspend((): Schema.Schema<RWKVError, OtherEncoded | TimeoutEncoded> => RWKVError))
+  }
 ) {
   override get message(): string {
     const what = {
@@ -341,7 +372,8 @@ export class RWKVTimeoutError extends tagged<RWKVTimeoutError>()(
       stalled: "no progress",
       queue: "not begun"
     }[this.kind]
-    return line(this, `${what} within ${time(this.limit)}`)
+    const why = this.cause ? `: ${bare(this.cause)}` : ""
+    return line(this, `${what} within ${time(this.limit)}${why}`)
   }
 }
 

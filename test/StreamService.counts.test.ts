@@ -81,10 +81,29 @@ describe("a run that the server calls finished before it stores the last tokens 
     )
   ]
 
-  it.effect.each(ways)("is counted when they are stored: %s", ([, end]) =>
+  for (const lateTokens of ["150 millis", "1 second", "3 seconds"] as const) {
+    it.effect.each(ways)(
+      `is whole and counted when they are stored, after ${lateTokens}: %s`,
+      ([, end]) =>
+        Effect.gen(function*() {
+          expect(yield* end).toMatchObject(whole)
+        }).pipe(against({ ...late, lateTokens }))
+    )
+  }
+
+  it.effect("is whole though none of its tokens was there", () =>
     Effect.gen(function*() {
-      expect(yield* end).toMatchObject(whole)
-    }).pipe(against(late)))
+      expect(yield* TaskService.run(request)).toMatchObject({ text: "short", usage: { outputTokens: 5 } })
+      expect((yield* Effect.flatMap(created, (task) => task.wait({ by: "polling" }))).text).toBe("short")
+    }).pipe(against({ reply: () => "short", lateTokens: "3 seconds" })))
+
+  it.effect("is whole though nobody knows how many tokens it may have", () =>
+    Effect.gen(function*() {
+      for (const transport of transports) {
+        const text = yield* Stream.mkString(StreamService.create({ prompt: "Hello" }, { transport }))
+        expect(text).toBe(late.reply())
+      }
+    }).pipe(against({ ...late, lateTokens: "2 seconds" })))
 
   it.effect("is read again for that, and costs one question all the same", () =>
     Effect.gen(function*() {

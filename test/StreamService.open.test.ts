@@ -4,6 +4,10 @@ import { Chunk, Effect, Exit, Fiber, Scope, Stream } from "effect"
 import { StreamService, TaskService } from "effect-rwkv"
 import { against, count, endless, FaultKind, inject, long, onCreate, request, says, verbs } from "./support/program.js"
 
+/** Its character is cut by the end of the first frame. */
+const globe = `${"a".repeat(30)}🌍${"b".repeat(20)}`
+const tokens = Array.from(new TextEncoder().encode(globe), (byte) => Uint8Array.of(byte))
+
 describe("a run that is open", () => {
   it.effect("is read once, and tells its end as often as one likes", () =>
     Effect.gen(function*() {
@@ -75,6 +79,22 @@ describe("a run that is open", () => {
       expect(fork.taskId).not.toBe(task.id)
       expect((yield* fork.finished).text).toBe(long)
     }).pipe(against(says(long))))
+
+  for (const profile of ["current", "documented"] as const) {
+    for (const pulse of [0, "50 millis"] as const) {
+      it.effect(`H15 may be held open when the next one begins on its buffer, and that is whole (${profile}, ${pulse})`, () =>
+        Effect.gen(function*() {
+          const { id } = yield* Effect.tap(TaskService.createPersistent(request), (task) => task.wait())
+          const first = yield* StreamService.openFork(id, request)
+          expect((yield* first.finished).text).toBe(globe)
+          const second = yield* StreamService.openContinue(first.taskId, request)
+          expect(yield* Stream.mkString(second.text)).toBe(globe)
+          const third = yield* StreamService.openFork(id, request)
+          expect(yield* Stream.runLast(third.events)).toMatchObject({ value: { result: { text: globe } } })
+          expect(yield* Stream.mkString(StreamService.continue(second.taskId, request))).toBe(globe)
+        }).pipe(against({ profile, pulse, reply: () => ({ tokens }) })))
+    }
+  }
 
   it.effect("fails before there is anything to read if it cannot start", () =>
     Effect.gen(function*() {

@@ -10,6 +10,21 @@ import { untyped } from "./support/wire.js"
 const { FaultKind } = Emulator
 
 describe("wait", () => {
+  for (const by of ["subscription", "polling"] as const) {
+    it.effect(`tells at once of a task that was stopped while it waited for its turn, by ${by} (H6)`, () =>
+      Effect.gen(function*() {
+        yield* TaskService.create({ prompt: "a", maxTokens: 10_000 })
+        const queued = yield* TaskService.create({ prompt: "b", maxTokens: 10_000 })
+        yield* settle(queued.stop())
+        const before = yield* Clock.currentTimeMillis
+        expect(yield* failureOf(queued.wait({ by }), "20 millis")).toMatchObject({
+          _tag: "TaskCancelledError",
+          text: ""
+        })
+        expect((yield* Clock.currentTimeMillis) - before).toBeLessThan(1000)
+      }).pipe(againstTestClock({ ...story, maxBatchSize: 1 })))
+  }
+
   it.effect("polls when the schedule says, then reads the result once", () =>
     Effect.gen(function*() {
       const task = yield* TaskService.create({ prompt: "a" })

@@ -11,14 +11,14 @@ const KiB = 1024
 
 /** The SDK's own code, minified and compressed. The aim is 19 KiB with tasks, and 15 KiB for streams alone. */
 const budget = {
-  tasksAndStreams: 36.5 * KiB,
-  streamsAlone: 32.75 * KiB,
-  chat: 39 * KiB,
-  promptsAlone: 9.25 * KiB,
-  languageModel: 39.25 * KiB,
+  tasksAndStreams: 37.25 * KiB,
+  streamsAlone: 33.5 * KiB,
+  chat: 39.8 * KiB,
+  promptsAlone: 9.3 * KiB,
+  languageModel: 40 * KiB,
   promise: 2 * KiB,
-  durable: 38.5 * KiB,
-  pool: 43 * KiB
+  durable: 39.25 * KiB,
+  pool: 43.6 * KiB
 }
 
 const root = fileURLToPath(new URL("../", import.meta.url))

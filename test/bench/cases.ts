@@ -10,8 +10,6 @@ export const clients: ReadonlyArray<Client> = [
   { name: "undiciChunk", title: "effect-rwkv, undici, by chunk", home: "own" },
   { name: "undiciElement", title: "effect-rwkv, undici, by element", home: "own" },
   { name: "undiciRun", title: "effect-rwkv, undici, to the end", home: "own" },
-  { name: "undiciHeard", title: "effect-rwkv, undici, by chunk, with a tracer", home: "own" },
-  { name: "undiciOff", title: "effect-rwkv, undici, by chunk, without spans", home: "own" },
   { name: "fetchChunk", title: "effect-rwkv, fetch, by chunk", home: "own" },
   { name: "fetchElement", title: "effect-rwkv, fetch, by element", home: "own" },
   { name: "fetchRun", title: "effect-rwkv, fetch, to the end", home: "own" },
@@ -26,7 +24,7 @@ export const clients: ReadonlyArray<Client> = [
 ]
 
 export interface Case {
-  readonly group: "stream" | "telemetry" | "many" | "request" | "wait" | "heap" | "growth" | "decoder"
+  readonly group: "stream" | "many" | "request" | "wait" | "heap" | "growth" | "decoder"
   readonly title: string
   /** What a figure is for: the CPU of one frame, request or task. */
   readonly unit: "frame" | "request" | "task" | "stream" | "run"
@@ -135,15 +133,6 @@ export const cases = (quick: boolean): ReadonlyArray<Case> => {
     ),
     stops("undici", quick ? rounds : 15, warm),
     stops("fetch", quick ? rounds : 15, warm),
-    stream(
-      "telemetry",
-      "1 stream of 1000 frames, traced",
-      { frames: 1000 },
-      1,
-      ["raw", "undiciOff", "undiciChunk", "undiciHeard"],
-      quick ? 2 : 40,
-      20
-    ),
     stream("stream", "1 frame of 4 MB", { frames: 1, size: 4 << 20 }, 1, [...own, ...runs, ...peers], rounds, 3),
     stream(
       "stream",

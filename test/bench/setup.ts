@@ -55,7 +55,7 @@ const alias = { "effect-rwkv": `${root}src/index.ts` }
 const common = { bundle: true, format: "esm", platform: "node", target: "node20", packages: "external" } as const
 
 export const compile = async (withPeers: boolean) => {
-  const entries = ["server", "work-own"].map((name) => ({ in: `${bench}${name}.ts`, out: name }))
+  const entries = ["server", "work-own", "work-telemetry"].map((name) => ({ in: `${bench}${name}.ts`, out: name }))
   await build({ ...common, alias, entryPoints: entries, outdir: ownOutput, outExtension: { ".js": ".mjs" } })
   // File by file, as it is published, for the time that importing takes.
   await build({

@@ -82,7 +82,7 @@ const scenario = fc.record({
   faults: fc.array(fault, { maxLength: 5 }),
   tokensPerPulse: fc.integer({ min: 1, max: 40 }),
   pollInterval: fc.constantFrom(10, 100, 1000),
-  lateTokens: fc.constantFrom(0, 0, 150),
+  lateTokens: fc.constantFrom(0, 0, 150, 1500),
   prefillPerToken: fc.constantFrom(0, 0, 20),
   pace: fc.constantFrom(0, 0, 30, 5000),
   leaveAfter: fc.option(fc.nat(5), { nil: undefined, freq: 4 })
@@ -166,7 +166,7 @@ describe("completeness", () => {
       fc.asyncProperty(scenario, fc.nat(200), (scenario, fromToken) => {
         const text = textFrom(scenario.script.tokens, fromToken)
         const stream = Stream.unwrap(Effect.map(
-          TaskService.create({ prompt: "a" }),
+          TaskService.create({ prompt: "a", maxTokens: 4000 }),
           (task) => task.stream({ fromToken })
         ))
         const faults = scenario.faults.filter(({ on }) => on?.path !== "/tmp")

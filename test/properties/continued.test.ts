@@ -55,7 +55,7 @@ describe("chats on one task", () => {
         const request = { prompt: gap + prompt, maxTokens }
         const run = id === ""
           ? yield* StreamService.open(request, { cleanup: "keep" })
-          : fork && profile === "documented" // a fork's text may be truncated where buffers are shared (H15)
+          : fork
           ? yield* StreamService.openFork(id, request, { cleanup: "keep" })
           : yield* StreamService.openContinue(id, request)
         const text = yield* Stream.mkString(run.text)

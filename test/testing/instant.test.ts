@@ -153,6 +153,18 @@ describe("F104 the SDK on an emulator without time", () => {
         expect(yield* Stream.mkString(StreamService.continue(id, request))).toBe(first)
       }).pipe(Effect.provide(server)), limit)
 
+    for (const [verb, goOn] of [["continue", StreamService.continue], ["fork", StreamService.fork]] as const) {
+      it.effect(
+        `a direct ${verb} of a task that was only read ends by itself (${profile})`,
+        () =>
+          Effect.gen(function*() {
+            const { id } = yield* readOnly
+            expect(yield* Stream.mkString(goOn(id, request, { transport: "direct" }))).toBe(first)
+          }).pipe(Effect.provide(server)),
+        limit
+      )
+    }
+
     ends("a stream of FIM", Stream.mkString(StreamService.fim({ prefix: "a", maxTokens: 200 })))
   }
 

@@ -22,6 +22,7 @@ interface Facts {
   readonly kind?: string
   readonly retryable?: boolean
   readonly requestSent?: boolean
+  readonly cause?: unknown
 }
 
 const isFailure = (u: unknown): u is Facts => hasProperty(u, FailureId)
@@ -48,17 +49,17 @@ export const isUnauthorized = /*#__PURE__*/ category({ RWKVStatusError: /*#__PUR
 
 export const isNotFound = /*#__PURE__*/ category({ TaskNotFoundError: always })
 
-export const isTransient = category({
+export const isTransient: Category = category({
   TaskBusyError: always,
   // 501 and 505: the server does not support this, now or later.
   RWKVServerError: ({ status }) => status !== 501 && status !== 505,
   RWKVStatusError: oneOf(408, 425, 429),
   RWKVConnectionError: ({ retryable }) => retryable === true,
-  RWKVTimeoutError: ({ kind }) => kind === "request",
+  RWKVTimeoutError: ({ cause, kind }) => kind === "request" || isTransient(cause),
   RWKVPoolError: ({ kind }) => kind === "full"
 })
 
-const isNotCarriedOut = category({
+const isNotCarriedOut: Category = category({
   RWKVValidationError: always,
   TaskNotFoundError: always,
   TaskBusyError: always,
@@ -67,6 +68,7 @@ const isNotCarriedOut = category({
   RWKVServerError: isBusy,
   RWKVStatusError: ({ status = 0 }) => status >= 400 && status !== 408,
   RWKVConnectionError: ({ requestSent }) => requestSent === false,
+  RWKVTimeoutError: ({ cause }) => isSafeToRepeat(cause),
   RWKVPoolError: ({ kind }) => kind !== "replay"
 })
 

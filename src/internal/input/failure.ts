@@ -6,7 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import { type Categories, properties } from "./categories.js"
 
-const common = {
+export const common = {
   operation: Schema.String,
   workBegun: Schema.optional(Schema.Boolean),
   requestId: Schema.optional(Schema.String)

@@ -33,7 +33,9 @@ export const callback =
     call === undefined ? Effect.void : Effect.flatten(Effect.try({
       try: () => {
         const returned = call(value)
-        return Effect.isEffect(returned) ? returned : Effect.fail(invalid(operation, path, "must return an Effect"))
+        return Effect.isEffect(returned)
+          ? Effect.mapError(returned, () => invalid(operation, path, "must not fail"))
+          : Effect.fail(invalid(operation, path, "must return an Effect"))
       },
       catch: () => invalid(operation, path, "must not throw")
     }))

@@ -4,7 +4,6 @@
  */
 import * as Effect from "effect/Effect"
 import { constVoid } from "effect/Function"
-import { invalid } from "../input/validate.js"
 
 type Iterator<A> = Required<Omit<AsyncIterableIterator<A, undefined>, "throw">>
 
@@ -14,85 +13,75 @@ export interface AsyncStream<A> extends AsyncDisposable {
   readonly toReadableStream: () => ReadableStream<A>
 }
 
-type Settle = (failure?: { readonly reason: unknown }) => void
+type Each<A> = (value: A) => Effect.Effect<void>
 
-/** Starts what hands over each value, and is told how it ended; what it returns ends it early. */
-type Begin<A> = (each: (value: A) => Effect.Effect<void>, settle: Settle) => () => Promise<void>
+/** Starts what hands over each value, and tells how it ended; what it returns ends it early. */
+type Begin<A> = (each: Each<A>, finish: () => void, fail: (reason: unknown) => void) => () => Promise<void>
+
+/** What those have in common that have one reader: how to end his reading. */
+export interface Lock {
+  leave?: () => Promise<void>
+}
 
 /** Nothing begins before the first value is asked for. */
-const source = <A>(begin: Begin<A>) => {
+const onDemand = { highWaterMark: 0 }
+
+/** The web stream's own iterator lets nobody leave before the last question is answered, and not every one has it. */
+const iterate = <A>(web: ReadableStream<A>): Iterator<A> => {
+  const reader = web.getReader()
+  const read = async function*(): AsyncGenerator<A, undefined> {
+    for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value
+  }
+  const values = read()
+  const iterator: Iterator<A> = {
+    next: () => values.next(),
+    return: () => reader.cancel().catch(constVoid).then(() => values.return(undefined)),
+    [Symbol.asyncIterator]: () => iterator
+  }
+  return iterator
+}
+
+/** @param refusal what a second reader is told */
+export const asyncStream = <A>(begin: Begin<A>, refusal: () => unknown, lock: Lock): AsyncStream<A> => {
   let asked = constVoid
   let stop: (() => Promise<void>) | undefined
   let reader: ReadableStreamDefaultController<A> | undefined
-  const settle: Settle = (failure) => {
-    if (failure === undefined) reader?.close()
-    else reader?.error(failure.reason)
-    reader = undefined
-  }
-  const each = (value: A) =>
-    Effect.async<void>((resume) => {
+  const each: Each<A> = (value) =>
+    Effect.async((resume) => {
       asked = () => resume(Effect.void)
       reader?.enqueue(value)
     })
+  const finish = () => {
+    reader?.close()
+    reader = undefined
+  }
+  const fail = (reason: unknown) => {
+    reader?.error(reason)
+    reader = undefined
+  }
   const leave = async () => {
-    settle()
+    finish()
     await stop?.()
   }
   const web = new ReadableStream<A>({
     start: (controller) => void (reader = controller),
     pull: () => {
       asked()
-      stop ??= begin(each, settle)
+      stop ??= begin(each, finish, fail)
     },
     cancel: () => {
       reader = undefined
       return stop?.()
     }
-  }, { highWaterMark: 0 })
-  return { leave, web }
-}
-
-const iterate = <A>({ leave, web }: ReturnType<typeof source<A>>) => {
-  const reader = web.getReader()
-  const done: IteratorResult<A, undefined> = { done: true, value: undefined }
-  let told = false
-  const iterator: Iterator<A> = {
-    next: () =>
-      reader.read().then((read) => read.done ? done : read, (reason: unknown) => {
-        // A failure is told once, to the first who asks.
-        if (told) return done
-        told = true
-        throw reason
-      }),
-    return: async () => {
-      told = true
-      await leave()
-      return done
-    },
-    [Symbol.asyncIterator]: () => iterator
-  }
-  return iterator
-}
-
-/** Who takes it first leaves what ends that one's reading in the lock: those that share it have one reader. */
-export const asyncStream = <A>(
-  operation: string,
-  begin: Begin<A>,
-  lock: { leave?: () => Promise<void> }
-): AsyncStream<A> => {
-  const own = source(begin)
-  const refuse: Begin<A> = (_each, settle) => {
-    settle({ reason: invalid(operation, "", "has one reader, and was read already") })
-    return () => Promise.resolve()
-  }
+  }, onDemand)
   const take = () => {
-    const mine = lock.leave === undefined ? own : source(refuse)
-    lock.leave ??= own.leave
-    return mine
+    if (lock.leave !== undefined) return new ReadableStream<A>({ pull: (second) => second.error(refusal()) }, onDemand)
+    lock.leave = leave
+    return web
   }
   return {
     [Symbol.asyncIterator]: () => iterate(take()),
-    [Symbol.asyncDispose]: own.leave,
-    toReadableStream: () => take().web
+    [Symbol.asyncDispose]: leave,
+    toReadableStream: take
   }
 }

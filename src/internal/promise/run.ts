@@ -12,7 +12,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { attempt, invalid } from "../input/validate.js"
 import { clientClosed, closedBefore } from "../wire/closed.js"
-import { asyncStream } from "./read.js"
+import { asyncStream, type Lock } from "./read.js"
 
 type Abortable = { readonly signal?: AbortSignal | undefined }
 
@@ -38,22 +38,19 @@ export interface Asked<T> {
 }
 
 /** From verbs of the Effect API to questions, with options alone or after a request. */
-const asking = (holder?: AbortSignal) => ({
-  asks: <O extends object, T>(operation: string, verb: (options?: O) => T) => (options?: Options<O>): Asked<T> => ({
-    operation,
-    options,
-    holder,
-    use: () => verb(effectful(options))
-  }),
-  sends:
-    <Q, O extends object, T>(operation: string, verb: (request: Q, options?: O) => T) =>
-    (request: Q, options?: Options<O>): Asked<T> => ({
+const asking = (holder?: AbortSignal) => {
+  const asks =
+    <O extends object, T>(operation: string, verb: (options?: O) => T) => (options?: Options<O>): Asked<T> => ({
       operation,
       options,
       holder,
-      use: () => verb(request, effectful(options))
+      use: () => verb(effectful(options))
     })
-})
+  const sends =
+    <Q, O extends object, T>(operation: string, verb: (request: Q, options?: O) => T) =>
+    (request: Q, options?: Options<O>): Asked<T> => asks(operation, (options?: O) => verb(request, options))(options)
+  return { asks, sends }
+}
 
 /** Runs all that a client is asked for, until it is closed. */
 export const runner = <R, E>(layer: Layer.Layer<R, E>) => {
@@ -101,37 +98,35 @@ export const runner = <R, E>(layer: Layer.Layer<R, E>) => {
   const call = <A>(asked: Asked<Effect.Effect<A, unknown, R>>) =>
     new Promise<A>((resolve, reject) => void start(asked, resolve, reject))
 
-  const read = <A>(asked: Asked<Stream.Stream<A, unknown, R>>, lock = {}) =>
-    asyncStream<A>(asked.operation, (each, settle) => {
-      const use = () => Stream.runForEach(asked.use(), each)
-      return start({ ...asked, use }, () => settle(), (reason) => settle({ reason }))
-    }, lock)
+  const read = <A>(asked: Asked<Stream.Stream<A, unknown, R>>, lock: Lock = {}) =>
+    asyncStream<A>(
+      (each, finish, fail) => start({ ...asked, use: () => Stream.runForEach(asked.use(), each) }, finish, fail),
+      () => invalid(asked.operation, "", "has one reader, and was read already"),
+      lock
+    )
 
   /** What is held ends with its reader, and with those who are told its end. */
-  const holding = <A>(operation: string, held: A, leave: () => Promise<void>, signal: AbortSignal | undefined) => {
-    const lock: { leave?: () => Promise<void> } = {}
+  const holding = <A>({ operation, options }: Asked<unknown>, held: A, leave: () => Promise<void>) => {
+    const lock: Lock = {}
     const left = Effect.promise(leave)
     const close = async () => void await Promise.all([lock.leave?.(), leave()])
     return {
-      ...asking(signal),
+      ...asking(options?.signal),
       held,
       ends: { close, [Symbol.asyncDispose]: close },
       read: <B>(stream: Stream.Stream<B, unknown, R>) =>
-        read({ operation, options: { signal }, use: () => Stream.ensuring(stream, left) }, lock),
+        read({ operation, options, use: () => Stream.ensuring(stream, left) }, lock),
       tell: <B>(end: Effect.Effect<B, unknown, R>) => () =>
-        call({ operation, holder: signal, use: () => Effect.ensuring(end, left) })
+        call({ operation, holder: options?.signal, use: () => Effect.ensuring(end, left) })
     }
   }
 
   /** Acquires what lasts until it is closed, or left by its reader, or its signal aborts, or the client ends. */
   const hold = <A>(asked: Asked<Effect.Effect<A, unknown, R | Scope.Scope>>) =>
     new Promise<ReturnType<typeof holding<A>>>((resolve, reject) => {
-      const use = () =>
-        Effect.scoped(Effect.flatMap(asked.use(), (held) => {
-          resolve(holding(asked.operation, held, () => leave(), asked.options?.signal))
-          // Effect.never would keep the process alive.
-          return Effect.async<never>(constVoid)
-        }))
+      // Effect.never would keep the process alive.
+      const open = (held: A) => Effect.async<never>(() => resolve(holding(asked, held, () => leave())))
+      const use = () => Effect.scoped(Effect.flatMap(asked.use(), open))
       const leave: () => Promise<void> = start({ ...asked, use }, constVoid, reject)
     })
 

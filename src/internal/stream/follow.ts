@@ -17,6 +17,7 @@ import type { Observed } from "../telemetry/record.js"
 import { within } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
 import * as telemetry from "../wire/telemetry.js"
+import { note, watched } from "../wire/trouble.js"
 import { connect } from "./connection.js"
 import * as Mind from "./mind.js"
 import { settled, textFrom } from "./settle.js"
@@ -39,13 +40,18 @@ const makeQuestions = (
 ) => {
   const { fromToken, operation, taskId } = subject
   const reads = retry.polls(policy.retry)
+  /** Of a run that this program has begun, and not stopped: such a run has a time, however late (H31). */
+  const most = () => {
+    if (policy.parting.isStopped()) return undefined
+    return subject.maxTokens ?? (subject.prefillTime === undefined ? undefined : Infinity)
+  }
   const answer = <A>(read: Effect.Effect<A, TaskFailure>, signal: (answer: A) => Signal): Effect.Effect<Signal> =>
     Effect.match(read, { onFailure: (error): Signal => ({ _tag: "Unread", error }), onSuccess: signal })
   return (question: Question, isUnread: () => boolean): Effect.Effect<Signal> => {
     switch (question._tag) {
       case "ReadResult":
         return answer(
-          settled(reads(http.result(taskId, { operation })), subject.maxTokens),
+          settled(reads(http.result(taskId, { operation })), most(), http.status(taskId, { operation })),
           (result) => ({ _tag: "Result", result })
         )
       case "ReadTail":
@@ -54,13 +60,18 @@ const makeQuestions = (
           (text) => ({ _tag: "Tail", text })
         )
       case "AskStatus":
-        return within(
-          Effect.match((question.again ? reads : identity)(http.status(taskId, { operation })), {
-            onFailure: (error): Signal => ({ _tag: "Unasked", error, unread: isUnread() }),
-            onSuccess: (info): Signal => ({ _tag: "Status", info })
-          }),
-          question.again ? Math.max(shortestQuestion, watchdog.left()) : cutQuestion,
-          () => Effect.sync((): Signal => ({ _tag: "Unanswered", unread: isUnread() }))
+        return watched((trouble) =>
+          within(
+            Effect.match((question.again ? reads : identity)(http.status(taskId, { operation })), {
+              onFailure: (error): Signal => ({ _tag: "Unasked", error, unread: isUnread() }),
+              onSuccess: (info): Signal => ({ _tag: "Status", info })
+            }),
+            question.again ? Math.max(shortestQuestion, watchdog.left()) : cutQuestion,
+            () => {
+              const error = trouble.last()
+              return Effect.sync((): Signal => ({ _tag: "Unanswered", unread: isUnread(), error }))
+            }
+          )
         )
     }
   }
@@ -150,7 +161,10 @@ const makeHands = ({ ask, conclude, lifetime, link, listen, mind, observed, scop
       case "Reconnect":
         return reconnect()
       case "Retry":
-        return Effect.zipRight(unlessClosing(Effect.mapError(mind.pause(command), failure)), reconnect(command.error))
+        return note(mind.failing).pipe(
+          Effect.zipRight(unlessClosing(Effect.mapError(mind.pause(command), failure))),
+          Effect.zipRight(reconnect(command.error))
+        )
       case "ReadResult":
       case "ReadTail":
       case "AskStatus":

@@ -39,6 +39,8 @@ import type { Opening, Telling } from "./telling.js"
 interface Ready<E> {
   /** The tasks that it shares its buffer with. */
   readonly group?: Ledger.Group | undefined
+  /** Whether it may end without a word on the stream that it is asked for by: then the server is asked at once (H4). */
+  readonly mute?: boolean
   /** The most tokens that it can have, if its caller said so. */
   readonly maxTokens: number | undefined
   readonly request: unknown
@@ -67,7 +69,25 @@ type Begun = Pick<Subject, "taskId" | "opened"> & Pick<TaskResult, "prefillTime"
   readonly requestId: string | undefined
 }
 
-const enter = (group: Ledger.Group) => Effect.acquireRelease(Effect.sync(group.enter), (run) => Effect.sync(run.leave))
+/** A run is over when the server says so, or when its stream is left: it leaves once. */
+const enter = (group: Ledger.Group) =>
+  Effect.acquireRelease(
+    Effect.sync((): Ledger.Run => {
+      const { alone, leave } = group.enter()
+      let isIn = true
+      return {
+        alone,
+        leave: () => {
+          if (isIn) leave()
+          isIn = false
+        }
+      }
+    }),
+    (run) => Effect.sync(run.leave)
+  )
+
+/** A question that waits for no silence. */
+const early: Signal = { _tag: "Idle", early: true, silent: false, late: false, overdue: false }
 
 /** The options of a stream that were not given. */
 const usual = {
@@ -116,7 +136,7 @@ export const make = (
   }
 
   /** Opens a POST stream and reads on until the server has told which task it is. */
-  const openDirect = (operation: string, stream: () => Stream.Stream<Frame, TaskFailure>) =>
+  const openDirect = (operation: string, stream: () => Stream.Stream<Frame, TaskFailure>, mute = false) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(
         Effect.suspend(() => connect(stream())),
@@ -124,7 +144,7 @@ export const make = (
           restore(Effect.flatMap(effective(config), ({ requestTimeout }) =>
             limited(connection.take, requestTimeout, { operation, kind: "request" }))).pipe(
               Effect.flatMap((signals) =>
-                headOf(operation, connection, signals)
+                headOf(operation, connection, mute ? [...signals, early] : signals)
               ),
               Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : connection.close)
             )
@@ -139,11 +159,11 @@ export const make = (
       yield* note(({ stops }) => stops(options.stop))
       const stays = () => options.onInterrupt === "detach" || run.detached?.() === true
       const stops = options.stop === undefined ? undefined : Stops.make(options.stop)
-      const { create, group, maxTokens, request, stream } = yield* run.before
+      const { create, group, maxTokens, mute, request, stream } = yield* run.before
       const entered = group === undefined ? undefined : yield* enter(group)
       const isDirect = options.transport === "direct"
       const begin: Effect.Effect<Begun, E | FollowFailure> = isDirect
-        ? openDirect(operation, stream)
+        ? openDirect(operation, stream, mute)
         : Effect.map(Effect.suspend(create), ({ prefillTime, requestId, taskId }) => ({
           taskId,
           prefillTime,

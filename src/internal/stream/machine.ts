@@ -12,7 +12,7 @@
 import * as Duration from "effect/Duration"
 import { unknownUsage } from "../../Finish.js"
 import type { TaskInfo, TaskResult } from "../../Protocol.js"
-import { RWKVTimeoutError, type TaskFailure } from "../../RWKVError.js"
+import { type RWKVError, RWKVTimeoutError, type TaskFailure } from "../../RWKVError.js"
 import { about, bare } from "../input/failure.js"
 import { clientClosed } from "../wire/closed.js"
 import { onFrames } from "./reading.js"
@@ -71,8 +71,10 @@ export const initial = (direct: boolean, started: boolean): State => ({
 /** The part of the state that begins anew with each connection. */
 const anew = { offset: 0, passed: 0, aligned: true, witnessed: false, grown: false, marked: false }
 
-const stalled = (subject: Subject) =>
-  fail(new RWKVTimeoutError({ ...about(subject), kind: "stalled", limit: subject.stallTimeout }))
+const stalled = (subject: Subject, cause?: RWKVError) =>
+  fail(
+    new RWKVTimeoutError({ ...about(subject), kind: "stalled", limit: subject.stallTimeout, ...(cause && { cause }) })
+  )
 
 const queuedTooLong = (subject: Subject) =>
   fail(new RWKVTimeoutError({ ...about(subject), kind: "queue", limit: subject.queueTimeout }))
@@ -150,10 +152,12 @@ const onUnread = (subject: Subject, state: State, error: TaskFailure): Step => {
 }
 
 const onStatus = (subject: Subject, state: State, { generatedTokens, status }: TaskInfo): Step => {
-  const { cut, question: { late, overdue, silent } } = state
+  const { cut, question: { early = false, late, overdue, silent } } = state
   const first = state.tokens === -1
   const moved = first ? generatedTokens > 0 : generatedTokens !== state.tokens
   const asked = { ...state, tokens: generatedTokens, cut: undefined }
+  // The frames of its tokens are on their way.
+  if (status === "Finished" && early && generatedTokens > 0) return go(asked)
   if (status === "Finished") return go({ ...asked, witnessed: false, ended: true }, readResult, [], "progress")
   if (status === "Prefill" || status === "Ready") {
     return overdue ? go(asked, queuedTooLong(subject)) : go(asked, cut?.answered ?? listen, [], "queued")
@@ -166,9 +170,9 @@ const onStatus = (subject: Subject, state: State, { generatedTokens, status }: T
   return go(asked, deaf ? reconnect : isStalled ? stalled(subject) : listen, [], life)
 }
 
-/** Without a status: what the cut asked for, or `hopeless`, or listening on. */
+/** Without a status: what the cut asked for, or listening on after an early question, or `hopeless`. */
 const onNoStatus = (state: State, hopeless: Command | undefined): Step =>
-  go({ ...state, cut: undefined }, state.cut?.otherwise ?? hopeless ?? listen)
+  go({ ...state, cut: undefined }, state.cut?.otherwise ?? (state.question.early ? listen : hopeless ?? listen))
 
 const onUnasked = (subject: Subject, state: State, error: TaskFailure, unread: boolean): Step => {
   // A 404 alone is not hopeless: an evicted task still generates into this connection (H35).
@@ -206,7 +210,7 @@ export const step = (subject: Subject) => (state: State, signal: Signal): Step =
     case "Broken":
       return onBroken(subject, state, signal.error)
     case "Idle":
-      return go({ ...state, question: signal }, { _tag: "AskStatus", again: true })
+      return go({ ...state, question: signal }, { _tag: "AskStatus", again: signal.early !== true })
     case "Closing":
       return go(state, fail(clientClosed(subject.operation, subject.taskId)))
     case "Connected":
@@ -226,6 +230,6 @@ export const step = (subject: Subject) => (state: State, signal: Signal): Step =
     case "Concluded":
       return onConcluded(subject, state, signal)
     case "Unanswered":
-      return onNoStatus(state, state.question.late || !signal.unread ? stalled(subject) : undefined)
+      return onNoStatus(state, state.question.late || !signal.unread ? stalled(subject, signal.error) : undefined)
   }
 }

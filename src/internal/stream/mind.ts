@@ -9,6 +9,7 @@ import * as Polling from "../../Polling.js"
 import type { TaskId } from "../../Protocol.js"
 import type { Run } from "../owner/ledger.js"
 import type { Observed } from "../telemetry/record.js"
+import { tame } from "../wire/retry.js"
 import type { Connection } from "./connection.js"
 import * as Machine from "./machine.js"
 import type { How, Parting } from "./parting.js"
@@ -48,7 +49,7 @@ export interface Policy {
 /** How long a connection lasts that was not cut at once, and the least pause before a spent retry schedule restarts. */
 export const breath = "1 second"
 
-export type Mind = Pick<ReturnType<typeof make>, "hear" | "hold" | "pause">
+export type Mind = Pick<ReturnType<typeof make>, "failing" | "hear" | "hold" | "pause">
 
 /** How a task is parted from after a command. */
 const howOf = (command: Command): How => {
@@ -60,6 +61,51 @@ const howOf = (command: Command): How => {
 const tellWatchdog = (watchdog: Watchdog, signal: Signal, life: Step["life"]): void => {
   if (signal._tag === "Frames" && life !== "none") watchdog.heard(life === "progress")
   else if (life === "progress" || life === "queued") watchdog.moved(life === "queued")
+}
+
+const isCut = ({ _tag }: Signal) => _tag === "Ended" || _tag === "Broken"
+
+/** The last failure since new text, and the retry schedule that says when to try again. */
+const makeFailures = (retry: Polling.RetrySchedule) => {
+  let driver: Schedule.ScheduleDriver<unknown, FollowFailure> | undefined
+  /**
+   * Whether a status since the retry schedule began said that the task is queued or moved, or came after a connection
+   * that held.
+   */
+  let alive = false
+  let held = false
+  /** Whether the server has answered since the connection was cut. */
+  let answered = false
+  let last: FollowFailure | undefined
+  return {
+    /** The failure that led to a reconnect, unless the server has answered since. */
+    last: () => last,
+    end: () => {
+      driver = last = undefined
+    },
+    /** Called once the connection has lasted for `breath`. */
+    hold: () => {
+      held = true
+    },
+    onSignal: (signal: Signal, life: Step["life"]) => {
+      answered = signal._tag === "Status" || answered && !isCut(signal)
+      if (signal._tag === "Status") alive = alive || held || life !== "none"
+      if (signal._tag === "Connected") held = false
+    },
+    /** Waits as the retry schedule says. It restarts with new text, and once spent, if the task is known to live. */
+    pause: ({ error, otherwise }: Extract<Command, { readonly _tag: "Retry" }>) =>
+      Effect.gen(function*() {
+        if (driver === undefined) alive = false
+        last = answered ? undefined : error
+        const steps = driver ??= yield* Schedule.driver(Polling.respectRetryAfter(tame(retry)))
+        const paused = Effect.mapError(steps.next(error), () => otherwise)
+        yield* Effect.catchAll(paused, (otherwise) => {
+          if (!alive) return Effect.fail(otherwise)
+          alive = false
+          return Effect.zipLeft(Effect.zipRight(steps.reset, paused), Effect.sleep(breath))
+        })
+      })
+  }
 }
 
 export const make = <A>(
@@ -76,13 +122,7 @@ export const make = <A>(
   let command: Command = { _tag: "Listen" }
   let how: How = "left"
   let untaken: Array<A> = []
-  let retries: Schedule.ScheduleDriver<unknown, FollowFailure> | undefined
-  /**
-   * Whether a status since the retry schedule began said that the task is queued or moved, or came after a connection
-   * that held.
-   */
-  let alive = false
-  let held = false
+  const failures = makeFailures(policy.retry)
   let hasText = false
   observed?.tells(() => state.delivered.slice(0, state.told))
 
@@ -90,26 +130,27 @@ export const make = <A>(
     const made = telling.element(told, taskId)
     if (made !== undefined) untaken.push(made)
     if (told._tag === "Text") {
-      retries = undefined
+      failures.end()
       if (!hasText) observed?.firstText()
       hasText = true
     }
     if (told._tag === "Finished") {
       parting.keep(told.result)
+      // What the server has ended writes to no buffer any more; one that was cut may (H29).
+      if (state.sequence === undefined) run?.leave()
       observed?.finished(told.result)
     }
   }
   return {
     tell,
     command: () => command,
+    failing: failures.last,
     how: (): How => how === "left" && state.ended ? "finished" : how,
-    /** Called once the connection has lasted for `breath`. */
-    hold: () => {
-      held = true
-    },
+    hold: failures.hold,
+    pause: failures.pause,
     hear: (signal: Signal) => {
       // No `Idle` comes between connections, so the silence of a cut is read here.
-      if (signal._tag === "Ended" || signal._tag === "Broken") state = { ...state, question: watchdog.silence() }
+      if (isCut(signal)) state = { ...state, question: watchdog.silence() }
       const step = machine(run === undefined ? state : { ...state, alone: run.alone() }, signal)
       if (signal._tag === "Result" || signal._tag === "Tail") {
         observed?.reconciled(step.state.delivered.length - state.delivered.length)
@@ -120,21 +161,8 @@ export const make = <A>(
       if (how === "left") how = howOf(command)
       step.told.forEach(tell)
       tellWatchdog(watchdog, signal, step.life)
-      if (signal._tag === "Status") alive = alive || held || step.life !== "none"
-      if (signal._tag === "Connected") held = false
+      failures.onSignal(signal, step.life)
     },
-    /** Waits as the retry schedule says. It restarts with new text, and once spent, if the task is known to live. */
-    pause: ({ error, otherwise }: Extract<Command, { readonly _tag: "Retry" }>) =>
-      Effect.gen(function*() {
-        if (retries === undefined) alive = false
-        const driver = retries ??= yield* Schedule.driver(Polling.respectRetryAfter(policy.retry))
-        const next = Effect.mapError(driver.next(error), () => otherwise)
-        yield* Effect.catchAll(next, (otherwise) => {
-          if (!alive) return Effect.fail(otherwise)
-          alive = false
-          return Effect.zipLeft(Effect.zipRight(driver.reset, next), Effect.sleep(breath))
-        })
-      }),
     take: () => {
       const told = untaken
       untaken = []

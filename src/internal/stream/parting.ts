@@ -29,7 +29,7 @@ export interface About {
   readonly retry: retry.Source
   /** Whether the task runs on when the run is left. */
   readonly stays: () => boolean
-  /** Whether the task is deleted when notCounted needs it any more. */
+  /** Whether the task is deleted when nobody needs it any more. */
   readonly deletes: boolean
   /** Whether an owner wants the task after this run: asked when the run is left, which otherwise deletes the task. */
   readonly keeps?: (() => boolean) | undefined
@@ -50,7 +50,11 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service) => (about
   let result: TaskResult | undefined
 
   const read = Effect.map(
-    settled(retry.polls(about.retry)(http.result(taskId, { operation })), about.maxTokens),
+    settled(
+      retry.polls(about.retry)(http.result(taskId, { operation })),
+      about.maxTokens,
+      http.status(taskId, { operation })
+    ),
     (read) => {
       result = read
     }
@@ -70,6 +74,8 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service) => (about
 
   return {
     deletes,
+    /** Whether this program has stopped the run: its time may be missing for ever (H6). */
+    isStopped: () => ledger.stopped.has(taskId),
     farewell: (how: How, after?: Effect.Effect<unknown>): Effect.Effect<void> => {
       const stop = how === "cut" || how === "left" && !stays()
       return ledger.lifetime.release({

@@ -21,8 +21,10 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule:
   const busy = (operation: string, id: string) =>
     Effect.flatMap(
       reads(http.status(id, { operation })),
-      ({ status }) =>
-        status === "Finished" ? Effect.void : Effect.fail(new TaskBusyError({ operation, taskId: id, status }))
+      ({ generatedTokens, status }) =>
+        status === "Finished"
+          ? Effect.succeed(generatedTokens === 0)
+          : Effect.fail(new TaskBusyError({ operation, taskId: id, status }))
     )
 
   /** A server that cannot use templates answers 500 to a request for a template's result (H16). */
@@ -42,21 +44,27 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule:
       allowPastStop || !ledger.pastStop.has(id) ? Effect.void : Effect.fail(
         validate.invalid(operation, "allowPastStop", "must be true to go on from a state past a stop sequence")
       ),
-    /** Fails if the task still runs, or is a template that this server cannot use. */
+    /**
+     * Fails if the task still runs, or is a template that this server cannot use. True if it has no tokens: its next run
+     * may then end in silence (H4).
+     */
     ready: (operation: string, id: string) =>
       Effect.flatMap(
         validate.taskId(operation, id),
-        (taskId): Effect.Effect<unknown, TaskFailure | TaskBusyError | UnsupportedByServerError> =>
-          isTemplate(taskId) ? template(operation, taskId) : busy(operation, taskId)
+        (taskId): Effect.Effect<boolean, TaskFailure | TaskBusyError | UnsupportedByServerError> =>
+          isTemplate(taskId) ? Effect.as(template(operation, taskId), false) : busy(operation, taskId)
       ),
     /** Keeps the text of a task that is about to be forked, for forks overwrite their source's buffer (H15). */
     preserve: (operation: string, id: string, group: Ledger.Group) =>
       group.lock.withPermits(1)(Effect.suspend(() =>
         isTemplate(id) || ledger.recordings.get(id) !== undefined
           ? Effect.void
-          : Effect.map(settled(reads(http.result(id, { operation })), ledger.limits.get(id)), (result) => {
-            ledger.recordings.set(id, Ledger.recordingOf(result))
-          })
+          : Effect.map(
+            settled(reads(http.result(id, { operation })), ledger.limits.get(id), http.status(id, { operation })),
+            (result) => {
+              ledger.recordings.set(id, Ledger.recordingOf(result))
+            }
+          )
       )),
     /** Finds out whether a 500 of `continue` or `fork` means a busy task (H20). */
     explain: (error: RWKVServerError, id: string): Effect.Effect<never, RWKVServerError | TaskBusyError> =>

@@ -3,7 +3,7 @@
  */
 import type * as Duration from "effect/Duration"
 import type { TaskId, TaskInfo, TaskResult } from "../../Protocol.js"
-import type { StreamTruncatedError, TaskFailure } from "../../RWKVError.js"
+import type { RWKVError, StreamTruncatedError, TaskFailure } from "../../RWKVError.js"
 import type { Frame } from "../wire/sse.js"
 import type { Matcher, Place } from "./stops.js"
 import type { Count } from "./tokens.js"
@@ -26,6 +26,8 @@ export interface Subject {
 }
 
 export interface Silence {
+  /** Asked before any silence, of a run that may have ended without a token (H4). */
+  readonly early?: boolean
   /** No text for the idle timeout, not even known text. */
   readonly silent: boolean
   /** No new text or tokens for the stall timeout, and no status that the task waits for its turn. */
@@ -88,8 +90,11 @@ export type Signal =
   /** No result or tail (`Unread`), or no status (`Unasked`) could be read. `unread`: signals came meanwhile. */
   | { readonly _tag: "Unread"; readonly error: TaskFailure }
   | { readonly _tag: "Unasked"; readonly error: TaskFailure; readonly unread: boolean }
-  /** No answer within the rest of the stall timeout (at least a second), or within 5 seconds after a cut. */
-  | { readonly _tag: "Unanswered"; readonly unread: boolean }
+  /**
+   * No answer within the rest of the stall timeout (at least a second), or within 5 seconds after a cut. `error`: the
+   * failure that was being repeated.
+   */
+  | { readonly _tag: "Unanswered"; readonly unread: boolean; readonly error?: RWKVError | undefined }
   /** The run is over: what the server said of it then, as far as it did, and whether this program has stopped it. */
   | { readonly _tag: "Concluded" } & Concluded
 
@@ -113,7 +118,7 @@ export type Command =
   | { readonly _tag: "Retry"; readonly error: FollowFailure; readonly otherwise: FollowFailure }
   | { readonly _tag: "ReadResult" }
   | { readonly _tag: "ReadTail"; readonly whole: string }
-  /** `again`: with retries, as after a silence; once and for a few seconds after a cut. */
+  /** `again`: with retries, as after a silence; once and for a few seconds after a cut, or early. */
   | { readonly _tag: "AskStatus"; readonly again: boolean }
   /** Without a result: the text has ended before the run, which is stopped. */
   | { readonly _tag: "Conclude"; readonly result: TaskResult | undefined }

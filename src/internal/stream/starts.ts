@@ -94,9 +94,10 @@ export const make = (http: HttpService, ledger: Ledger.Service, preconditions: P
         }),
         before: Effect.gen(function*() {
           const { max_tokens: maxTokens } = yield* encodeContinue(operation, request)
-          yield* preconditions.ready(operation, id)
+          const mute = yield* preconditions.ready(operation, id)
           return {
             group,
+            mute,
             maxTokens,
             request,
             create: () => http.continue(id, request, { operation }),
@@ -113,13 +114,14 @@ export const make = (http: HttpService, ledger: Ledger.Service, preconditions: P
       options: chosenFor(operation, id, options, { cleanup: "keep", transport: "direct" }),
       before: Effect.gen(function*() {
         const { max_tokens: maxTokens } = yield* encodeFork(operation, request)
-        yield* preconditions.ready(operation, id)
+        const mute = yield* preconditions.ready(operation, id)
         // Made before the source is read, because another fork of it may begin meanwhile.
         const group = groupOf(id)
         yield* note(({ forks }) => forks(id))
         yield* preconditions.preserve(operation, id, group)
         return {
           group,
+          mute,
           maxTokens,
           request,
           create: () => http.fork(id, request, { operation }),

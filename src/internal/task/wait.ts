@@ -81,7 +81,11 @@ export const make = (
       const recording = ledger.recordings.get(taskId)
       if (recording !== undefined) return yield* Deferred.await(recording.result)
       const maxTokens = ledger.limits.get(taskId)
-      const result = yield* settled(polls(http.result(taskId, { operation })), maxTokens)
+      const result = yield* settled(
+        polls(http.result(taskId, { operation })),
+        ledger.stopped.has(taskId) ? undefined : maxTokens,
+        http.status(taskId, { operation })
+      )
       const tokens = ledger.sharing.has(taskId)
         ? undefined
         : generatedTokens === maxTokens
@@ -121,7 +125,10 @@ export const make = (
       const driver = yield* Schedule.driver(counted)
       const next = (info: TaskInfo) =>
         Effect.zipRight(
-          Effect.mapError(driver.next(info), () => new RWKVTimeoutError({ operation, taskId, kind: "wait", limit })),
+          driver.next(info).pipe(
+            Effect.mapError(() => new RWKVTimeoutError({ operation, taskId, kind: "wait", limit })),
+            Effect.catchAllDefect(() => Effect.fail(validate.invalid(operation, "schedule", "must not throw")))
+          ),
           state
         )
       /** The next look, or the first one that sees the task out of the queue. */

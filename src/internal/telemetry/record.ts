@@ -20,6 +20,7 @@ import type { Operation } from "./recorder.js"
 
 export type Labels = ReadonlyArray<MetricLabel.MetricLabel>
 export type Tags = Readonly<Record<string, string>>
+type LabelsOf = (tags?: Tags) => Labels
 
 /** The table of names, the metrics, and the settings that hold where an operation begins. */
 export interface Given extends
@@ -38,7 +39,7 @@ export interface Given extends
     | "tasksRunningOn"
   >
 {
-  readonly settings: Effect.Effect<Telemetry.Settings>
+  readonly settings: typeof Telemetry.Telemetry
 }
 
 interface Begun extends Operation {
@@ -47,7 +48,7 @@ interface Begun extends Operation {
   readonly begun: bigint
   /** The attributes of the server by its address. */
   readonly serverOf: (baseUrl: string | undefined) => Readonly<Record<string, string | number>>
-  readonly labels: (baseUrl: string | undefined, tags?: Tags) => Labels
+  readonly labels: (baseUrl: string | undefined) => LabelsOf
 }
 
 /** What is known of a run; the spans of one operation share it. */
@@ -59,6 +60,8 @@ interface Figures {
   reconnects: number
   /** Where it is done: of many servers, as soon as that is known. */
   baseUrl: string | undefined
+  /** What its metrics are tagged with there. */
+  labels: LabelsOf
   taskId?: string | undefined
   /** Whether it is counted among those that run. */
   running: boolean
@@ -108,7 +111,7 @@ export const observing = (given: Given, started: Newest<Ending>) => {
       metric: { unsafeUpdate(value: number, tags: Labels): void },
       value: number,
       tags?: Tags
-    ) => metric.unsafeUpdate(value, labels(run.baseUrl, tags))
+    ) => metric.unsafeUpdate(value, run.labels(tags))
 
     const annotate = (attributes: Readonly<Record<string, unknown>>) => {
       for (const [name, value] of Object.entries(attributes)) if (value !== undefined) span.attribute(name, value)
@@ -150,6 +153,7 @@ export const observing = (given: Given, started: Newest<Ending>) => {
         if (baseUrl === run.baseUrl) return
         if (run.running) count(given.runningTasks, -1)
         run.baseUrl = baseUrl
+        run.labels = labels(baseUrl)
         if (run.running) count(given.runningTasks, 1)
         annotate(serverOf(baseUrl))
       },

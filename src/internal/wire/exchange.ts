@@ -5,10 +5,10 @@ import * as HttpBody from "@effect/platform/HttpBody"
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
-import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
+import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { isError } from "effect/Predicate"
+import { hasProperty, isError } from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type * as RWKVConfig from "../../RWKVConfig.js"
 import { type CallFailure, RWKVDecodeError } from "../../RWKVError.js"
@@ -54,6 +54,9 @@ const decoded = Option.liftThrowable((path: string) => decodeURIComponent(path.r
 const answerIn = Option.liftThrowable((error: HttpClientError.HttpClientError) =>
   error._tag === "ResponseError" && error.reason === "StatusCode" ? error.response : undefined
 )
+
+/** Middleware may return anything as an answer. */
+const isAnswer = (u: unknown): u is Response => hasProperty(u, HttpClientResponse.TypeId)
 
 export type Exchange = ReturnType<typeof make>
 
@@ -129,6 +132,7 @@ export const make = (config: RWKVConfig.Service) => {
         Effect.catchAll((error) =>
           Effect.mapError(Option.flatMap(answerIn(error), Option.fromNullable), () => wording.broken(error))
         ),
+        Effect.filterOrDieMessage(isAnswer, "what came is no answer"),
         // An HTTP layer throws if its runtime lacks something: a failure of the connection, not a defect.
         Effect.catchAllDefect((cause) =>
           Effect.fail(wording.broken(new HttpClientError.RequestError({ request, reason: "Transport", cause }), true))

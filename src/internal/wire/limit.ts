@@ -14,12 +14,17 @@ import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
 import { RWKVTimeoutError } from "../../RWKVError.js"
+import { begun } from "../input/failure.js"
+import { watched } from "./trouble.js"
 
 /** Hands back what another fiber wrote to FiberRefs: all but its context. */
 export const handBack = (refs: FiberRefs.FiberRefs | undefined): Effect.Effect<void> =>
   refs === undefined ? Effect.void : Effect.inheritFiberRefs(FiberRefs.delete(refs, FiberRef.currentContext))
 
-/** Interrupts an effect when its time is over, whether or not the caller may be interrupted. */
+/**
+ * Interrupts an effect when its time is over, whether or not the caller may be interrupted. What `onTimeout` says is made
+ * at that moment: the effect's finalizers come later.
+ */
 export const within = <A, E, R, B, E2>(
   effect: Effect.Effect<A, E, R>,
   duration: Duration.DurationInput,
@@ -28,9 +33,9 @@ export const within = <A, E, R, B, E2>(
   Duration.isFinite(Duration.decode(duration))
     ? Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(Effect.fork(Effect.interruptible(effect)), (child) => {
-        let late = false
+        let late: Effect.Effect<B, E2> | undefined
         const expire = Effect.suspend(() => {
-          late = true
+          late = onTimeout()
           return child.interruptAsFork(FiberId.none)
         })
         return Effect.flatMap(Effect.fork(Effect.interruptible(Effect.delay(expire, duration))), (sleeper) =>
@@ -38,16 +43,25 @@ export const within = <A, E, R, B, E2>(
             Effect.onInterrupt(() => Fiber.interrupt(child)),
             Effect.ensuring(Effect.zipRight(sleeper.interruptAsFork(FiberId.none), Fiber.inheritAll(child))),
             Effect.flatMap((exit): Effect.Effect<A | B, E | E2> =>
-              late && Exit.isFailure(exit) && Cause.isInterrupted(exit.cause) ? onTimeout() : exit
+              late !== undefined && Exit.isFailure(exit) && Cause.isInterrupted(exit.cause) ? late : exit
             )
           ))
       })
     )
     : effect
 
-/** Fails where the limit is reached. */
+/** Fails where the limit is reached, and tells what was being repeated then: one request is not. */
 export const limited = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   limit: Duration.Duration,
   about: Pick<RWKVTimeoutError, "operation" | "taskId" | "kind">
-) => within(effect, limit, () => new RWKVTimeoutError({ ...about, limit }))
+) =>
+  about.kind === "request"
+    ? within(effect, limit, () => new RWKVTimeoutError({ ...about, limit }))
+    : watched((trouble) =>
+      within(effect, limit, () => {
+        const cause = trouble.last()
+        const error = new RWKVTimeoutError({ ...about, limit, ...(cause && { cause }) })
+        return trouble.working ? begun(error) : error
+      })
+    )

@@ -25,7 +25,7 @@ import { limited } from "./limit.js"
 import { makeDecoder } from "./sse.js"
 import { isPage } from "./status.js"
 
-export type Requests = ReturnType<typeof make>
+export type Requests = ReturnType<typeof build>
 
 /** Whether any field is there with a valid value. If none is, another server may have answered. */
 const hasValidField = (ast: SchemaAST.AST, answer: unknown) =>
@@ -50,11 +50,11 @@ const parse = <A, I>(call: Call<unknown>, schema: Schema.Schema<A, I>, body: str
   )
 }
 
-export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.Service, closed: () => boolean) => {
+const build = (transformed: HttpClient.HttpClient, config: RWKVConfig.Service, closed: () => boolean) => {
   const usual = makeExchange(config)
   const settings = effective(config)
   const client = Client.make(
-    config.transformClient(Client.underneath(platformClient)),
+    transformed,
     Effect.map(settings, ({ headers }) => Object.keys(Redacted.value(headers)))
   )
   const scopedClient = HttpClient.withScope(client)
@@ -112,3 +112,7 @@ export const make = (platformClient: HttpClient.HttpClient, config: RWKVConfig.S
     frames: <E = never>(call: Effect.Effect<Call<E>, CallFailure>) => toStream(Effect.flatMap(call, open))
   }
 }
+
+/** Fails if the program's middleware cannot be made. */
+export const make = (platform: HttpClient.HttpClient, config: RWKVConfig.Service, closed: () => boolean) =>
+  Effect.map(Client.transformed(platform, config), (client) => build(client, config, closed))

@@ -12,9 +12,18 @@ import * as Polling from "../../Polling.js"
 import type { RWKVError } from "../../RWKVError.js"
 import { effective } from "../input/override.js"
 import * as telemetry from "./telemetry.js"
+import { attempt } from "./trouble.js"
 
 /** A schedule that a caller chose for one verb, or the settings whose schedule may be overridden. */
 export type Source = Polling.RetrySchedule | { readonly retry: Polling.RetrySchedule }
+
+/** A schedule of the program's own may throw: then it has ended, and the failure that it was asked about is told. */
+export const tame = (schedule: Polling.RetrySchedule): Polling.RetrySchedule =>
+  Schedule.makeWithState(schedule.initial, (now, error: RWKVError, state) =>
+    Effect.catchAllDefect(
+      Effect.suspend(() => schedule.step(now, error, state)),
+      (cause) => Effect.as(Effect.logWarning("a schedule failed", cause), [state, error, ScheduleDecision.done])
+    ))
 
 /** Tells of each repetition, before its pause. */
 const telling = (policy: Schedule.Schedule<RWKVError, RWKVError>): Polling.RetrySchedule =>
@@ -26,16 +35,20 @@ const telling = (policy: Schedule.Schedule<RWKVError, RWKVError>): Polling.Retry
       : Effect.void)
 
 const repeat =
-  (policyOf: (schedule: Polling.RetrySchedule) => Schedule.Schedule<RWKVError, RWKVError>) => (source: Source) => {
+  (policyOf: (schedule: Polling.RetrySchedule) => Schedule.Schedule<RWKVError, RWKVError>, works: boolean) =>
+  (source: Source) => {
     const schedule = Schedule.isSchedule(source)
       ? Effect.succeed(source)
       : Effect.map(effective(source), ({ retry }) => retry)
     return <A, E extends RWKVError, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-      Effect.flatMap(schedule, (schedule) => Effect.retry(effect, telling(policyOf(schedule))))
+      Effect.flatMap(
+        schedule,
+        (schedule) => Effect.retry(attempt(effect, works), telling(policyOf(tame(schedule))))
+      )
   }
 
 const where = (may: (error: RWKVError) => boolean) =>
-  repeat((schedule) => Schedule.whileInput(Polling.respectRetryAfter(schedule), may))
+  repeat((schedule) => Schedule.whileInput(Polling.respectRetryAfter(schedule), may), false)
 
 /** For reads. A request that took its whole time is not repeated: the caller has waited long enough. */
 export const reads = where((error) => error.isTransient && error._tag !== "RWKVTimeoutError")
@@ -47,4 +60,4 @@ export const polls = where((error) => error.isTransient)
  * For requests that make the server work: it has no way to recognise a repetition, and would do the work twice. A 503
  * without `Retry-After` may come from a proxy that lost the server's answer.
  */
-export const creates = repeat(Polling.whileSafe)
+export const creates = repeat(Polling.whileSafe, true)

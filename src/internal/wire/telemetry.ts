@@ -5,6 +5,7 @@ import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import * as FiberRef from "effect/FiberRef"
 import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import * as Override from "../input/override.js"
@@ -25,12 +26,11 @@ export const note = (write: (observed: Observed) => void): Effect.Effect<void> =
 
 type Locally = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
+const contextOf = (observed: Observed) =>
+  Context.make(Current, observed).pipe(Context.add(Tracer.ParentSpan, observed.span))
+
 /** Runs an effect on behalf of an operation: it notes there what it does, and its spans are inside of the record's. */
-const under = (observed: Observed): Locally => (effect) =>
-  Effect.mapInputContext(
-    effect,
-    (context) => context.pipe(Context.add(Current, observed), Context.add(Tracer.ParentSpan, observed.span))
-  )
+const under = (observed: Observed): Locally => Effect.provide(contextOf(observed))
 
 /** How to run something later, on behalf of what it is done for here and under the overrides that hold here. */
 export const keep: Effect.Effect<Locally> = Effect.zipWith(
@@ -39,12 +39,13 @@ export const keep: Effect.Effect<Locally> = Effect.zipWith(
   (locally, observed): Locally => observed === undefined ? locally : (effect) => locally(under(observed)(effect))
 )
 
-/** What goes on after an operation, in a span of its own. */
+/** What goes on after an operation, in a span of its own: the fiber that runs it does nothing else. */
 export const release = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.flatMap(current, (observed) =>
     observed === undefined ? effect : Effect.acquireUseRelease(
       Effect.map(observed.release, observed.inside),
-      (observed) => under(observed)(effect),
+      (observed) =>
+        Effect.zipRight(FiberRef.update(FiberRef.currentContext, Context.merge(contextOf(observed))), effect),
       ({ close }, exit) => Effect.sync(() => close(exit))
     ))
 

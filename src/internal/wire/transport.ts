@@ -148,7 +148,9 @@ export const fromTransport = (
   }
   const code = found !== undefined && say(found) === found ? { code: found } : {}
   const answered = property(error, "_tag") === "ResponseError"
-  const transport = answered || property(error, "reason") === "Transport"
+  // A client that fails with an error of its own may have sent the request.
+  const reason = property(error, "reason")
+  const transport = answered || reason !== "Encode" && reason !== "InvalidUrl"
   const evidence = chain.filter(isEvidence)
   const unsent = !transport || !answered && evidence.length > 0 && evidence.every(isUnsent)
   const lasting = chain.some((link) =>

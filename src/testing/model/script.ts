@@ -54,7 +54,8 @@ const user = encode("User")
  */
 export const compile = (script: Script | string): CompiledScript => {
   if (typeof script === "string") return { tokens: Array.from(encode(script), byteToken), loop: false }
-  const tokens = script.tokens.map((token) => typeof token === "string" ? encode(token) : token)
+  // What is neither, in a program without types, is a text as well: later it would stop the whole server.
+  const tokens = script.tokens.map((token) => token instanceof Uint8Array ? token : encode(String(token)))
   return {
     tokens: script.end === "user" && script.ends === undefined ? [...tokens, newline, user] : tokens,
     loop: (script.end === "loop" || script.ends !== undefined) && tokens.length > 0,

@@ -1,8 +1,8 @@
-import { HttpClient } from "@effect/platform"
+import { HttpClient, HttpClientResponse } from "@effect/platform"
 import { NodeHttpClient } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Layer, Stream, Tracer } from "effect"
-import { Polling, RWKV, StreamService, TaskService } from "effect-rwkv"
+import { Polling, RWKV, StreamService, TaskService, Telemetry } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
 import * as Tcp from "../../support/tcp.js"
 
@@ -48,5 +48,33 @@ describe("a client that brings a tracer", () => {
       const live = Layer.provide(RWKV.layer({ transformClient }), Emulator.layer())
       yield* Effect.provide(TaskService.models, live)
       expect(names).toEqual(["http.client GET"])
+    }))
+})
+
+describe("a program without a tracer", () => {
+  const seen = (settings: Telemetry.Settings) =>
+    Effect.gen(function*() {
+      const names: Array<string> = []
+      const traced: Array<boolean> = []
+      const client = HttpClient.make((request) =>
+        Effect.map(Effect.orDie(Effect.currentSpan), ({ name }) => {
+          names.push(name)
+          traced.push("traceparent" in request.headers)
+          return HttpClientResponse.fromWeb(request, Response.json({ object: "list", data: [] }))
+        })
+      )
+      const live = Layer.provide(RWKV.layer(), Layer.succeed(HttpClient.HttpClient, client))
+      yield* TaskService.models.pipe(Effect.provideService(Telemetry.Telemetry, settings), Effect.provide(live))
+      return { names, traced }
+    })
+
+  it.effect("makes a span for a verb, and none for its requests, which nobody would hear of", () =>
+    Effect.gen(function*() {
+      expect(yield* seen({})).toEqual({ names: ["TaskService.models"], traced: [false] })
+    }))
+
+  it.effect("makes those of requests where their trace is passed on to the server", () =>
+    Effect.gen(function*() {
+      expect(yield* seen({ propagation: true })).toEqual({ names: ["http.client GET"], traced: [true] })
     }))
 })
