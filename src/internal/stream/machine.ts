@@ -156,7 +156,7 @@ const onStatus = (subject: Subject, state: State, { generatedTokens, status }: T
   const first = state.tokens === -1
   const moved = first ? generatedTokens > 0 : generatedTokens !== state.tokens
   const asked = { ...state, tokens: generatedTokens, cut: undefined }
-  // The frames of its tokens are on their way.
+  // It has tokens, whose frames are still to come.
   if (status === "Finished" && early && generatedTokens > 0) return go(asked)
   if (status === "Finished") return go({ ...asked, witnessed: false, ended: true }, readResult, [], "progress")
   if (status === "Prefill" || status === "Ready") {

@@ -136,7 +136,7 @@ export const make = <A>(
     }
     if (told._tag === "Finished") {
       parting.keep(told.result)
-      // What the server has ended writes to no buffer any more; one that was cut may (H29).
+      // An ended run writes to no buffer any more; one that was cut may, if its stop misses (H29).
       if (state.sequence === undefined) run?.leave()
       observed?.finished(told.result)
     }

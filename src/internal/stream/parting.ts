@@ -74,7 +74,7 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service) => (about
 
   return {
     deletes,
-    /** Whether this program has stopped the run: its time may be missing for ever (H6). */
+    /** Whether this program has stopped the run, whose generation time may then never come (H6). */
     isStopped: () => ledger.stopped.has(taskId),
     farewell: (how: How, after?: Effect.Effect<unknown>): Effect.Effect<void> => {
       const stop = how === "cut" || how === "left" && !stays()

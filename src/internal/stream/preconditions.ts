@@ -45,8 +45,8 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule:
         validate.invalid(operation, "allowPastStop", "must be true to go on from a state past a stop sequence")
       ),
     /**
-     * Fails if the task still runs, or is a template that this server cannot use. True if it has no tokens: its next run
-     * may then end in silence (H4).
+     * Fails if the task still runs, or is a template that this server cannot use. True if it has no tokens: its next
+     * run may then end in silence (H4).
      */
     ready: (operation: string, id: string) =>
       Effect.flatMap(
