@@ -36,8 +36,8 @@ export interface Opened {
  */
 export interface Options {
   /**
-   * How often a comment is sent, so that no proxy takes silence for a dead connection; 15 seconds by default, more than
-   * nothing, and `Duration.infinity` for never. The first one is sent at once. Anything else fails with
+   * How often a comment is sent, so that no proxy takes silence for a dead connection; 15 seconds by default,
+   * `Duration.infinity` for never. The first one is sent at once. Zero, or what is no duration, fails with
    * `RWKVValidationError`.
    */
   readonly heartbeat?: Duration.DurationInput | undefined
@@ -51,7 +51,7 @@ const frame = (event: string, json: string) => `event: ${event}\ndata: ${json}\n
 const encodeEvent = Schema.encode(Schema.parseJson(StreamEvent))
 const encodeError = Schema.encode(Schema.parseJson(RWKVError))
 
-/** What is pulled together is sent together. What these Schemas decoded or made they can encode. */
+/** Joins the events of one chunk. Encoding cannot fail, for these Schemas decoded or made the events. */
 const framesOf = (events: Chunk.Chunk<StreamEvent>) =>
   Effect.forEach(events, (event) => Effect.map(encodeEvent(event), (json) => frame(event._tag, json))).pipe(
     Effect.map((frames) => Chunk.of(frames.join(""))),
@@ -73,16 +73,16 @@ const contentType = "text/event-stream"
 
 const headers = {
   "cache-control": "no-cache, no-transform",
-  // Nginx and its kin hold back what they may buffer.
+  // Keeps Nginx and similar proxies from buffering.
   "x-accel-buffering": "no"
 }
 
 /**
  * Makes a response of a run: each event is sent under its tag, as the JSON of `Protocol.StreamEvent`, and is to be
- * decoded by that Schema. What fails before the run has begun is the handler's failure, so the status is still to be
- * chosen; what fails later is the last event, `error`, the JSON of `RWKVError.RWKVError`. Comments keep the connection
- * alive. When the client leaves, the request's Scope ends, and with it the run. A
- * `HEAD` request opens nothing.
+ * decoded by that Schema. A failure before the run has begun fails this effect, so the handler can still choose the
+ * status; a later one is sent as the last event, `error`, the JSON of `RWKVError.RWKVError`. Comments keep the
+ * connection alive. When the client leaves, the request's Scope ends, and with it the run. A `HEAD` request opens
+ * nothing.
  *
  * Browsers' `EventSource` connects again when a response ends: close it at `Finished` and at `error`.
  *
@@ -114,7 +114,7 @@ export const make = <E, R>(
       yield* Effect.serviceOption(HttpServerRequest.HttpServerRequest),
       ({ method }) => method === "HEAD"
     )
-    // Nobody would read the body, nor end its Scope.
+    // Nobody would read the body of a HEAD, so its Scope would not end.
     return isHead
       ? HttpServerResponse.empty({ status: 200, headers: { ...headers, "content-type": contentType } })
       : HttpServerResponse.stream(body(yield* opening, heartbeat), { contentType, headers })

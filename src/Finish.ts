@@ -12,11 +12,11 @@ import * as rule from "./internal/input/rules.js"
  * - `"stop"`: the model ended its text, or the stop of another program, or of another task (H29), hit this one, which
  *   the server does not tell apart.
  * - `"length"`: as many tokens were generated as the request's `maxTokens` allow.
- * - `"stop-sequence"`: one of the option `stop` came.
+ * - `"stop-sequence"`: the text reached a sequence of the option `stop`.
  * - `"cancelled"`: this program stopped the task.
- * - `"unknown"`: nobody knows. So it is where the request had no `maxTokens`, because the server's own limit is the
- *   operator's to change; where this program did not start the run; where forks that ran at once share their count
- *   (H15); where the count could not be read; and while the run has not ended. It is never guessed.
+ * - `"unknown"`: the request had no `maxTokens` (the server's own limit is the operator's to change), this program did
+ *   not start the run, forks that ran at once share their count (H15), the count could not be read, or the run has not
+ *   ended. A reason is never guessed.
  *
  * @since 0.1.0
  * @category models
@@ -82,7 +82,7 @@ export const Usage: Schema.Schema<Usage, { readonly outputTokens?: number }> = /
 })
 
 /**
- * What nobody knows: the usage of a run whose tokens were not counted.
+ * The usage of a run whose tokens were not counted.
  *
  * @example
  * ```ts

@@ -276,7 +276,7 @@ export const ContinueRequest: Schema.Schema<ContinueRequest, UpdateOptionsEncode
  * @category models
  */
 export interface ForkRequest extends ContinueRequest {
-  /** How long the server keeps the fork; `"persistent"` by default, as the server has it. */
+  /** How long the server keeps the fork; `"persistent"` by default, which is the server's own. */
   readonly persistence?: Persistence | undefined
 }
 

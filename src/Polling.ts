@@ -53,11 +53,11 @@ export const waitSchedule: WaitSchedule = /*#__PURE__*/ Schedule.jittered(
   )
 )
 
-/** `Duration.times` of what `Schedule.elapsed` tells refuses fractions before effect 3.22.4. */
+/** Before effect 3.22.4 `Duration.times` refuses fractions for durations such as those of `Schedule.elapsed`. */
 const scaled = (duration: Duration.Duration, factor: number) => Duration.millis(Duration.toMillis(duration) * factor)
 
-/** The least pause between two looks, 2 % of the time so far, for a task that stands still just before its end. */
-const soonest = (elapsed: Duration.Duration) =>
+/** The least pause between two looks, 2 % of the time so far: the task may stand still just before its end. */
+const leastPause = (elapsed: Duration.Duration) =>
   Duration.clamp(scaled(elapsed, 0.02), { minimum: "20 millis", maximum: "250 millis" })
 
 /** The time so far, which does not shrink when somebody sets the wall clock back. */
@@ -74,8 +74,8 @@ const elapsed: Schedule.Schedule<Duration.Duration> = /*#__PURE__*/ Schedule.mak
 )
 
 /**
- * {@link waitSchedule} for a task that generates at most so many tokens. It looks again sooner if, at the speed so far,
- * the last token should be there by then.
+ * {@link waitSchedule} for a task that generates at most `maxTokens`. It looks sooner if, at the speed so far, the last
+ * token should be there before the next look.
  *
  * @example
  * ```ts
@@ -93,12 +93,12 @@ export const waitScheduleFor = (maxTokens: number): WaitSchedule =>
     Schedule.modifyDelay(([{ generatedTokens, status }, elapsed], delay) => {
       if (status !== "Running" || generatedTokens <= 0) return delay
       const left = scaled(elapsed, Math.max(0, maxTokens / generatedTokens - 1))
-      return Duration.min(delay, Duration.max(left, soonest(elapsed)))
+      return Duration.min(delay, Duration.max(left, leastPause(elapsed)))
     })
   )
 
 /**
- * How failed requests are repeated unless told otherwise: up to 5 times, after 200 ms and twice as long each time with
+ * How failed requests are repeated by default: up to 5 times, after 200 ms and twice as long each time with
  * jitter, for at most 2 minutes in all.
  *
  * @example

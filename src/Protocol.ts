@@ -53,7 +53,7 @@ export type TaskStatus = "Prefill" | "Ready" | "Running" | "Finished"
 
 const statuses = ["Prefill", "Ready", "Running", "Finished"] as const
 
-/** Servers of the 0.1.0 era sent names: these two, and otherwise ours in capitals. */
+/** Names that servers of the 0.1.0 era sent, besides ours in capitals. */
 const formerly: Readonly<Record<string, TaskStatus>> = { PENDING: "Ready", STOPPED: "Finished" }
 
 /**
@@ -112,16 +112,15 @@ export interface TaskResult {
   readonly generationTime: Duration.Duration
   /** Whether the server cannot decode the text now, as its last character is incomplete; `text` is what is known. */
   readonly undecodedTail: boolean
-  /** What the run cost. Reading a result alone counts nothing: the end of a `run`, `wait` or stream of events does. */
+  /** What the run cost: counted by `run`, `wait` and streams of events, not where a result is only read. */
   readonly usage: Usage
-  /** Why the run ended, where the one who made this result knows; otherwise `"unknown"`. */
+  /** Why the run ended; `"unknown"` where nobody knows, and where a result is only read. */
   readonly finishReason: FinishReason
   /** The stop sequence that ended the text; only with the reason `"stop-sequence"`. */
   readonly stopSequence?: string
   /**
-   * The id that a proxy gave the request that started the run, where this program did and the end is told (`run`,
-   * `wait`, streams); otherwise that of the request which read this. Absent if no header named one
-   * (`requestIdHeaders`).
+   * The id that a proxy gave a request: for `run`, `wait` and streams the one that started the run, if this program
+   * did; otherwise the one that read this. Absent if no header named one (`requestIdHeaders`).
    */
   readonly requestId?: string
   /** The run's own speed: its tokens by its time of generation; undefined where one of them is not known. */
@@ -436,7 +435,7 @@ export type StreamEvent =
  * @category schemas
  */
 export const StreamEvent = /*#__PURE__*/ (() => {
-  // A Proxy, which cannot be spread.
+  // `taggedEnum` returns a Proxy, which cannot be spread.
   const { $is, $match, Finished, Started, Text } = Data.taggedEnum<StreamEvent>()
   return Object.assign(
     Schema.Union(

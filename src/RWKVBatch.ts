@@ -16,9 +16,8 @@ import type { TaskService } from "./TaskService.js"
 export {
   /**
    * Where the results of batches go: a service of the program. `write` is handed each result at least once, and more
-   * than once after a kill: with the same `key`, by which the program tells. Only when it has succeeded is the task
-   * deleted and the result taken for done. If it fails it is called again for 10 minutes, then the prompt is listed as
-   * failed.
+   * than once after a kill, but with the same `key`. Only when it has succeeded is the task deleted and the result
+   * counted as done. If it fails it is called again for 10 minutes, then the prompt is listed as failed.
    *
    * @example
    * ```ts
@@ -119,13 +118,13 @@ export type Batch = handle.Handle
 export interface BatchOptions {
   /** Names the batch: one that was started under the same key, with the same options, is joined. */
   readonly key: string
-  /** What `Source` finds the prompts by. */
+  /** The name by which `Source` finds the prompts. */
   readonly source: string
   /** How many prompts there are: 1 to 1000000. */
   readonly size: number
   /** How many tasks run at once, over all machines: 1 to 4096, 64 by default. */
   readonly inFlight?: number | undefined
-  /** How often a task is made anew that is gone from the server, or whose answer was lost: 0 to 100, 3 by default. */
+  /** How often a task is created again if it is gone, or the answer to its create was lost: 0 to 100, 3 by default. */
   readonly recreate?: number | undefined
 }
 
@@ -177,7 +176,8 @@ export const batch = (options: BatchOptions): Effect.Effect<Batch, RWKVValidatio
  * const live = RWKVDurable.layerBatch.pipe(
  *   Layer.provide([
  *     Layer.succeed(RWKVDurable.Source, {
- *       page: (_source, { limit }) => Effect.succeed(Array.from({ length: limit }, () => ({ prompt: "Hi", maxTokens: 9 })))
+ *       page: (_source, { limit }) =>
+ *         Effect.succeed(Array.from({ length: limit }, () => ({ prompt: "Hi", maxTokens: 9 })))
  *     }),
  *     Layer.succeed(RWKVDurable.Sink, { write: ({ key, text }) => Effect.log(`${key}: ${text}`) })
  *   ])

@@ -39,8 +39,8 @@ export * from "./RWKVSession.js"
  * How the prompt lets the model think.
  *
  * - `"off"`: it answers at once.
- * - `"fake"`, `"fake-compact"`: it finds its thinking done, empty, with or without a line break in it, and answers at
- *   once. Its authors find such answers better than those of `"off"`, and as fast.
+ * - `"fake"`, `"fake-compact"`: the prompt holds an empty thought, with or without a line break in it, and the model
+ *   answers at once. Its authors find such answers better than those of `"off"`, and as fast.
  * - `"on"`: it thinks first. `"short"`, `"medium"`, `"long"`: the same, and the last user's message ends with
  *   ` (think a bit)`, ` (think)`, ` (think a lot)`.
  *
@@ -50,7 +50,7 @@ export * from "./RWKVSession.js"
 export type Think = format.Think
 
 /**
- * How a reply is to be read: what the end of its prompt was.
+ * How a reply is read: by the options that set the end of its prompt.
  *
  * @since 0.2.0
  * @category models
@@ -79,15 +79,16 @@ export type Prompt = rendering.Prompt
  *
  * Contents are cleaned ({@link clean}), so that none can forge a turn, and reasoning is left out. Fails with
  * `RWKVValidationError` for an empty list; a list whose last message is no user's and no result; a system's message
- * that is not the first, or one or a user's without text; a result without a call before it; text with lone surrogates;
- * values that are not JSON; tools of one name; and a required call without tools, or with thinking.
+ * that is not the first; a system's or user's message without text; a result without a call before it; text with lone
+ * surrogates; values that are not JSON; tools of one name; and a required call without tools, or with thinking.
  *
  * @example
  * ```ts
  * import { Effect } from "effect"
  * import * as RWKVChat from "effect-rwkv/RWKVChat"
  *
- * const prompt = RWKVChat.prompt([RWKVChat.system("Be brief."), RWKVChat.user("Why is the sky blue?")], { think: "on" })
+ * const messages = [RWKVChat.system("Be brief."), RWKVChat.user("Why is the sky blue?")]
+ * const prompt = RWKVChat.prompt(messages, { think: "on" })
  *
  * console.log(JSON.stringify(Effect.runSync(prompt)))
  * // "System: Be brief.\n\nUser: Why is the sky blue?\n\nAssistant: <think"

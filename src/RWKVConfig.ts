@@ -47,21 +47,21 @@ export interface Options {
   readonly headers?: Readonly<Record<string, string | Redacted.Redacted<string>>> | undefined
   /**
    * The time for one request with its answer, or until the headers of a stream; 120 seconds by default. Creating a task
-   * takes as long as its prefill. One whose caller was interrupted is waited for in the background that long, and so
-   * are direct streams and forks of this client, for the server may be reading its prompt.
+   * takes as long as its prefill. If the caller is interrupted the answer is awaited in the background that long, and
+   * direct streams and forks of this client wait for it too, for the server may be reading the prompt.
    */
   readonly requestTimeout?: Duration.DurationInput | undefined
   /**
-   * How long the end of the services may take, in real time whatever the Clock: to stop what they started, see it
-   * finished and delete it. 5 seconds by default; what is left then is logged as a warning.
+   * How long closing the services may take, in real time whatever the Clock: to stop the tasks that they started, see
+   * them finished and delete them. 5 seconds by default; tasks that are left then are logged as a warning.
    */
   readonly closeTimeout?: Duration.DurationInput | undefined
   /** Generation options sent with every create and FIM that does not give its own; none by default. */
   readonly defaults?: GenerationOptions | undefined
   /**
-   * The headers of answers that may hold the id that a proxy gave the request, the first that is there first: errors
-   * and results tell it as `requestId`. `x-request-id`, `x-correlation-id`, `x-amzn-requestid` and `cf-ray` by default,
-   * at most 16; `[]` for none. No other header of an answer is ever told.
+   * The headers of answers that may hold the id that a proxy gave the request; the first one that is there is used, and
+   * errors and results have it as `requestId`. `x-request-id`, `x-correlation-id`, `x-amzn-requestid` and `cf-ray` by
+   * default, at most 16; `[]` for none. No other header of an answer is ever shown.
    */
   readonly requestIdHeaders?: ReadonlyArray<string> | undefined
   /** When to repeat requests that may safely be repeated; `Polling.retrySchedule` by default. */
@@ -237,7 +237,7 @@ const isBlank = (value: unknown) => {
   return typeof text === "string" && text.trim() === ""
 }
 
-/** Environments cannot always unset a variable: a blank one is not set. */
+/** Takes a blank variable for one that is not set, for not every environment can unset one. */
 const withoutBlanks = ({ flattened }: ConfigProvider.ConfigProvider) =>
   ConfigProvider.fromFlat({
     ...flattened,
@@ -290,7 +290,7 @@ export const layerConfig = (
   )
 
 /**
- * What `withConfigOverride` sets. What is not given stays as it is outside.
+ * What `withConfigOverride` sets. Options that are not given stay as they are outside.
  *
  * @since 0.2.0
  * @category models
@@ -322,7 +322,7 @@ const checkOverride = encoder(Schema.Struct({
   defaults: rule.anything<GenerationOptions>()
 }))
 
-/** Once for each run of what is overridden. */
+/** Checks the options, at each run of the Effect or Stream. */
 const overriding = (options: OverrideOptions) =>
   Effect.gen(function*() {
     const operation = "RWKVConfig.withConfigOverride"
@@ -338,10 +338,10 @@ const overriding = (options: OverrideOptions) =>
 
 /**
  * Overrides a part of the configuration for a part of a program: for the requests of the Effect, or of the Stream, that
- * it is piped from. Overrides nest; the inner one wins, headers and defaults by name. It holds where the Effect or
- * Stream is run, and for the forks of that: what is downstream of the Stream has its own settings. What the services do
- * later for a task in the background, its stop and its deletion, uses the override that the task was started under. An
- * option of a verb, as `retry` of a stream, wins over both.
+ * it is piped from. Overrides nest; the inner one wins, headers and defaults by name. It holds for the Effect or Stream
+ * and the fibers that it forks, not for what is downstream of the Stream. What the services do later for a task in the
+ * background, its stop and its deletion, uses the override that the task was started under. An option of a verb, as
+ * `retry` of a stream, wins over both.
  *
  * It fails with `RWKVValidationError` if an option is invalid, by the rules of {@link make}, and before anything runs.
  *
@@ -368,10 +368,10 @@ export const withConfigOverride = (
 ): <X extends Stream.Stream<unknown, unknown, unknown>>(self: X) => Overridden<X> => {
   function override<X extends Stream.Stream<unknown, unknown, unknown>>(self: X): Overridden<X>
   function override(self: Stream.Stream<unknown, unknown, unknown>): Stream.Stream<unknown, unknown, unknown> {
-    // Every Effect passes for a Stream.
+    // By its type every Effect is a Stream too.
     return Effect.isEffect(self)
       ? Effect.flatMap(overriding(options), (locally) => locally(self))
-      // Each pull by itself: a FiberRef that is set for a whole Stream holds downstream as well.
+      // Set for each pull by itself: a FiberRef that is set for a whole Stream holds downstream as well.
       : Stream.unwrap(
         Effect.map(overriding(options), (locally) => Stream.fromPull(Effect.map(locally(Stream.toPull(self)), locally)))
       )

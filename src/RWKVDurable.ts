@@ -1,9 +1,9 @@
 /**
  * Runs that survive the process, as workflows of `@effect/workflow`: one generation, or a batch of up to a million.
  *
- * An entry of its own, `effect-rwkv/RWKVDurable`, for programs that have `@effect/workflow` and `@effect/cluster`. What
- * was recorded is not done again, whichever process goes on: a task that was made is waited for, and a text that came
- * is kept. See docs/durable.md.
+ * An entry of its own, `effect-rwkv/RWKVDurable`, for programs that have `@effect/workflow` and `@effect/cluster`. A
+ * step that was recorded is not repeated, whichever process continues: a task that was created is waited for, and a
+ * text that was read is kept. See docs/durable.md.
  *
  * @since 0.2.0
  */
@@ -66,7 +66,7 @@ export {
   Generated,
   /**
    * What to generate, as a type and as a Schema: a request of `create` or of `fim` whose `maxTokens` is given. It
-   * bounds what runs on, and nobody can find, if a process is killed before it has recorded the id of a task.
+   * bounds a task that nobody can find, because a process was killed before it had recorded the id.
    *
    * @example
    * ```ts
@@ -98,11 +98,11 @@ export * from "./RWKVBatch.js"
  * @category models
  */
 export interface GenerateOptions {
-  /** Names what is recorded: two of one name in one workflow would share their result. */
+  /** Names the recorded steps: two generations of one name in one workflow would share their result. */
   readonly name: string
   /** What to generate. */
   readonly request: schemas.Request
-  /** How often a task is made anew that is gone from the server, or whose answer was lost: 0 to 100, 3 by default. */
+  /** How often a task is created again if it is gone, or the answer to its create was lost: 0 to 100, 3 by default. */
   readonly recreate?: number | undefined
   /** How the end is waited for, as in `TaskService.wait`. A `timeout` begins anew with each process. */
   readonly wait?: WaitOptions | undefined
@@ -110,7 +110,7 @@ export interface GenerateOptions {
 
 /**
  * Generates within a workflow, in steps that are recorded: a task is created, its end is waited for, and it is deleted.
- * A process that goes on with the workflow goes on with the same task; one that is gone from the server is made anew. A
+ * A process that continues the workflow keeps the same task; one that is gone from the server is created again. A
  * server that cannot be reached is asked again for an hour. The end of the process leaves the task running; the end of
  * the workflow, and {@link cancel}, stop it. Fails with `WaitFailure`: with `TaskNotFoundError` once `recreate` is used
  * up, and with `TaskCancelledError` if it was cancelled.

@@ -22,7 +22,7 @@ import { RWKVConfig } from "./RWKVConfig.js"
 import { StreamService } from "./StreamService.js"
 
 /**
- * What a program overrides for a part of itself, see {@link withConfigOverride}.
+ * The options that a program overrides for a part of itself, see {@link withConfigOverride}.
  *
  * @example
  * ```ts
@@ -52,7 +52,7 @@ export declare namespace Config {
 }
 
 declare module "@effect/ai/Prompt" {
-  /** Of the last message of the user: options for its answer, which win over all others. */
+  /** Options for the answer, read from the last message of the user; they win over all others. */
   interface UserMessageOptions extends ProviderOptions {
     readonly rwkv?: Simplify<settings.Settings> | undefined
   }
@@ -93,7 +93,7 @@ export const make = (
     return provider.make({ streams, baseUrl, settings })
   })
 
-/** What is overridden where it is asked for. */
+/** The override that is in force for the caller, if any. */
 const overridden = Effect.map(Effect.serviceOption(Config), Option.getOrUndefined)
 
 /**
@@ -169,7 +169,7 @@ export const withConfigOverride: {
   <X extends Stream.Stream<unknown, unknown, unknown>>(self: X, overrides: Config.Service): Configured<X>
 } = dual(2, (self: Stream.Stream<unknown, unknown, unknown>, overrides: Config.Service) => {
   const inner = Effect.map(overridden, (outer) => ({ ...outer, ...overrides }))
-  // Every Effect passes for a Stream.
+  // By its type every Effect is a Stream too.
   return Effect.isEffect(self)
     ? Effect.flatMap(inner, (config) => Effect.provideService(self, Config, config))
     : Stream.unwrap(Effect.map(inner, (config) => Stream.provideService(self, Config, config)))

@@ -25,7 +25,7 @@ export interface JsonObject {
   readonly [key: string]: Json
 }
 
-/** Cycles are deeper. */
+/** The deepest nesting; it also ends a cycle. */
 const deepest = 128
 
 const isPlain = (u: object): boolean => {
@@ -33,7 +33,7 @@ const isPlain = (u: object): boolean => {
   return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
-/** JSON can hold it as it is: no class, no NaN, and nothing nested too deep. */
+/** Whether JSON can hold a value as it is: no class, no NaN, and nothing nested too deep. */
 const isJson = (u: unknown, depth = 0): u is Json => {
   if (u === null || typeof u === "string" || typeof u === "boolean") return true
   if (typeof u === "number") return Number.isFinite(u)
@@ -57,7 +57,7 @@ const name: Schema.Schema<string> = Schema.String.pipe(
 )
 
 /**
- * What holds for the whole chat: only as the first message, and short, as the model's authors advise.
+ * Instructions for the whole chat: only as the first message, and short, as the model's authors advise.
  *
  * @since 0.2.0
  * @category models
@@ -152,7 +152,7 @@ export interface ToolCall {
   readonly _tag: "ToolCall"
   /** The tool's name, never empty. Look it up: models invent names. */
   readonly name: string
-  /** What it is called with, not checked against the tool's own description. */
+  /** Its arguments, not checked against the tool's own description. */
   readonly arguments: JsonObject
 }
 
@@ -166,7 +166,8 @@ export interface ToolCall {
  *
  * const isCall = Schema.is(RWKVChat.ToolCall)
  *
- * console.log(isCall(RWKVChat.toolCall("weather", { city: "Oslo" })), isCall({ _tag: "ToolCall", name: "" })) // true false
+ * console.log(isCall(RWKVChat.toolCall("weather", { city: "Oslo" }))) // true
+ * console.log(isCall({ _tag: "ToolCall", name: "" })) // false
  * ```
  *
  * @since 0.2.0
@@ -311,7 +312,7 @@ export const toolResult = (result: Json): ToolResult => ({ _tag: "ToolResult", r
  * @category models
  */
 export interface Tool {
-  /** Not empty, and each tool's own. */
+  /** Not empty, and different for each tool. */
   readonly name: string
   /** What it does, in a few words. */
   readonly description: string
@@ -338,7 +339,7 @@ export interface Tool {
 export const Tool: Schema.Schema<Tool> = Schema.Struct({ name, description: rule.text, arguments: JsonObject })
 
 /**
- * What was meant as a call and is none: data, for a model writes what it likes.
+ * What was meant as a call and is none. It is no failure, for a model writes what it likes.
  *
  * @since 0.2.0
  * @category models

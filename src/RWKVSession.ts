@@ -16,7 +16,7 @@ import { Message } from "./RWKVMessage.js"
 import { StreamService } from "./StreamService.js"
 
 /**
- * How a turn was sent: the whole chat to a new task, or what is new to the task of the turn before.
+ * How a turn was sent: the whole chat to a new task, or the new messages to the task of the turn before.
  *
  * @since 0.2.0
  * @category models
@@ -32,7 +32,7 @@ export type Strategy = strategies.Strategy
 export type Budget = budgets.Budget
 
 /**
- * What is sent: text is a message of the user.
+ * The input of a turn: text is a message of the user.
  *
  * @since 0.2.0
  * @category models
@@ -40,7 +40,7 @@ export type Budget = budgets.Budget
 export type Input = sessions.Input
 
 /**
- * What one turn is sent with; what is not given is as the session has it.
+ * The options of one turn; the session's own are used for those that are not given.
  *
  * @since 0.2.0
  * @category models
@@ -48,7 +48,7 @@ export type Input = sessions.Input
 export type TurnOptions = sessions.TurnOptions
 
 /**
- * How a session is made: what its turns are sent with, where it begins, and how it goes on.
+ * How a session is made: the options of its turns, the messages that it begins with, and how turns are sent.
  *
  * @since 0.2.0
  * @category models
@@ -88,7 +88,7 @@ export type Session = sessions.Session
 export type SessionState = sessions.SessionState
 
 /**
- * The Schema of {@link SessionState}: what it encodes is JSON. No task is in it, so another process can go on from it.
+ * The Schema of {@link SessionState}: what it encodes is JSON. No task is in it, so another process can continue it.
  *
  * @example
  * ```ts
@@ -141,14 +141,14 @@ export const session = (
   Effect.flatMap(StreamService, (streams) =>
     sessions.make({
       open: (request, options) => streams.open(request, options),
-      // Streams that a program made itself have no owner of tasks.
+      // A service that the program made has no keeper: each turn is a replay.
       keeper: keeperOf(streams)
     }, options))
 
 /**
- * Goes on from what `Session.state` gave, here or in another process. The first turn is a replay. The options are those
- * of {@link session}, which also says how it fails; a `system` that is given takes the place of the one that was
- * stored. Fails with `RWKVValidationError` if the state or an option is invalid.
+ * Continues a session from its `Session.state`, here or in another process. The first turn is a replay. The options are
+ * those of {@link session}; a given `system` replaces the stored one. Fails with `RWKVValidationError` if the state or
+ * an option is invalid.
  *
  * @example
  * ```ts
@@ -156,7 +156,8 @@ export const session = (
  * import * as RWKVChat from "effect-rwkv/RWKVChat"
  *
  * const program = Effect.gen(function*() {
- *   const session = yield* RWKVChat.resume({ version: 1, messages: [RWKVChat.user("Hi"), RWKVChat.assistant("Hello!")] })
+ *   const messages = [RWKVChat.user("Hi"), RWKVChat.assistant("Hello!")]
+ *   const session = yield* RWKVChat.resume({ version: 1, messages })
  *   return yield* session.send("What did I say?")
  * })
  * ```

@@ -120,7 +120,7 @@ export const layer: Layer.Layer<StreamService, never, RWKVHttpClient | RWKVConfi
   Layer.scoped(StreamService, make)
 )
 
-/** Makes an accessor of a stream: it asks for the service when it is opened, and is as direct as the service's own. */
+/** Makes an accessor of a stream: it asks for the service when it is opened. */
 const call = <Args extends ReadonlyArray<unknown>, A>(
   stream: (streams: Service) => (...args: Args) => Stream.Stream<A, RWKVError>
 ) =>
@@ -151,8 +151,8 @@ const call = <Args extends ReadonlyArray<unknown>, A>(
 export const create = /*#__PURE__*/ call((streams) => streams.create)
 
 /**
- * {@link create} as events: the task's id, its text and its figures. A temporary task is deleted at the end, whose
- * answer says how many tokens there were; with `cleanup: "keep"` one `status` asks for that. Fails with `RWKVError`.
+ * {@link create} as events: the task's id, its text and its figures. The answer to a temporary task's deletion says how
+ * many tokens there were; with `cleanup: "keep"` one `status` is read for it. Fails with `RWKVError`.
  *
  * @example
  * ```ts
@@ -183,8 +183,8 @@ export const createEvents = /*#__PURE__*/ call((streams) => streams.createEvents
 export const fim = /*#__PURE__*/ call((streams) => streams.fim)
 
 /**
- * {@link fim} as events: the task's id, its text and its figures. A temporary task is deleted at the end, whose answer
- * says how many tokens there were; with `cleanup: "keep"` one `status` asks for that. Fails with `RWKVError`.
+ * {@link fim} as events: the task's id, its text and its figures. The answer to the deletion of a temporary task says
+ * how many tokens there were; with `cleanup: "keep"` one `status` is read for it. Fails with `RWKVError`.
  *
  * @example
  * ```ts
@@ -303,8 +303,8 @@ export const forkEvents = /*#__PURE__*/ call((streams) => streams.forkEvents)
 
 /**
  * Creates a task, or fills in the middle where a `prefix` is given, and yields once the server has named the task,
- * before its text: what a proxy needs to answer with a status. Fails with `BranchFailure`, as the start of a run can;
- * what comes later fails `text`, `events` and `finished`.
+ * before its text, so that a web handler can still choose its status. Fails with `BranchFailure` if the run does not
+ * start; what comes later fails `text`, `events` and `finished`.
  *
  * @example
  * ```ts

@@ -28,18 +28,18 @@ import type {
  */
 export interface FollowOptions {
   /**
-   * What leaving early does to the task: `"stop"` where the stream started the run, `"detach"` for `subscribe`. A stop
-   * may miss. So the service looks until the task has ended, and stops it once more at most; a warning that names the
-   * task and its tokens to go is logged if it runs on.
+   * What leaving early does to the task; by default `"stop"` where the stream started the run, `"detach"` for
+   * `subscribe`. A stop may miss (H29): the service reads the status until the task has ended, stops it once more at
+   * most, and logs a warning with the task and its tokens to go if it runs on.
    */
   readonly onInterrupt?: "stop" | "detach" | undefined
-  /** How long a silence may last before the server is asked what the task does; 30 seconds by default. */
+  /** How long a silence may last before the task's status is read; 30 seconds by default. */
   readonly idleTimeout?: Duration.DurationInput | undefined
-  /** How long a task may run and not move before the stream fails; 10 minutes by default. */
+  /** How long a running task may generate nothing before the stream fails; 10 minutes by default. */
   readonly stallTimeout?: Duration.DurationInput | undefined
   /**
    * How long a task may wait for its turn before the stream fails with `RWKVTimeoutError` of kind `"queue"`; 1 hour by
-   * default. It is looked at when the status is asked for, after each `idleTimeout` of silence.
+   * default. It is checked when the status is read, after each `idleTimeout` of silence.
    */
   readonly queueTimeout?: Duration.DurationInput | undefined
   /**
@@ -48,14 +48,14 @@ export interface FollowOptions {
    */
   readonly stopTimeout?: Duration.DurationInput | undefined
   /**
-   * When to connect again after a failure; the configuration's `retry` by default. It begins anew with new text, and
-   * where it has ended although the task was seen to wait for its turn, or to move.
+   * When to connect again after a failure; the configuration's `retry` by default. It restarts with new text, and when
+   * it has ended although the task was seen to wait for its turn or to generate.
    */
   readonly retry?: Polling.RetrySchedule | undefined
 }
 
 /**
- * Where the text of a run ends, beside the end that the model finds.
+ * Where the text of a run ends, besides the end that the model finds.
  *
  * @since 0.1.0
  * @category models
@@ -65,9 +65,8 @@ export interface Stopping {
    * Stop sequences: 1 to 16 texts of 1 to 256 UTF-16 units each; none by default. The text ends before the sequence
    * that is complete first, or the longest of those that are complete at once, however it is cut into tokens and
    * frames. No part of a sequence is delivered: what might begin one is held back until that is known. The task is
-   * stopped at once, and its state on the server is past the end of the text then, by the sequence at least. Of several
-   * sequences one that is complete earlier ends the text: list none that begins or lies inside another, unless the rest
-   * is to be cut off.
+   * stopped at once; its state on the server is then past the end of the text, by the sequence at least. A sequence
+   * with another one before its end never ends the text, because the other is complete earlier.
    */
   readonly stop?: ReadonlyArray<string> | undefined
 }
@@ -80,7 +79,7 @@ export interface Stopping {
  */
 export interface BranchOptions {
   /**
-   * Whether to go on from a task whose text was ended by a stop sequence; false by default, which fails with
+   * Whether to continue or fork a task whose text was ended by a stop sequence; false by default, which fails with
    * `RWKVValidationError`. The server's state has read the sequence, and what came after it before the stop.
    */
   readonly allowPastStop?: boolean | undefined
@@ -126,15 +125,14 @@ interface WaitLimit {
   readonly timeout?: Duration.DurationInput | undefined
   /**
    * How long the task may wait for its turn before the wait fails with `RWKVTimeoutError` of kind `"queue"`; 1 hour by
-   * default. It is looked at with each status.
+   * default. It is checked with each status.
    */
   readonly queueTimeout?: Duration.DurationInput | undefined
 }
 
 interface Looking {
   /**
-   * Asks for the status again and again, and holds no connection. It is the default if a `schedule` or `onProgress` is
-   * given.
+   * Reads the status by a schedule and holds no connection. It is the default if a `schedule` or `onProgress` is given.
    */
   readonly by?: "polling" | undefined
   /**
@@ -147,14 +145,14 @@ interface Looking {
 interface Listening {
   /**
    * Listens to one stream until the end: fewer requests, and the end is known sooner, but each such wait holds a
-   * connection. It is the default without a `schedule` and `onProgress`, which it does not take: it does not look.
+   * connection. It is the default without a `schedule` and `onProgress`, which it does not take: it reads no status.
    */
   readonly by: "subscription"
   readonly schedule?: undefined
 }
 
 /**
- * How an end is waited for: by polling, or by a subscription. What the other way takes is refused, by the type and at
+ * How an end is waited for: by polling, or by a subscription. Options of the other way are refused, by the type and at
  * run time with `RWKVValidationError`.
  *
  * @since 0.1.0
@@ -195,7 +193,7 @@ export type RunOptions = WaitOptions | WaitLimit & Cutting & { readonly onProgre
  */
 export type BulkOptions = WaitLimit & (Looking | Listening | Cutting) & {
   /**
-   * How many tasks run at once, those included that are done and whose results are not yet taken: 1 or more, 64 by
+   * How many tasks run at once, including those that have ended and whose results are not yet taken: 1 or more, 64 by
    * default. Above 256, the size of its cache, the server drops tasks.
    */
   readonly concurrency?: number | undefined
@@ -217,7 +215,7 @@ export type BulkOptions = WaitLimit & (Looking | Listening | Cutting) & {
  * @category models
  */
 export interface BulkResult {
-  /** The place of its request, from 0 on. */
+  /** The index of its request, from 0 on. */
   readonly index: number
   /** The request, as it was given. */
   readonly request: Generation.CreateRequest | Generation.FimRequest
@@ -247,9 +245,9 @@ export interface DeleteOptions {
 }
 
 /**
- * A task on the server, as a value to be passed around. It holds no state: every verb asks the server, as the accessor
- * of the same name in `TaskService` does, and fails as that does: all with `TaskFailure`, `wait` also with the rest of
- * `WaitFailure`, `continue` and `fork` with that of `BranchFailure`, streams with `RWKVError`.
+ * A task on the server, as a value to be passed around. It holds no state: every verb asks the server, and fails, as
+ * the accessor of the same name in `TaskService` does: with `TaskFailure`, `wait` with `WaitFailure`, `continue` and
+ * `fork` with `BranchFailure`, streams with `RWKVError`.
  *
  * @since 0.1.0
  * @category models
@@ -306,8 +304,8 @@ export type Requests<E, R> =
 
 /**
  * A run whose task the server has named. Either `text` or `events` may be read, once: a second reader fails with
- * `RWKVValidationError`. Closing the Scope early stops the task. All its requests are made under the settings that it
- * was opened under (`RWKVConfig.withConfigOverride`).
+ * `RWKVValidationError`. Closing the Scope early stops the task. All its requests use the settings that were in force
+ * when it was opened (`RWKVConfig.withConfigOverride`).
  *
  * @since 0.1.0
  * @category models
@@ -320,11 +318,11 @@ export interface Opened {
   readonly requestId: string | undefined
   /** The text. Fails with `RWKVError`. */
   readonly text: Stream.Stream<string, RWKVError>
-  /** The text between its beginning and its end with the figures. Fails with `RWKVError`. */
+  /** The events: the beginning, the text, and the end with its figures. Fails with `RWKVError`. */
   readonly events: Stream.Stream<StreamEvent, RWKVError>
   /**
-   * The end, as often as one likes. If nobody reads, or the reader has left, the rest is read for it, and kept for a
-   * first reader. Fails with `WaitFailure`: with `StreamTruncatedError` once the Scope was closed before the end.
+   * The result, any number of times. What nobody reads of the run is read for it, and kept for a first reader. Fails
+   * with `WaitFailure`: with `StreamTruncatedError` once the Scope was closed before the end.
    */
   readonly finished: Effect.Effect<TaskResult, WaitFailure>
 }

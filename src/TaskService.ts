@@ -90,7 +90,8 @@ export interface Service {
 export class TaskService extends Context.Tag("effect-rwkv/TaskService")<TaskService, Service>() {}
 
 /**
- * The verbs of tasks, over the endpoints and streams that are provided. Once the layer is closed they fail unsent.
+ * The verbs of tasks, over the endpoints and streams that are provided. Once the layer is closed they fail and send
+ * nothing.
  *
  * @example
  * ```ts
@@ -198,9 +199,9 @@ export const createPersistent = /*#__PURE__*/ call((tasks) => tasks.createPersis
 export const fim = /*#__PURE__*/ call((tasks) => tasks.fim)
 
 /**
- * Creates a task (or fills in, given a `prefix`), waits for its end and returns its text. Ending early stops it, in 2
- * seconds at most, then in the background (see `onInterrupt`), where a temporary task is deleted once it has ended. The
- * result says how many tokens there were, and why the text ended: as it is, by `maxTokens`, or by a `stop` sequence.
+ * Creates a task (or fills in, given a `prefix`), waits for its end and returns its text. Leaving early stops the task,
+ * within 2 seconds or else in the background (see `onInterrupt`). A temporary task is deleted once it has ended. The
+ * result says how many tokens there were, and why the text ended: by itself, by `maxTokens`, or by a `stop` sequence.
  * Fails with `WaitFailure`: with `RWKVTimeoutError` of kind `"wait"` at the timeout, and with `TaskCancelledError` if
  * this program stopped the task.
  *
@@ -260,7 +261,7 @@ export const task = /*#__PURE__*/ call((tasks) => tasks.task)
 /**
  * Waits for the end of a task and reads its text. Fails with `WaitFailure`: with `RWKVTimeoutError` of kind `"wait"` at
  * the timeout, and with `TaskCancelledError` if this program stopped the task. Interrupting the wait leaves the task
- * alone. The tokens are counted by one question after the end, where no look has said it.
+ * alone. If no status has said how many tokens there are, one is read after the end.
  *
  * @example
  * ```ts

@@ -174,10 +174,10 @@ export interface Service {
   readonly inject: (fault: Fault) => Effect.Effect<void>
   readonly clearFaults: Effect.Effect<void>
   /**
-   * Ends the server in good order. Who comes from now on is refused (`ECONNREFUSED`; on a real socket too where it is
-   * Node's and has had a request); what runs goes on, and whoever is being answered is served to the end, a stream that
-   * never ends for ever. Then all tasks are stopped, the persistent ones stored, and it is done. The server stays down
-   * until `restart`, which also ends a shutdown that still waits.
+   * Shuts the server down gracefully. New connections are refused (`ECONNREFUSED`; also on a real socket, if it is
+   * Node's and has had a request). Tasks go on, and open requests are served to their end, however long. Then all tasks
+   * are stopped, and the persistent ones stored. The server stays down until `restart`, which also ends a shutdown that
+   * still waits.
    */
   readonly shutdown: Effect.Effect<void>
   /**
@@ -272,13 +272,13 @@ export const make = (options: Options = {}): Effect.Effect<Service, never, Scope
   })
 
 /**
- * Replies by messages, for the option `reply`: the function is told the chat whose next message is the model's, be its
- * prompt a whole one or what a task is continued with, and gives an answer, or a reply with `reasoning` and `toolCalls`.
+ * Replies by messages, for the option `reply`. The function gets the chat whose next message is the model's, also for a
+ * task that is continued, and returns an answer, or a reply with `reasoning` and `toolCalls`.
  *
- * That is written as the model would write it after this prompt: with the thought's end, say, in each mode of thinking.
- * It is sent one UTF-8 byte a token, and ends as chats do, where the model begins the user's turn, with a line break
- * that stays in the text; a `Script` fixes tokens and end. Undefined leaves the answer to the toy model, and so
- * does a prompt that is no chat.
+ * The reply is written as the model would write it after this prompt, such as with the end of a thought that the prompt
+ * began. It is sent one UTF-8 byte a token and ends where the model begins the user's turn, with a line break that
+ * stays in the text; a `Script` fixes tokens and end. Undefined, or a prompt that is no chat, leaves the answer to the
+ * toy model.
  *
  * @example
  * import { Effect, Layer, Stream } from "effect"
@@ -286,7 +286,10 @@ export const make = (options: Options = {}): Effect.Effect<Service, never, Scope
  * import * as RWKVChat from "effect-rwkv/RWKVChat"
  * import { Emulator } from "effect-rwkv/testing"
  *
- * const reply = Emulator.chat(({ messages, turn }) => ({ reasoning: `Message ${messages.length}`, text: `You said ${turn}` }))
+ * const reply = Emulator.chat(({ messages, turn }) => ({
+ *   reasoning: `Message ${messages.length}`,
+ *   text: `You said ${turn}`
+ * }))
  * const emulated = RWKV.layer().pipe(Layer.provide(Emulator.layer({ pulse: 0, reply })))
  *
  * const program = Effect.gen(function*() {

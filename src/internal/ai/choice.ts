@@ -1,5 +1,5 @@
 /**
- * Which tools the model is offered, and whether what it calls is one of them.
+ * Chooses the tools that the model is offered, and checks its calls.
  */
 import type * as LanguageModel from "@effect/ai/LanguageModel"
 import * as Tool from "@effect/ai/Tool"
@@ -12,17 +12,17 @@ import type { ToolChoice } from "../chat/format.js"
 import { excerpt } from "../input/excerpt.js"
 import { malformedInput, malformedOutput, type Where } from "./failure.js"
 
-/** What does not fit a Schema, in a few words for the model and for errors. */
+/** Why a value does not fit a Schema, in a few words for the model and for errors. */
 export const reasonOf = (error: ParseResult.ParseError): string =>
   ParseResult.ArrayFormatter.formatErrorSync(error).slice(0, 5)
     .map(({ message, path }) => excerpt(path.length === 0 ? message : `${path.map(String).join(".")}: ${message}`))
     .join("; ")
 
-/** Decodes by what a Schema says, in the services of whoever runs it: `@effect/ai` asks its callers for them. */
+/** Decodes by a Schema, whose requirements are dropped from the type: `@effect/ai` has its callers provide them. */
 export const decode = ({ ast }: Pick<Schema.Schema.Any, "ast">) =>
   Schema.decodeUnknown(Schema.make<unknown>(ast), { errors: "all" })
 
-/** Some Schemas have no JSON Schema. */
+/** Fails for a Schema that has no JSON Schema. */
 export const jsonSchema = (where: Where, what: string, { ast }: Pick<Schema.Schema.Any, "ast">) =>
   Effect.try({
     try: () => Tool.getJsonSchemaFromSchemaAst(ast),
@@ -48,7 +48,7 @@ const describe = (where: Where) => (tool: Tool.Any) =>
     }))
 
 /**
- * The arguments of a call as its tool takes them, encoded. `@effect/ai` runs any tool of the toolkit that is called.
+ * Checks a call, because `@effect/ai` runs any tool of the toolkit. Returns its arguments, still encoded.
  */
 const checkCall = (where: Where, allowed: ReadonlyArray<Tool.Any>) =>
   Effect.fnUntraced(function*(call: ToolCall) {

@@ -1,5 +1,5 @@
 /**
- * Failures as `AiError` has them. They name the request and what was answered; headers and prompts they do not hold.
+ * Turns failures into `AiError`s, which name the request and the status, and hold no secrets or prompts.
  */
 import * as AiError from "@effect/ai/AiError"
 import * as Duration from "effect/Duration"
@@ -22,7 +22,7 @@ export const malformedInput = ({ method }: Where, description: string, cause?: u
 export const malformedOutput = ({ method }: Where, description: string, cause?: unknown): AiError.MalformedOutput =>
   new AiError.MalformedOutput({ module, method, description, cause })
 
-/** A task that is named was created, so it was asked for its text. */
+/** With a task's id the create had succeeded, so a read of its text failed. */
 const requestOf = ({ baseUrl }: Where, taskId: string | undefined) => {
   const [method, path] = taskId === undefined ? ["POST", "tmp"] as const : ["GET", `${taskId}/stream`] as const
   return { method, url: `${baseUrl}/v1/tasks/${path}`, urlParams: [], hash: Option.none<string>(), headers: {} }

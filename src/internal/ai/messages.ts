@@ -1,13 +1,13 @@
 /**
- * From the prompt of `@effect/ai` to messages of a chat. What a message may hold is checked where it is rendered.
+ * Turns a prompt of `@effect/ai` into messages of a chat. `render` checks their contents.
  */
 import type * as Prompt from "@effect/ai/Prompt"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { malformedInput, type Where } from "./failure.js"
 
-/** Values as JSON has them: a history holds decoded arguments. What JSON cannot hold stays, to be refused. */
-const plain = (value: unknown): unknown =>
+/** A value as JSON holds it, for a history has decoded arguments. What JSON cannot hold is left, to be refused. */
+const asJson = (value: unknown): unknown =>
   Option.getOrElse(Option.liftThrowable((): unknown => JSON.parse(JSON.stringify(value) ?? "null"))(), () => value)
 
 const ofType = <Type extends Prompt.Part["type"]>(parts: ReadonlyArray<Prompt.Part>, type: Type) =>
@@ -29,19 +29,19 @@ const messagesOfTurn = (where: Where) => ({ parts, role }: Turn) => {
   if (orphan !== undefined) return malformedInput(where, `a result of ${orphan.name} has no call that it answers`)
   const text = ofType(parts, "text").map((part) => part.text)
   if (role === "user") return Effect.succeed([{ _tag: "User", content: text.join("\n") }])
-  // Results go by their order in this format, and not by ids. Of calls that were answered in part, those are told.
-  const told = calls.filter((call) => results.length === 0 || resultOf(call) !== undefined)
+  // The format pairs calls and results by order, not by id, so calls without a result are left out if others have one.
+  const kept = calls.filter((call) => results.length === 0 || resultOf(call) !== undefined)
   return Effect.succeed([
     { _tag: "Assistant", content: text.join("") },
-    ...told.map(({ name, params }) => ({ _tag: "ToolCall", name, arguments: plain(params) })),
-    ...told.flatMap((call) => resultOf(call) ?? []).map(({ isFailure, result }) => ({
+    ...kept.map(({ name, params }) => ({ _tag: "ToolCall", name, arguments: asJson(params) })),
+    ...kept.flatMap((call) => resultOf(call) ?? []).map(({ isFailure, result }) => ({
       _tag: "ToolResult",
-      result: isFailure ? { error: plain(result) } : plain(result)
+      result: isFailure ? { error: asJson(result) } : asJson(result)
     }))
   ])
 }
 
-/** The texts of the system are one message here, and results belong to the turn with their calls. */
+/** Joins the system's texts to one message, and puts results into the turn of their calls. */
 export const messagesOf = (where: Where, { content }: Prompt.Prompt, instructions: ReadonlyArray<string>) => {
   const system: Array<string> = []
   const turns: Array<Turn> = []
@@ -50,9 +50,9 @@ export const messagesOf = (where: Where, { content }: Prompt.Prompt, instruction
     else if (message.role === "tool" && turns.length > 0) turns.at(-1)?.parts.push(...message.content)
     else turns.push({ role: message.role, parts: [...message.content] })
   }
-  const told = [...system, ...instructions].filter((text) => text.trim() !== "").join("\n")
+  const systemText = [...system, ...instructions].filter((text) => text.trim() !== "").join("\n")
   return Effect.map(Effect.forEach(turns, messagesOfTurn(where)), (messages) => [
-    ...told === "" ? [] : [{ _tag: "System", content: told }],
+    ...systemText === "" ? [] : [{ _tag: "System", content: systemText }],
     ...messages.flat()
   ])
 }

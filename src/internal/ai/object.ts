@@ -1,5 +1,5 @@
 /**
- * Objects: how the model is asked for one, where it is in the answer, and what is wrong with it.
+ * Asks the model for an object, finds it in the answer, and says what is wrong with it.
  */
 import type { ProviderOptions } from "@effect/ai/LanguageModel"
 import * as Effect from "effect/Effect"
@@ -19,7 +19,7 @@ export const instruction = (where: Where, { objectName, schema }: JsonFormat) =>
   )
 
 /**
- * The object as the model wrote it, in a fence or not and with words around it or not; otherwise why it does not fit.
+ * Finds the object in an answer, with or without a fence or words around it; fails with why it does not fit.
  */
 export const check = (schema: Schema.Schema.Any, text: string): Effect.Effect<string, string> => {
   const from = text.indexOf("{")
@@ -31,7 +31,7 @@ export const check = (schema: Schema.Schema.Any, text: string): Effect.Effect<st
     : Effect.mapBoth(decode(Schema.parseJson(schema))(found), { onSuccess: () => found.trim(), onFailure: reasonOf })
 }
 
-/** What the chat goes on with after an answer that does not fit. */
+/** The messages that ask again after an answer that does not fit. */
 export const again = (text: string, reason: string): ReadonlyArray<object> => [
   { _tag: "Assistant", content: text.replace(/```(?:json)?/g, "") },
   { _tag: "User", content: `That does not fit: ${reason}. Answer with the corrected JSON object only.` }

@@ -1,5 +1,5 @@
 /**
- * From pieces of a reply to parts of a response: texts come in pieces here, and are put together or told as blocks.
+ * Turns pieces of a reply into parts of a response, which are joined or streamed as blocks.
  */
 import { IdGenerator } from "@effect/ai/IdGenerator"
 import type * as Response from "@effect/ai/Response"
@@ -42,23 +42,23 @@ export const make = (where: Where, check: Choice["check"]) => {
   return { piece, finish }
 }
 
-const saidIn = (part: Response.PartEncoded | undefined) =>
+const proseOf = (part: Response.PartEncoded | undefined) =>
   part?.type === "text" || part?.type === "reasoning" ? part : undefined
 
 /** The whole answer: texts of one kind that follow each other are one. */
 export const whole = (pieces: Iterable<Response.PartEncoded>): Array<Response.PartEncoded> => {
   const all: Array<Response.PartEncoded> = []
   for (const piece of pieces) {
-    const [before, said] = [saidIn(all.at(-1)), saidIn(piece)]
-    if (said === undefined || said.type !== before?.type) all.push(piece)
-    else all[all.length - 1] = { type: said.type, text: before.text + said.text }
+    const [before, prose] = [proseOf(all.at(-1)), proseOf(piece)]
+    if (prose === undefined || prose.type !== before?.type) all.push(piece)
+    else all[all.length - 1] = { type: prose.type, text: before.text + prose.text }
   }
   return all
 }
 
 /**
- * A block of text or reasoning is always ended before something else begins, also when the stream fails: histories drop
- * a block without its end.
+ * Streams text and reasoning as blocks. Each is ended before something else begins, also when the stream fails, because
+ * histories drop a block without its end.
  */
 export const blocks = <E, R>(pieces: Stream.Stream<Response.PartEncoded, E, R>) =>
   Stream.suspend(() => {

@@ -1,5 +1,5 @@
 /**
- * One call of the model: a prompt is rendered, a task is streamed, and its text is told in pieces.
+ * One call of the model: renders a prompt, streams a task, and gives its text in pieces.
  */
 import type { AiError } from "@effect/ai/AiError"
 import type { IdGenerator } from "@effect/ai/IdGenerator"
@@ -26,7 +26,7 @@ import { type Settings, settle } from "./settings.js"
 interface Needs {
   readonly streams: StreamService.Service
   readonly baseUrl: string
-  /** The settings that hold where they are asked for. */
+  /** The settings with the overrides of the caller. */
   readonly settings: Effect.Effect<Settings>
 }
 
@@ -54,7 +54,7 @@ const answer = ({ choice, isObject, messages, settled, span, streams, where }: C
       const { toolChoice, tools } = choice
       const reading = { toolChoice, think: toolChoice === "required" ? "off" : settled.think }
       const rendered = yield* render(operationOf(where), messages, { ...reading, tools })
-      // Who does not think and has no tools is left no choice but JSON.
+      // Without thinking and tools the prompt can force JSON, by opening a fence.
       const end = isObject && toolChoice === "none" && reading.think === "off" ? format.forced : ""
       const request = { ...generation, prompt: rendered.prompt + end }
       const opened = yield* streams.open(request, { stop: [...stops, ...stop] })
@@ -83,7 +83,7 @@ const collect = (call: Call): Answered => Effect.map(Stream.runCollect(answer(ca
 const collectObject = (call: Call, schema: Schema.Schema.Any, asked = 1, spent: number | undefined = 0): Answered =>
   Effect.gen(function*() {
     const parts = yield* collect(call)
-    // Who calls a tool answers when it has the result.
+    // The answer to a tool call comes later, with the tool's result.
     if (parts.some(({ type }) => type === "tool-call")) return parts
     const text = parts.map((part) => part.type === "text" ? part.text : "").join("")
     const tokens = parts.find((part) => part.type === "finish")?.usage.outputTokens

@@ -1,5 +1,5 @@
 /**
- * How the model is to answer: what the layer, an override and the user's message say, the later winning by key.
+ * How the model is to answer: options of the layer, an override and the user's message, of which a later one wins.
  */
 import type * as LanguageModel from "@effect/ai/LanguageModel"
 import * as Telemetry from "@effect/ai/Telemetry"
@@ -12,7 +12,7 @@ import { encoder } from "../input/request.js"
 import * as rule from "../input/rules.js"
 import { sequences } from "../input/sequences.js"
 
-/** Sampling and limits of `Generation.GenerationOptions`, and what is the language model's own. */
+/** Sampling and limits of `Generation.GenerationOptions`, and options of the language model's own. */
 export interface Settings extends Generation.GenerationOptions {
   /** How the model thinks before it answers; `"off"` by default. A call that is required leaves no room to think. */
   readonly think?: Think | undefined
@@ -20,7 +20,7 @@ export interface Settings extends Generation.GenerationOptions {
   readonly stop?: ReadonlyArray<string> | undefined
   /** How often `generateObject` asks again, with the reason, if an answer does not fit: 0 to 10; 2 by default. */
   readonly objectRepairs?: number | undefined
-  /** What spans and answers name the model; nothing by default, for the server does not say which one answered. */
+  /** The model's name in spans and answers; none by default, for the server does not say which model answered. */
   readonly model?: string | undefined
 }
 

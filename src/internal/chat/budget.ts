@@ -1,5 +1,5 @@
 /**
- * What of a history is sent.
+ * Chooses the part of a history that is sent.
  */
 import * as Effect from "effect/Effect"
 import type { Message } from "../../RWKVMessage.js"
@@ -11,9 +11,8 @@ import { type Checked, messagesAt, refuse } from "./check.js"
 export type Budget =
   | {
     /**
-     * How many turns of the user are sent at most, the one included that is being sent: 1 or more. With each goes all
-     * that belongs to it, so that no result is without its call. What comes before the oldest of them is left out, but
-     * for the system's message.
+     * The most turns of the user that are sent, the new one included: an integer from 1 on. Each goes with its replies,
+     * calls and results. Messages before the oldest of them are left out, except the system's.
      */
     readonly maxTurns: number
   }

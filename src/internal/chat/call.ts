@@ -10,7 +10,7 @@ import { fence } from "./format.js"
 export interface Opener {
   readonly text: string
   readonly closer: string
-  /** It announces a call; a fence alone may hold any JSON. */
+  /** Whether it surely announces a call: a fence alone may hold any JSON. */
   readonly explicit: boolean
 }
 
@@ -36,7 +36,7 @@ const decode = (value: unknown): Option.Option<ToolCall> => {
   return isCall(call) ? Option.some(call) : Option.none()
 }
 
-/** What the text between the strings is. Without `explicit` it is text unless it names arguments. */
+/** Reads the text between the two strings. After a fence alone it is text, unless it names arguments. */
 const read = ({ closer, explicit, text }: Opener, body: string, closed: boolean): ReplyPart => {
   const whole = `${text}${body}${closed ? closer : ""}`
   const value = parse(body)
@@ -54,9 +54,9 @@ interface Taken {
 }
 
 export interface Reading {
-  /** Undefined while the call goes on. A fence that turns out to hold none is text, and what it holds is to be read. */
+  /** Undefined while the call goes on. If a fence holds no call, its opener is text and its body is in `rest`. */
   readonly push: (piece: string) => Taken | undefined
-  /** The text ended: a call whose closing string alone is missing is one. */
+  /** At the end of the text: a call that lacks only its closing string is still a call. */
   readonly end: () => ReplyPart
 }
 
@@ -67,7 +67,7 @@ export interface Reading {
 export const make = (opener: Opener): Reading => {
   const { closer, explicit } = opener
   let body = ""
-  /** The first characters without white space: they say soon whether a fence holds a call. */
+  /** The first characters without white space, which soon show whether a fence holds a call. */
   let compact = ""
   let inString = false
   let escaped = false

@@ -1,5 +1,5 @@
 /**
- * What callers give to `prompt`, checked: each message and tool by its Schema, then their order.
+ * Checks what callers give to `prompt`: each message and tool by its Schema, then their order.
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -17,7 +17,7 @@ export interface PromptOptions extends ReplyOptions {
   readonly tools?: ReadonlyArray<Tool> | undefined
 }
 
-/** Who renders names the public operation. */
+/** Replaced by the public operation's name in `prompt.ts` and `session.ts`. */
 const operation = "RWKVChat"
 
 export type Checked<A> = Effect.Effect<A, RWKVValidationError>
@@ -26,7 +26,7 @@ export const refuse = (path: string, message: string): Checked<never> => Effect.
 
 const within = (outer: string) => relabelled(operation, (path) => path === "" ? outer : `${outer}.${path}`)
 
-/** Checks each item of a list under its place. */
+/** Checks each item of a list; errors name its index. */
 const each = <A>(path: string, given: unknown, check: (item: unknown) => Checked<A>): Checked<ReadonlyArray<A>> =>
   attempt(operation, path, (): unknown => Array.isArray(given) ? Array.from(given) : undefined).pipe(
     Effect.filterOrElse(Array.isArray, () => refuse(path, "must be an array")),
@@ -54,10 +54,10 @@ const message = (item: unknown): Checked<Message> =>
         : refuse("_tag", `must be one of ${Object.keys(encoders).join(", ")}`)
   )
 
-/** Copies of messages, each checked for itself. */
+/** Copies messages and checks each by itself. */
 export const messagesAt = (path: string, given: unknown): Checked<ReadonlyArray<Message>> => each(path, given, message)
 
-/** The rule that the message at a place breaks. */
+/** For each message the rule of order that it breaks, or undefined. */
 const misplaced = (messages: ReadonlyArray<Message>) => {
   let open = 0
   return messages.map((message, index) => {
@@ -83,8 +83,8 @@ const options = encoder(Schema.Struct({
   tools: rule.anything<ReadonlyArray<Tool>>()
 }))
 
-/** Both options end the prompt, and only one end is possible. */
-const together = ({ think = "off", toolChoice, tools = [] }: PromptOptions): Checked<void> => {
+/** `think` and a required call both end the prompt, so only one is possible. */
+const checkCombination = ({ think = "off", toolChoice, tools = [] }: PromptOptions): Checked<void> => {
   const names = tools.map(({ name }) => name)
   const again = names.findIndex((name, index) => names.indexOf(name) < index)
   if (again >= 0) return refuse(`tools.${again}.name`, "must not be the name of another tool")
@@ -100,7 +100,7 @@ export const checked = (
   Effect.gen(function*() {
     const { tools, ...rest } = yield* options(operation, given)
     const all: PromptOptions = { ...rest, tools: yield* each("tools", tools ?? [], (item) => tool(operation, item)) }
-    yield* together(all)
+    yield* checkCombination(all)
     const list = yield* messagesAt("messages", messages)
     yield* inOrder(list)
     return { messages: list, options: all }

@@ -1,5 +1,5 @@
 /**
- * Contents as they may stand in a prompt. No content can end its turn, begin another, or say what only options say.
+ * Cleans contents for a prompt, so that none can end its turn, begin another, or set what only options set.
  */
 import { call } from "./format.js"
 import { partsOf } from "./reply.js"
@@ -30,10 +30,10 @@ const lineEnds: Pass = ["line-end", /\r\n?/g, "\n"]
 
 const blankLines: Pass = ["blank-line", /\n(?:[ \t]*\n)+/g, "\n"]
 
-/** With a space between its halves it is not token 0. */
+/** `<|endoftext|>` is token 0; with a space in it, it is not. */
 const endOfText: Pass = ["end-of-text", /<(?=\|endoftext\|>)/g, "< "]
 
-/** A turn begins with the token of its role just after a line break. With a space before it, it is another token. */
+/** A role's name just after a line break begins a turn. A space before the name makes it another token. */
 const names: Pass = ["role", /\n(?=(?:System|User|Assistant)[ \t]*[:\uff1a\ufe55\ufe13\ua789\u2236])/g, "\n "]
 
 const openers: Pass = ["opener", /```(?=json)|<(?=tool_call>|think>)|\*\*(?=Tool Call:\*\*)/g, "$& "]
@@ -52,7 +52,7 @@ const passes: Record<Role, ReadonlyArray<Pass>> = {
 
 const probe = call({ name: "probe", arguments: {} })
 
-/** Whether who reads the turn finds this answer and a call that follows it, and nothing else. */
+/** Whether the turn, with a call after it, is read back as just this answer and that call. */
 const isPlain = (text: string): boolean => {
   const parts = partsOf(`${text}\n${probe}`, {})
   const before = parts.slice(0, -1).map((part) => part._tag === "Text" ? part.text : undefined)

@@ -1,5 +1,5 @@
 /**
- * The strings that RWKV-7 G1 was trained on. All but the fences stand here alone.
+ * The strings that RWKV-7 G1 was trained on. Only the fences are written elsewhere too.
  */
 import type { ToolCall } from "../../RWKVMessage.js"
 
@@ -21,10 +21,10 @@ export interface ReplyOptions {
 
 const open = " <think"
 
-/** What the turn begins with that the model goes on with. */
+/** The beginning of the turn that the model writes. */
 export const reply = "Assistant:"
 
-/** What follows that. The last `>` is missing on purpose: the model writes it. No end is a space. */
+/** What follows it. The last `>` is missing on purpose: the model writes it. None ends with a space. */
 export const ends: Record<Think, string> = {
   off: "",
   fake: `${open}>\n</think`,
@@ -64,7 +64,7 @@ export const resultHead = "Function output:\n"
 
 const endOfText = "<|endoftext|>"
 
-/** JSON of one line. Token 0 is written as an escape, so that the value stays the same. */
+/** JSON on one line. The text of token 0 is escaped, which keeps the value. */
 export const json = (value: unknown): string =>
   JSON.stringify(value).replaceAll(endOfText, `\\u003c${endOfText.slice(1)}`)
 

@@ -1,5 +1,5 @@
 /**
- * From a prompt back to messages.
+ * Parses a prompt back to its messages.
  */
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -26,7 +26,7 @@ interface SystemTurn {
   readonly tools: ReadonlyArray<Messages.Tool>
 }
 
-/** The list of tools is the last of the system's turn; it is JSON, and so of one line. */
+/** The tools end the system's turn, as one line of JSON. */
 const systemTurn = (content: string): SystemTurn => {
   const none: SystemTurn = { messages: [{ _tag: "System", content }], tools: [] }
   const head = content.startsWith(Format.toolsHead) ? 0 : content.lastIndexOf(`\n${Format.toolsHead}`)
@@ -40,7 +40,7 @@ const systemTurn = (content: string): SystemTurn => {
 
 const isResult = Schema.is(Messages.ToolResult)
 
-/** A result that is no JSON was written by somebody else. */
+/** A result that is not JSON was not rendered by this SDK, and is kept as text. */
 const userTurn = (content: string): Message => {
   if (!content.startsWith(Format.resultHead)) return { _tag: "User", content }
   const text = content.slice(Format.resultHead.length)
@@ -50,7 +50,7 @@ const userTurn = (content: string): Message => {
 
 const assistantTurn = (content: string): ReadonlyArray<Message> => {
   const reply = fromParts(partsOf(content, {}))
-  // An empty thought is none, and is not part of the answer.
+  // Content that begins with an empty thought is parsed too, to leave that out.
   return reply.toolCalls.length === 0 && reply.reasoning === "" && !content.startsWith(thinking.open)
     ? [{ _tag: "Assistant", content }]
     : messagesOf(reply)
@@ -61,7 +61,7 @@ const modeOf = (last: string): Format.Think | undefined =>
 
 const head = /^(System|User|Assistant):(?: |$)/
 
-/** Takes off the last user's message what says how long to think. */
+/** Removes from the last user's message the suffix that says how long to think. */
 const withoutSuffix = (messages: ReadonlyArray<Message>) => {
   const asked = messages.findLastIndex(({ _tag }) => _tag === "User")
   const message = messages[asked]

@@ -1,5 +1,5 @@
 /**
- * From messages to a prompt.
+ * Renders messages as a prompt.
  */
 import * as Effect from "effect/Effect"
 import type { Message, Tool } from "../../RWKVMessage.js"
@@ -31,7 +31,7 @@ const cleaned = (message: Message, index: number): Checked<CleanMessage> => {
   if (message._tag === "ToolCall" || message._tag === "ToolResult") return Effect.succeed({ message, changes: [] })
   const { _tag, content } = message
   const { changes, text } = clean(content, _tag)
-  // A model may say nothing. A user's turn without text is none.
+  // Only a model's answer may be empty.
   if (text === "" && _tag !== "Assistant") return refuse(`messages.${index}.content`, "must hold more than white space")
   return Effect.succeed({ message: { _tag, content: text }, changes })
 }
@@ -54,7 +54,7 @@ const toolsOf = (tools: ReadonlyArray<Tool>): ReadonlyArray<string> => {
   return plain.length === 0 ? [] : [`${Format.toolsHead}${Format.json(plain)}${Format.toolsTail}`]
 }
 
-/** The turns as they are written. An answer and the calls after it are one turn. */
+/** The turns of the prompt. An answer and the calls after it are one turn. */
 const turnsOf = (messages: ReadonlyArray<Message>, tools: ReadonlyArray<Tool>, suffix: string): Array<string> => {
   const turns: Array<string> = []
   const asked = messages.findLastIndex(({ _tag }) => _tag === "User")
@@ -74,20 +74,20 @@ const turnsOf = (messages: ReadonlyArray<Message>, tools: ReadonlyArray<Tool>, s
   return turns
 }
 
-/** An answer without text before a call says nothing, and would leave an empty line. */
-const withoutSilence = (messages: ReadonlyArray<Message>): ReadonlyArray<Message> =>
+/** Leaves out an empty answer before a call, which would leave an empty line. */
+const withoutEmptyAnswers = (messages: ReadonlyArray<Message>): ReadonlyArray<Message> =>
   messages.reduceRight<Array<Message>>((kept, message) => {
-    const silent = message._tag === "Assistant" && message.content === "" && kept.at(-1)?._tag === "ToolCall"
-    if (!silent) kept.push(message)
+    const isEmpty = message._tag === "Assistant" && message.content === "" && kept.at(-1)?._tag === "ToolCall"
+    if (!isEmpty) kept.push(message)
     return kept
   }, []).toReversed()
 
-/** `known`: how many of the messages, and with them the system's turn, the model has read before. */
+/** `known`: how many of the messages, the system's included, the model has read before. */
 const renderFrom = (operation: string, given: unknown, known: number, options: unknown): Checked<Prompt> =>
   Effect.gen(function*() {
     const { messages, options: { think = "off", toolChoice, tools = [] } } = yield* checked(given, options)
     const all = yield* Effect.forEach(messages.slice(known), (message, index) => cleaned(message, known + index))
-    const kept = withoutSilence(all.map(({ message }) => message))
+    const kept = withoutEmptyAnswers(all.map(({ message }) => message))
     const end = Format.reply + (toolChoice === "required" ? Format.forced : Format.ends[think])
     return {
       prompt: [
@@ -103,10 +103,10 @@ export const render = (operation: string, given: unknown, options: unknown): Che
   renderFrom(operation, given, 0, options)
 
 /**
- * The turns of the messages after the first `known` ones, at least 1, and the beginning of the reply: what a task that
- * has read the others goes on with, but for the blank line that ends its last turn. All messages are checked together,
- * so that a result finds its call; the places that errors and changes name are those in the whole list. Calls at the
- * beginning are a turn of their own, for that of the answer before them has ended.
+ * Renders the messages after the first `known` ones, at least 1, and the beginning of the reply, for a task that has
+ * read the others. The blank line that ends the task's last turn is not included. All messages are checked together, so
+ * that a result finds its call, and errors and changes name indices of the whole list. Calls at the beginning are a
+ * turn of their own, because the turn of the answer before them has ended.
  */
 export const renderTurns = (operation: string, given: unknown, known: number, options: unknown): Checked<Prompt> =>
   renderFrom(operation, given, Math.max(1, known), options)

@@ -1,12 +1,12 @@
 /**
- * One at a time, in the order in which they came. A semaphore lets whoever comes just after a release go before those
- * that wait.
+ * Lets one caller in at a time, in order of arrival. A semaphore would let a caller that comes just after a release
+ * overtake those that wait.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 
-/** Waits for its turn, and gives what ends it. The caller is uninterruptible, and hands over how to wait. */
+/** Waits for its turn and returns the effect that ends it. Run it uninterruptibly: `restore` is for the wait alone. */
 type Enter = (
   restore: <A, E>(wait: Effect.Effect<A, E>) => Effect.Effect<A, E>
 ) => Effect.Effect<Effect.Effect<void>>
@@ -19,7 +19,7 @@ export const make = (): Enter => {
       const over = Deferred.unsafeMake<void>(FiberId.none)
       last = Deferred.await(over)
       return restore(before).pipe(
-        // Whoever waits for this one waits for those before it.
+        // If interrupted, those behind this one wait for the one before it.
         Effect.onInterrupt(() => Effect.sync(() => Deferred.unsafeDone(over, before))),
         Effect.as(Effect.asVoid(Deferred.succeed(over, undefined)))
       )

@@ -1,5 +1,5 @@
 /**
- * From a model's text to reasoning, answer and calls: one reader for whole texts and for pieces of any size.
+ * Splits a model's text into reasoning, answer and calls: one reader for whole texts and for pieces of any size.
  */
 import * as Chunk from "effect/Chunk"
 import * as Stream from "effect/Stream"
@@ -9,13 +9,13 @@ import { reasons, type ReplyOptions } from "./format.js"
 
 export const thinking = { open: "<think>", close: "</think>" }
 
-/** How many units at the end of a text may be the beginning of the closing tag. */
+/** How many UTF-16 units at the end of a text may begin the closing tag. */
 const undecided = (text: string): number => {
   const at = text.lastIndexOf("<")
   return at >= 0 && thinking.close.startsWith(text.slice(at)) ? text.length - at : 0
 }
 
-/** Collects parts. Reasoning and answer are each told trimmed: white space waits until something follows it. */
+/** Collects parts, reasoning and answer each trimmed: white space is held until text follows it. */
 const makeTeller = () => {
   let parts: Array<ReplyPart> = []
   let spaces = ""
@@ -35,8 +35,8 @@ const makeTeller = () => {
       else parts.push({ _tag, text: news })
     },
     part: (part: ReplyPart): void => void parts.push(part),
-    /** What comes is another text: it is trimmed for itself. */
-    turn: (): void => {
+    /** Begins another text, which is trimmed by itself. */
+    startText: (): void => {
       spaces = ""
       told = false
     },
@@ -48,10 +48,10 @@ const makeTeller = () => {
   }
 }
 
-/** Takes pieces, and tells parts as soon as they are certain. Each character is looked at a fixed number of times. */
+/** Takes pieces and gives parts as soon as they are certain, in linear time. */
 class Reader {
   private readonly tell = makeTeller()
-  private readonly bracket: "reasoning" | "answer"
+  private readonly afterBracket: "reasoning" | "answer"
   private readonly openers: ReadonlyArray<Call.Opener>
   private mode: "bracket" | "reasoning" | "answer"
   private call: Call.Reading | undefined
@@ -63,7 +63,7 @@ class Reader {
 
   constructor({ think = "off", toolChoice = "auto" }: ReplyOptions) {
     this.mode = think === "off" ? "answer" : "bracket"
-    this.bracket = reasons(think) ? "reasoning" : "answer"
+    this.afterBracket = reasons(think) ? "reasoning" : "answer"
     this.openers = toolChoice === "none" ? [] : Call.openers
     this.call = toolChoice === "required" ? Call.make(Call.forced) : undefined
   }
@@ -81,12 +81,12 @@ class Reader {
     return this.tell.take()
   }
 
-  /** Takes something off the text, and gives the rest. */
+  /** Reads a part of the text and returns the rest. */
   private step(rest: string): string {
     if (this.call !== undefined) return this.inCall(this.call, rest)
     if (this.mode === "reasoning") return this.inReasoning(rest)
     if (this.mode === "answer") return this.inAnswer(rest)
-    this.mode = this.bracket
+    this.mode = this.afterBracket
     return rest.startsWith(">") ? rest.slice(1) : rest
   }
 
@@ -122,7 +122,7 @@ class Reader {
     this.mode = mode
     this.fresh = false
     this.atLineStart = true
-    this.tell.turn()
+    this.tell.startText()
   }
 
   private inAnswer(rest: string): string {
@@ -142,7 +142,7 @@ class Reader {
     return rest.slice(line.length)
   }
 
-  /** What opens something at a line's start, or all of the text if it may become that. */
+  /** The opener that a line begins with, or all of the text if that may become one. */
   private opener(rest: string): string | undefined {
     if (this.fresh && rest.startsWith(thinking.open)) {
       this.begin("reasoning")
@@ -189,11 +189,11 @@ export const fromParts = (parts: Iterable<ReplyPart>): Reply => {
   }
 }
 
-/** The messages that a reply adds to a chat. Calls that are none stay as the text they were. */
+/** The messages that a reply adds to a chat. Malformed calls are added as text. */
 export const messagesOf = ({ malformedToolCalls, reasoning, text, toolCalls }: Reply): ReadonlyArray<Message> => {
   const content = [text, ...malformedToolCalls.map((call) => call.text)].filter((part) => part !== "").join("\n")
-  const silent = content === "" && reasoning === "" && toolCalls.length > 0
-  return silent ? toolCalls : [
+  const onlyCalls = content === "" && reasoning === "" && toolCalls.length > 0
+  return onlyCalls ? toolCalls : [
     reasoning === "" ? { _tag: "Assistant", content } : { _tag: "Assistant", content, reasoning },
     ...toolCalls
   ]

@@ -18,23 +18,23 @@ import * as Queue from "./queue.js"
 import { begin, type Keeper, type Live, type Sending, type Server } from "./strategy.js"
 import * as Turns from "./turn.js"
 
-/** What a turn is sent with; what is not given is as the session has it. */
+/** The options of a turn; the session's own are used for those that are not given. */
 export interface TurnOptions extends PromptOptions {
-  /** The options of its generation, each by itself, such as `RWKVChat.presets.rwkvPip` and `maxTokens`. */
+  /** Generation options, merged with the session's key by key, such as `RWKVChat.presets.rwkvPip` and `maxTokens`. */
   readonly generation?: Sending["generation"] | undefined
-  /** Where a reply ends, beside the end that the model finds: `RWKVChat.stops` by default, `[]` for nowhere. */
+  /** Stop sequences of the reply; `RWKVChat.stops` by default, `[]` for none. */
   readonly stop?: ReadonlyArray<string> | undefined
 }
 
 export interface SessionOptions extends TurnOptions {
-  /** What holds for the whole chat. It is no part of the history. */
+  /** The system's message, for the whole chat. It is no part of the history. */
   readonly system?: string | undefined
-  /** Where the chat begins; empty by default. */
+  /** The messages that the chat begins with; none by default. */
   readonly history?: ReadonlyArray<Message> | undefined
   /**
    * `"replay"`, the default, sends the whole chat to a new task with each turn: right on every server. `"continue"`
    * sends only what is new to the task of the turn before; it needs `maxTokens`, without which nobody knows how a run
-   * has ended, and replays where that task cannot be gone on with.
+   * has ended, and replays where that task cannot be continued.
    */
   readonly strategy?: "replay" | "continue" | undefined
   /**
@@ -44,9 +44,9 @@ export interface SessionOptions extends TurnOptions {
    */
   readonly onInterrupt?: "drop" | "keep" | undefined
   /**
-   * What of the history is sent; all of it by default. A function gets the history without what is sent, and gives the
-   * messages in its place. The history itself stays whole. A turn fails with `RWKVValidationError` if the function
-   * throws, or returns what is no prompt.
+   * How much of the history is sent; all of it by default. A function gets the history without the new input, and
+   * returns the messages to send in its place. The history itself stays whole. A turn fails with `RWKVValidationError`
+   * if the function throws, or returns messages that make no prompt.
    */
   readonly budget?: Budgets.Budget | undefined
 }
@@ -82,7 +82,7 @@ export interface Session {
   /** What `RWKVChat.resume` goes on from, here or in another process. */
   readonly state: Effect.Effect<SessionState>
   /**
-   * Takes off the user's last message and all after it, and gives them; nothing if there is none. It waits like a turn.
+   * Removes the user's last message and all after it, and returns them; none if there is none. It waits like a turn.
    */
   readonly undo: Effect.Effect<ReadonlyArray<Message>>
   /** A session of its own with the history of now, and with other options if they are given. */
@@ -114,7 +114,7 @@ const sessionOptions = encoder(Schema.Struct({
 
 const named = <A>(check: Checked<A>): Checked<A> => Effect.mapError(check, relabelled(operation))
 
-/** What a caller may give in place of a list. */
+/** The input as a list of messages. */
 const listOf = (input: Input): unknown =>
   typeof input === "string" ? [{ _tag: "User", content: input }] : Array.isArray(input) ? input : [input]
 
@@ -127,7 +127,7 @@ const inputOf = (input: Input): Checked<ReadonlyArray<Message>> =>
     () => refuse("input", "must be messages, none of them the system's")
   )
 
-/** What is sent with a turn, read once: some of it may be the caller's to change. */
+/** The options of a turn, copied because the caller may change its objects later. */
 const sendingOf = (usual: Sending, given: TurnOptions): Checked<Sending> =>
   Effect.map(
     Effect.all({
@@ -142,7 +142,7 @@ const sendingOf = (usual: Sending, given: TurnOptions): Checked<Sending> =>
 
 const nothing: Sending = { prompt: {}, generation: {}, stop: stops }
 
-/** A prompt of what there is so far would be possible. */
+/** Fails if the history cannot be rendered as a prompt. */
 const checkHistory = (system: ReadonlyArray<Message>, history: ReadonlyArray<Message>, prompt: PromptOptions) =>
   Effect.mapError(
     render(operation, [...system, ...history, { _tag: "User", content: "?" }], prompt),
@@ -156,7 +156,7 @@ const checkHistory = (system: ReadonlyArray<Message>, history: ReadonlyArray<Mes
     )
   )
 
-/** How a session begins. */
+/** Checks the options. A system's message at the start of the history becomes the session's. */
 const beginning = (given: SessionOptions) =>
   Effect.gen(function*() {
     const options = yield* sessionOptions(operation, given)
@@ -171,14 +171,14 @@ const beginning = (given: SessionOptions) =>
     return { options, usual, text, system, history }
   })
 
-/** What the next turn may go on with: the task of a run whose end is known. */
-const liveOf = (keeper: Keeper, stands: ReadonlyArray<Message>, { begun, result }: Turns.Ended): Live | undefined => {
+/** The task that the next turn may continue; undefined if nobody knows how its run ended. */
+const liveOf = (keeper: Keeper, hasRead: ReadonlyArray<Message>, { begun, result }: Turns.Ended): Live | undefined => {
   const { finishReason: end } = result
   if (end !== "stop" && end !== "length") return undefined
   const { generation, run, tools } = begun
-  // What the server cannot decode stands behind the text that is known, and is no line break.
+  // An undecodable tail follows the known text, whose line breaks are then not at the end.
   const text = result.undecodedTail ? "" : result.text
-  return { held: keeper.hold(run.taskId), stands, text, end, generation, tools }
+  return { held: keeper.hold(run.taskId), hasRead, text, end, generation, tools }
 }
 
 export const make = (
@@ -191,12 +191,12 @@ export const make = (
     const enter = Queue.make()
     let live: Live | undefined
     let isClosed = false
-    let present: Effect.Effect<void> = Effect.void
+    let closeCurrent: Effect.Effect<void> = Effect.void
     const drop = Effect.suspend(() => live?.held.drop ?? Effect.void)
     yield* Effect.addFinalizer(() =>
       Effect.suspend(() => {
         isClosed = true
-        return Effect.zipRight(present, drop)
+        return Effect.zipRight(closeCurrent, drop)
       })
     )
 
@@ -229,7 +229,7 @@ export const make = (
               commit,
               leave
             })
-            present = turn.close
+            closeCurrent = turn.close
             yield* Effect.addFinalizer(() => turn.abandon)
             return yield* restore(turn.open)
           })

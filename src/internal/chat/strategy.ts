@@ -1,6 +1,6 @@
 /**
- * From a history and new messages to one run: a new task that reads all of it, or the task that has read the history
- * and goes on with what is new.
+ * Starts the run of a turn: a new task that reads the whole chat, or the task that has read the history and continues
+ * with what is new.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -16,7 +16,7 @@ import type { Checked, PromptOptions } from "./check.js"
 import { between, json } from "./format.js"
 import { render, renderTurns } from "./prompt.js"
 
-/** How a turn was sent: `"replay"` sends the whole chat to a new task, `"continue"` what is new to the task before. */
+/** How a turn was sent: `"replay"` the whole chat to a new task, `"continue"` the new messages to the task before. */
 export type Strategy = "replay" | "continue"
 
 /** A run whose task the server has named. */
@@ -35,7 +35,7 @@ interface Stopping {
 /** A task between two runs. */
 interface Held {
   readonly taskId: TaskId
-  /** Whether it was neither gone on with nor deleted. */
+  /** Whether it was neither continued nor deleted yet. */
   readonly isHeld: () => boolean
   readonly take: () => void
   /** Deletes it in the background. */
@@ -69,8 +69,8 @@ export interface Sending {
 /** A task that has read a history. */
 export interface Live {
   readonly held: Held
-  /** The history that the server's state stands for: this very array. */
-  readonly stands: ReadonlyArray<Message>
+  /** The history that the task has read, compared by identity. */
+  readonly hasRead: ReadonlyArray<Message>
   /** The text of the last run, as the server has it; empty if it ends within a character. */
   readonly text: string
   readonly end: FinishReason
@@ -90,7 +90,7 @@ interface Begin {
   readonly keeps: () => boolean
 }
 
-/** Says where in what the caller gave a message is that was refused. */
+/** Maps the index of a refused message to its path in what the caller gave. */
 const placed = ({ budget, input, operation, system }: Begin, kept: number) => {
   const place = (index: number) => {
     if (index < system.length) return "system"
@@ -101,19 +101,19 @@ const placed = ({ budget, input, operation, system }: Begin, kept: number) => {
   return relabelled(operation, (path) => path.replace(/^messages\.(\d+)/, (_, index) => place(Number(index))))
 }
 
-/** What was not ended stands open on the server, and the blank line that ends it is not written yet. */
+/** What is missing of the blank line that ends the last turn, if the model did not end it. */
 const gapOf = ({ end, text }: Live): string =>
   end === "stop" ? "" : between.slice(Math.min(between.length, /\n*$/.exec(text)?.[0].length ?? 0))
 
-/** Options that are not sent are as the task has them: they must not have been set before. */
+/** The task keeps the value of an option that is not sent, so all that were set before must be set again. */
 const isCovered = (before: Sending["generation"], now: Sending["generation"]) => {
   const given = new Map(Object.entries(now))
   return Object.entries(before).every(([key, value]) => value === undefined || given.get(key) !== undefined)
 }
 
-/** A state that is past a stop sequence, or whose end nobody knows, has read something else. */
+/** Whether the task has read just this history, which it has not after a stop sequence or an unknown end. */
 const mayContinue = (live: Live, { history, sending }: Begin, kept: ReadonlyArray<Message>, tools: string): boolean =>
-  live.stands === history && kept === history && live.held.isHeld() && live.tools === tools
+  live.hasRead === history && kept === history && live.held.isHeld() && live.tools === tools
   && (live.end === "stop" || live.end === "length") && isCovered(live.generation, sending.generation)
 
 const isLost = ({ _tag }: RWKVError) =>
@@ -124,7 +124,7 @@ export interface Begun extends Pick<Live, "generation" | "tools"> {
   readonly strategy: Strategy
 }
 
-/** What is left of the task before is deleted, but where it is gone on with. */
+/** Starts the run; the task of the turn before is deleted unless it is continued. */
 export const begin = (given: Begin): Effect.Effect<Begun, RWKVError, Scope.Scope> =>
   Effect.gen(function*() {
     const { budget, history, input, keeps, live, operation, sending, server, system } = given

@@ -29,9 +29,9 @@ export interface Turn {
 
 /** A turn whose task the server has named. */
 export interface OpenTurn {
-  /** The reply while it comes. It has one reader. */
+  /** The reply as it comes. It can be read once. */
   readonly parts: Stream.Stream<ReplyPart, RWKVError>
-  /** The whole turn, as often as one likes. If nobody reads, or the reader has left, the rest is read for it. */
+  /** The whole turn, any number of times. What nobody reads of the parts is read for it. */
   readonly turn: Effect.Effect<Turn, RWKVError>
 }
 
@@ -43,8 +43,8 @@ export interface Setting {
   readonly keepsPart: boolean
   readonly begin: (keeps: () => boolean) => Effect.Effect<Begun, RWKVError, Scope.Scope>
   /**
-   * Adds to the history, in one step; `ended` is the run, if its text was taken to the end. Says whether its task is
-   * kept.
+   * Adds messages to the history in one step. `ended` is the run, if it was read to its end. Returns whether its task
+   * is kept.
    */
   readonly commit: (added: ReadonlyArray<Message>, ended?: Ended) => boolean
   readonly leave: Effect.Effect<void>
@@ -64,7 +64,7 @@ export const make = (setting: Setting) =>
     const running = yield* Scope.make()
     const over = yield* Deferred.make<void>()
     const cut = yield* Deferred.make<never, RWKVError>()
-    const told: Array<ReplyPart> = []
+    const delivered: Array<ReplyPart> = []
     let ended = false
     let keeps = false
     let done: Turn | undefined
@@ -79,9 +79,9 @@ export const make = (setting: Setting) =>
         )
       }))
     const fail = end([])
-    /** Parts that only the reply's reader has seen are nobody's. */
+    /** Ends early. With `keepsPart` the input and the delivered parts are added. */
     const abandon = Effect.suspend(() =>
-      end(setting.keepsPart && told.length > 0 ? [...input, ...messagesOf(fromParts(told))] : [])
+      end(setting.keepsPart && delivered.length > 0 ? [...input, ...messagesOf(fromParts(delivered))] : [])
     )
 
     const opened = (begun: Begun): OpenTurn => {
@@ -104,7 +104,7 @@ export const make = (setting: Setting) =>
       const parts = split(run.text, setting.reply).pipe(
         Stream.interruptWhenDeferred(cut),
         Stream.rechunk(1),
-        Stream.tap((part) => Effect.sync(() => void told.push(part))),
+        Stream.tap((part) => Effect.sync(() => void delivered.push(part))),
         Stream.concat(Stream.drain(Stream.fromEffect(turn))),
         Stream.tapError(() => fail)
       )
@@ -112,9 +112,9 @@ export const make = (setting: Setting) =>
     }
 
     return {
-      /** Left before its end. */
+      /** The caller leaves before the end. */
       abandon,
-      /** The session ends under it. */
+      /** The session is closed during the turn. */
       close: Effect.zipRight(Deferred.fail(cut, closed(operation, true)), abandon),
       open: Effect.raceFirst(begin(() => keeps), Deferred.await(cut)).pipe(
         Scope.extend(running),

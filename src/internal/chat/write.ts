@@ -1,5 +1,5 @@
 /**
- * From a reply to the text that a model writes for it: the inverse of reading one, for tests.
+ * Writes a reply as a model would: the inverse of reading one, for tests.
  */
 import type { Reply } from "../../RWKVMessage.js"
 import * as Format from "./format.js"
@@ -8,9 +8,9 @@ import { thinking } from "./reply.js"
 const lines = (texts: ReadonlyArray<string>): string => texts.filter((text) => text !== "").join("\n")
 
 /**
- * What follows the prompt of these options. What the prompt has begun is gone on with; a thought that was not asked for
- * is opened first. Where a call is required the first one comes before the answer, and no thought is possible: a reply
- * without calls is then read as a malformed one, as it would be of a model.
+ * The text that follows a prompt of these options. It continues a thought or call that the prompt has begun, and opens
+ * a thought that was not asked for. Where a call is required the first one comes before the answer, and no thought is
+ * possible: a reply without calls is then read as a malformed call, as a model's would be.
  */
 export const write = (reply: Partial<Reply>, { think = "off", toolChoice = "auto" }: Format.ReplyOptions): string => {
   const { malformedToolCalls = [], reasoning = "", text = "", toolCalls = [] } = reply

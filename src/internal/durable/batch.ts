@@ -53,7 +53,7 @@ export interface Failed {
 const Failed: Schema.Schema<Failed> =
   /*#__PURE__*/ (() => Schema.Struct({ index: Count, reason: Schema.String, message: Schema.String }))()
 
-/** How many prompts one workflow answers for, and so the most that is read again after a kill. */
+/** Prompts in one chunk, and so the most that are run again after a kill. */
 const chunkSize = 64
 
 export interface Summary {
@@ -87,26 +87,26 @@ const Chunk = /*#__PURE__*/ Workflow.make({
     limit: Count,
     atOnce: Count,
     recreate: Count,
-    /** The places in the page that an earlier round has left; all of them where there was none. */
+    /** The places in the page to run, which failed in the round before; all of them if absent. */
     only: Schema.optional(Schema.Array(Count))
   },
   idempotencyKey: ({ batch, offset }) => `${batch}/${offset}`,
   success: Schema.Struct({ done: Count, failed: Schema.Array(Failed) })
 })
 
-/** The places of the prompts that a chunk answers for. */
+/** The places of the prompts that a chunk runs. */
 const placesOf = ({ limit, only }: typeof Chunk.payloadSchema.Type) =>
   only ?? Array.from({ length: limit }, (_, place) => place)
 
-/** What a service of the program does may fail and throw. It is asked again for a while. */
+/** Calls a service of the program, which may fail or throw; repeats it for 10 minutes. */
 const asked = <A>(ask: () => Effect.Effect<A, unknown>): Effect.Effect<A, string> =>
   Effect.suspend(ask).pipe(
     Effect.catchAllDefect(Effect.fail),
-    Effect.retry(Work.patience("10 minutes")),
+    Effect.retry(Work.retriesFor("10 minutes")),
     Effect.mapError((error) => excerpt(error instanceof Error ? error.message : String(error)))
   )
 
-/** Looks for the cancellation of a batch as long as the workflow runs, for all that it has under way. */
+/** Watches for the cancellation of a batch with one fiber for all prompts of a workflow. */
 const watching = (batch: string) =>
   Effect.gen(function*() {
     const look = yield* Cancellation.looker(batch)
@@ -143,7 +143,7 @@ const chunks = Chunk.toLayer((part) =>
         recreate,
         wait: undefined,
         isCancelled,
-        // A step less for each of a million; what is repeated after a kill is a chunk at most.
+        // Saves a stored step for each of a million prompts; a kill repeats the deletions of one chunk at most.
         recordsDeletion: false,
         // The text is the sink's to keep: the engine records only that it was handed over, or why not.
         record: Schema.NullOr(Schema.String),
@@ -163,13 +163,13 @@ const chunks = Chunk.toLayer((part) =>
   })
 )
 
-/** What is known of a chunk, over all rounds until one. */
+/** What is known of a chunk, over a round and all before it. */
 export interface Look {
   readonly done: number
   readonly failed: ReadonlyArray<Failed>
-  /** Whether a round has ended with it. */
+  /** Whether it has ended in any round. */
   readonly begun: boolean
-  /** Whether there is nothing more to come of it in this round. */
+  /** Whether nothing more will come of it in this round. */
   readonly settled: boolean
 }
 
@@ -190,7 +190,7 @@ const partOf = (job: Job, batch: string, number: number, only?: ReadonlyArray<nu
   return { batch, key, source, offset, limit, atOnce: spread(job).prompts, recreate, only }
 }
 
-/** What a chunk came to in a round, once it has ended. */
+/** The result of a chunk in a round; undefined while it has not ended. */
 const resultOf = (job: Job, number: number) =>
   Effect.gen(function*() {
     const part = partOf(job, yield* Batch.executionId(job), number)
@@ -212,7 +212,7 @@ const batches = Batch.toLayer((job, batch) =>
   Effect.gen(function*() {
     const isCancelled = yield* watching(batch)
     const atOnce = spread(job).chunks
-    // Chunks are begun in order, so those that a killed process had under way are among so many without an end.
+    // Cancelled chunks that a killed process had begun still have to end: the first `atOnce` without a result.
     let ending = atOnce
     const one = (number: number) =>
       Effect.gen(function*() {

@@ -1,6 +1,6 @@
 /**
- * Cancelling: a mark of its own in the engine's storage. The engine's `interrupt` waits until a workflow suspends, and
- * one that waits for a task does not.
+ * Cancels a workflow by a mark in the engine's storage. The engine's own `interrupt` waits until a workflow suspends,
+ * and one that waits for a task does not.
  */
 import * as Workflow from "@effect/workflow/Workflow"
 import { WorkflowEngine } from "@effect/workflow/WorkflowEngine"
@@ -19,7 +19,7 @@ export const layer = /*#__PURE__*/ Cancellation.toLayer(() => Effect.void)
 export const cancel = (executionId: string): Effect.Effect<void, never, WorkflowEngine> =>
   Effect.asVoid(Cancellation.execute({ executionId }, { discard: true }))
 
-/** Looks whether a workflow is to end. Where the storage does not answer nobody knows, and it goes on. */
+/** Makes a look whether a workflow was cancelled; false while the storage does not answer. */
 export const looker = (executionId: string): Effect.Effect<Effect.Effect<boolean>, never, WorkflowEngine> =>
   Effect.gen(function*() {
     const engine = yield* WorkflowEngine
@@ -28,11 +28,11 @@ export const looker = (executionId: string): Effect.Effect<Effect.Effect<boolean
       Effect.map((result) => result !== undefined),
       Effect.catchAllDefect(() => Effect.succeed(false)),
       Effect.provideService(WorkflowEngine, engine),
-      // One look in each second would be most of what a trace shows.
+      // Not traced: a look each second would fill the trace.
       Effect.withTracerEnabled(false)
     )
   })
 
-/** Done once a look finds that it is asked for. */
+/** Looks each second until a look is true. */
 export const until = (look: Effect.Effect<boolean>): Effect.Effect<void> =>
   Effect.asVoid(Effect.repeat(look, { until: (found) => found, schedule: Schedule.spaced("1 second") }))

@@ -1,5 +1,5 @@
 /**
- * A batch from outside: its progress and its failures, read from the chunks that have ended.
+ * The handle of a batch: its progress and failures, read from the chunks that have ended.
  */
 import { WorkflowEngine } from "@effect/workflow/WorkflowEngine"
 import type * as Duration from "effect/Duration"
@@ -21,21 +21,21 @@ export interface Progress {
 }
 
 export interface Handle {
-  /** What the engine knows this round by. */
+  /** The engine's id of this round. */
   readonly executionId: string
   /** 0, and 1 more with each `retry`. */
   readonly round: number
   /** Waits for the end of the round. */
   readonly wait: Effect.Effect<Summary>
   /**
-   * How far it is, as chunks of 64 prompts end: looked at each second, or as often as `every` says, and told when it
-   * has changed. Ends with the round.
+   * The progress, which grows as chunks of 64 prompts end: read each second, or as often as `every` says, and emitted
+   * when it has changed. Ends with the round.
    */
   readonly progress: (options?: { readonly every?: Duration.DurationInput | undefined }) => Stream.Stream<Progress>
   /** The prompts that failed in their last round, of all chunks that have ended. */
   readonly failures: Stream.Stream<Failed>
   /**
-   * Stops all tasks of the round within 10 seconds, and begins no more. What was not done is for `retry`. A server of
+   * Stops all tasks of the round within 10 seconds, and begins no more; `retry` does the rest. A server of
    * today may miss a stop (H29): such a task is kept, runs to its `maxTokens`, and a warning names it.
    */
   readonly cancel: Effect.Effect<void>
@@ -45,13 +45,13 @@ export interface Handle {
   readonly retry: Effect.Effect<Handle>
 }
 
-/** One look after another, each at the chunks that may have ended since the one before. */
-const looks = (job: Job, hasEnded: Effect.Effect<boolean, never, WorkflowEngine>) => {
+/** Reads the progress; chunks that are known to have ended are not read again. */
+const readProgress = (job: Job, hasEnded: Effect.Effect<boolean, never, WorkflowEngine>) => {
   const seen: Array<Look | undefined> = Array.from({ length: countOf(job) })
   const { chunks } = spread(job)
   return Effect.gen(function*() {
     const ended = yield* hasEnded
-    // Chunks are begun in order: behind so many that have not ended there is none that has.
+    // Chunks begin in order: behind `chunks` unfinished ones none has begun.
     let open = ended || job.round > 0 ? Infinity : chunks
     for (let number = 0; number < seen.length && open > 0; number++) {
       if (seen[number]?.settled) continue
@@ -79,7 +79,7 @@ export const start = (job: Job): Effect.Effect<Handle, never, WorkflowEngine> =>
       round: job.round,
       wait,
       progress: ({ every = "1 second" } = {}) =>
-        Stream.suspend(() => Stream.repeatEffectWithSchedule(looks(job, hasEnded), Schedule.spaced(every))).pipe(
+        Stream.suspend(() => Stream.repeatEffectWithSchedule(readProgress(job, hasEnded), Schedule.spaced(every))).pipe(
           Stream.takeUntil(({ ended }) => ended),
           Stream.changesWith((a, b) => a.done === b.done && a.failed === b.failed && a.ended === b.ended),
           Stream.provideService(WorkflowEngine, engine)

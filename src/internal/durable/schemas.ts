@@ -1,5 +1,5 @@
 /**
- * What durable runs record, and what they are asked: as Schemas, for all of it is stored.
+ * Schemas of what durable runs store: requests, results and failures.
  */
 import * as Effect from "effect/Effect"
 import { hasProperty } from "effect/Predicate"
@@ -23,7 +23,7 @@ export const Request: Schema.Schema<Request, RequestEncoded> =
       Schema.filter((request): request is Request => request.maxTokens !== undefined, says(`maxTokens ${needed}`))
     ))()
 
-/** The whole of a request is checked before anything of it is recorded. */
+/** Checks the whole request before anything of it is stored. */
 export const check = (operation: string, request: Request): Effect.Effect<void, errors.RWKVValidationError> =>
   Effect.gen(function*() {
     const isFim = yield* attempt(operation, "request", () => hasProperty(request, "prefix"))

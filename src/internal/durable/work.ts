@@ -27,38 +27,38 @@ interface Asked {
 }
 
 interface Work<A, I> extends Asked {
-  /** Begins the names of the steps: two of one name in a workflow would share what they record. */
+  /** Begins the names of the steps: two steps of one name in a workflow would share their record. */
   readonly name: string
   readonly recreate: number
-  /** What is recorded of the end. */
+  /** The Schema of what is recorded of the end. */
   readonly record: Schema.Schema<A, I>
   readonly finish: (generated: Generated) => Effect.Effect<A>
   /** Whether the deletion is recorded too: otherwise it is repeated when the workflow is run again. */
   readonly recordsDeletion: boolean
 }
 
-/** A server that is down for less than this time costs no run. */
-export const patience = (limit: "10 minutes" | "1 hour") =>
+/** Repeats for so long: a server that is down for less fails no run. */
+export const retriesFor = (limit: "10 minutes" | "1 hour") =>
   Schedule.exponential("1 second").pipe(Schedule.union(Schedule.spaced("30 seconds")), Schedule.upTo(limit))
 
-/** Repeats what may be repeated. The client is closed only when the process ends: nothing of that may be recorded. */
-const patiently = <E extends WaitFailure>(mayRepeat: (error: E) => boolean) => <A, R>(effect: Effect.Effect<A, E, R>) =>
+/** Repeats what may be repeated. A closed client means that the process ends, which is not recorded as a failure. */
+const retryIf = <E extends WaitFailure>(mayRepeat: (error: E) => boolean) => <A, R>(effect: Effect.Effect<A, E, R>) =>
   effect.pipe(
     Effect.catchIf(isClosed, () => Effect.never),
-    Effect.retry({ while: mayRepeat, schedule: patience("1 hour") })
+    Effect.retry({ while: mayRepeat, schedule: retriesFor("1 hour") })
   )
 
 const cancelled = (operation: string, taskId: string) =>
   new TaskCancelledError({ operation, taskId, text: "", usage: unknownUsage })
 
-/** Another process may have made the task, so the client does not know what bounds it: the request does. */
+/** If another process made the task, the client does not know its `maxTokens`, so the reason is completed here. */
 const generatedOf = ({ finishReason, text, usage }: TaskResult, { maxTokens }: Request): Generated => {
   const tokens = usage.outputTokens
   const known = finishReason !== "unknown" || tokens === undefined || tokens > maxTokens
   return { text, usage, finishReason: known ? finishReason : tokens === maxTokens ? "length" : "stop" }
 }
 
-/** An answer that is lost is as an id that dies with its process: the task is made anew, and `maxTokens` bounds it. */
+/** If the answer is lost, so is the id: another task is created, and `maxTokens` bounds the lost one. */
 const create = (tasks: Service, asked: Asked, recreate: number) =>
   Effect.gen(function*() {
     const { isCancelled, operation, request } = asked
@@ -66,7 +66,7 @@ const create = (tasks: Service, asked: Asked, recreate: number) =>
     const task = yield* "prefix" in request ? tasks.fim(request) : tasks.create(request)
     return task.id
   }).pipe(
-    patiently((error) => error.isTransient && error.isSafeToRepeat),
+    retryIf((error) => error.isTransient && error.isSafeToRepeat),
     Effect.retry({
       while: (error) => error.isTransient && !error.isSafeToRepeat,
       schedule: Schedule.exponential("1 second"),
@@ -75,14 +75,14 @@ const create = (tasks: Service, asked: Asked, recreate: number) =>
     (created) => unlessCancelled(created, asked)
   )
 
-/** What waits for the server, or for a place in a queue, ends once it is cancelled; what was sent is stopped then. */
+/** Ends a wait for the server or for a place in a queue on cancellation; the client stops what was sent. */
 const unlessCancelled = <A, E, R>(effect: Effect.Effect<A, E, R>, { isCancelled, operation }: Asked) =>
   Effect.raceFirst(effect, Effect.zipRight(until(isCancelled), cancelled(operation, "")))
 
-/** Waits; a cancellation stops the task, and so ends the wait with what there is of the text. */
+/** Waits for the end. A cancellation stops the task, which ends the wait with the text so far, or fails it in 2 s. */
 const end = (tasks: Service, id: string, { isCancelled, operation, wait }: Asked) =>
   Effect.raceFirst(
-    tasks.wait(id, wait).pipe(patiently((error) => error.isTransient || error._tag === "StreamTruncatedError")),
+    tasks.wait(id, wait).pipe(retryIf((error) => error.isTransient || error._tag === "StreamTruncatedError")),
     until(isCancelled).pipe(
       Effect.zipRight(Effect.ignoreLogged(tasks.stop(id))),
       Effect.zipRight(Effect.sleep("2 seconds")),
@@ -90,7 +90,7 @@ const end = (tasks: Service, id: string, { isCancelled, operation, wait }: Asked
     )
   )
 
-/** Whether the process ends and not the workflow, which goes on elsewhere, with the task. */
+/** Whether only the process ends: the workflow goes on elsewhere and needs the task. */
 const isShutdown = ({ interrupted }: WorkflowInstance["Type"], exit: Exit.Exit<unknown, unknown>) =>
   !interrupted && Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
 
@@ -108,7 +108,7 @@ export const run = <A, I>(
         error: Failure,
         execute: create(tasks, work, recreate)
       })
-      // What still runs is stopped first. If the stop misses (H29) it is not deleted, or nobody could find it.
+      // A running task is stopped before. If the stop misses (H29) it is not deleted, so that it can be found.
       const stopped = Effect.tapErrorTag(
         tasks.stop(id),
         "RWKVTimeoutError",

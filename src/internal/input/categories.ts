@@ -1,19 +1,19 @@
 /**
- * What kinds of failure there are, whichever class tells them. One table for all errors, which are known by their mark:
- * another package may have errors of the same tag.
+ * The categories of failures, decided in one table for all error classes. Errors are recognised by a symbol, because
+ * another package may use the same tags.
  */
 import { hasProperty } from "effect/Predicate"
 
-/** The mark of the errors of this package. */
+/** The symbol that marks the errors of this package. */
 const FailureId: unique symbol = Symbol.for("effect-rwkv/RWKVError")
 
-/** Two categories that every error tells of itself. */
+/** The two categories that every error has as properties. */
 export interface Categories {
   readonly isTransient: boolean
   readonly isSafeToRepeat: boolean
 }
 
-/** What decides, where a class has it. */
+/** The fields that decide; no class has all of them. */
 interface Facts {
   readonly _tag: string
   readonly workBegun?: boolean
@@ -31,7 +31,7 @@ type Category = (u: unknown) => boolean
 
 type Rules = Readonly<Record<string, (facts: Facts) => boolean>>
 
-/** A category by tags; those that are not named do not belong to it. */
+/** A category as one rule for each tag; errors of other tags are not in it. */
 const category = (rules: Rules): Category => (u) => isFailure(u) && rules[u._tag]?.(u) === true
 
 const always = () => true
@@ -51,7 +51,7 @@ export const isNotFound = /*#__PURE__*/ category({ TaskNotFoundError: always })
 
 export const isTransient: Category = category({
   TaskBusyError: always,
-  // A server that cannot do it today cannot do it tomorrow.
+  // 501 and 505: the server does not support this, now or later.
   RWKVServerError: ({ status }) => status !== 501 && status !== 505,
   RWKVStatusError: oneOf(408, 425, 429),
   RWKVConnectionError: ({ retryable }) => retryable === true,
@@ -74,7 +74,7 @@ const isNotCarriedOut: Category = category({
 
 export const isSafeToRepeat: Category = (u) => isNotCarriedOut(u) && isFailure(u) && u.workBegun !== true
 
-/** What the prototype of an error has, to tell its categories. */
+/** Property descriptors for the prototype of every error class. */
 export const properties: PropertyDescriptorMap & ThisType<unknown> = {
   [FailureId]: { value: true },
   isTransient: {

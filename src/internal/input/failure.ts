@@ -14,7 +14,7 @@ export const common = {
 
 type AllFields<Tag extends string, Fields> = { readonly _tag: Schema.tag<Tag> } & typeof common & Fields
 
-/** What `Schema.TaggedError` makes, whose instances tell their categories. */
+/** The class that `Schema.TaggedError` makes; its instances have `Categories`. */
 type ErrorClass<Self, Fields extends Schema.Struct.Fields> =
   & Schema.Class<
     Self,
@@ -59,7 +59,7 @@ interface Named {
   readonly taskId?: string | undefined
 }
 
-/** What an error is about. */
+/** The fields that say what an error is about. */
 export const about = ({ operation, taskId }: Named) => ({ operation, taskId })
 
 const task = (taskId: string | undefined) => taskId === undefined ? "" : ` (task ${taskId})`
@@ -67,10 +67,10 @@ const task = (taskId: string | undefined) => taskId === undefined ? "" : ` (task
 /** A message that names the task only at its end. */
 export const line = ({ operation, taskId }: Named, what: string): string => `${operation}: ${what}${task(taskId)}`
 
-/** What an error says, for a message that names the operation and the task itself. */
+/** An error's message without operation and task, to be quoted in a message that names both. */
 export const bare = ({ message, operation, taskId }: Named & { readonly message: string }): string =>
   message.replace(`${operation}: `, "").replace(task(taskId), "").replace(`task ${taskId} `, "the task ")
 
-/** A duration in whole milliseconds: limits that were counted up from pauses have fractions. */
+/** Formats a duration in whole milliseconds: limits that are sums of pauses have fractions. */
 export const time = (duration: Duration.Duration): string =>
   Duration.format(Duration.millis(Math.round(Duration.toMillis(duration))))

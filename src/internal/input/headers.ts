@@ -1,5 +1,5 @@
 /**
- * The headers that a program gives: what HTTP allows, and what is left to the HTTP client.
+ * Checks configured headers: by the syntax of HTTP, and for names that the HTTP client sets itself.
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -16,7 +16,7 @@ const refuse = (operation: string, path: string, message: string) => Effect.fail
 const reveal = (operation: string, path: string, value: unknown) =>
   attempt(operation, path, (): unknown => Redacted.isRedacted(value) ? Redacted.value(value) : value)
 
-/** HTTP clients set these themselves: they refuse them, or send a request that says two things. */
+/** HTTP clients set these themselves, and refuse them or send contradictory requests. */
 const ofConnection = new Set(
   "__proto__ connection content-length expect host keep-alive proxy-connection te trailer transfer-encoding upgrade"
     .split(" ")
@@ -38,12 +38,12 @@ const checkHeader = (operation: string, path: string, name: string, secret: unkn
 
 const isName = (name: unknown) => typeof name === "string" && name.length <= 64 && token.test(name)
 
-/** The names of at most 16 headers; none that holds credentials. */
+/** Whether these are at most 16 header names, none of a header that holds credentials. */
 export const isNames = (names: unknown): boolean =>
   Array.isArray(names) && names.length <= 16 && names.every(isName) &&
   !names.some((name) => /^(set-cookie|cookie|(proxy-)?authorization)$/i.test(name))
 
-/** Header values are secrets: names are in lower case, so that an override finds what it replaces. */
+/** The headers as one secret; names in lower case, so that an override replaces the same header. */
 export const checkHeaders = (operation: string, { apiKey, headers }: Given) =>
   Effect.gen(function*() {
     const given = headers ?? {}

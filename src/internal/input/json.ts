@@ -1,9 +1,9 @@
 /**
- * JSON of others, which may hold anything.
+ * Reads foreign JSON and objects without throwing.
  */
 import * as Option from "effect/Option"
 
-/** A byte order mark is no part of it. */
+/** Skips a byte order mark; `None` if the text is not JSON. */
 export const parse = Option.liftThrowable((text: string): unknown =>
   JSON.parse(text.startsWith("\uFEFF") ? text.slice(1) : text)
 )
@@ -15,5 +15,5 @@ const read = Option.liftThrowable((u: unknown, key: string): unknown =>
   typeof u === "object" && u !== null ? Reflect.get(u, key) : undefined
 )
 
-/** What an object of others holds there: nothing if that throws, as getters and proxies may. */
+/** A property of a foreign object; undefined if a getter or proxy throws. */
 export const property = (u: unknown, key: string): unknown => Option.getOrUndefined(read(u, key))

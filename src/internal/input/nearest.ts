@@ -1,11 +1,11 @@
 /**
- * What a caller may have meant by a name that is not known.
+ * Suggests a known name for a misspelt one.
  */
 
-/** Names of other SDKs are written `max_tokens`. */
-const plain = (name: string) => name.replace(/[_-]/g, "").toLowerCase()
+/** Case, `_` and `-` do not count: other SDKs write `max_tokens`. */
+const normalized = (name: string) => name.replace(/[_-]/g, "").toLowerCase()
 
-/** How many letters have to be added, left out or changed. */
+/** The Levenshtein distance: letters to add, remove or change. */
 const distance = (a: string, b: string): number => {
   let costs = Array.from({ length: b.length + 1 }, (_, index) => index)
   for (const [i, letter] of Array.from(a).entries()) {
@@ -23,15 +23,15 @@ const distance = (a: string, b: string): number => {
 }
 
 /**
- * The known name that differs least, if it is alike at all. Names that are longer than any known one are not looked at.
+ * The known name at the least distance, if that is small enough. Names over 40 characters are longer than any known.
  */
 export const nearest = (name: string, known: ReadonlyArray<string>): string | undefined => {
   if (name.length > 40) return undefined
-  const given = plain(name)
+  const given = normalized(name)
   const costOf = (candidate: string) =>
     given.length > 3 && (candidate.includes(given) || given.includes(candidate)) ? 1 : distance(given, candidate)
   const [best] = known
-    .map((candidate) => ({ candidate, cost: costOf(plain(candidate)) }))
+    .map((candidate) => ({ candidate, cost: costOf(normalized(candidate)) }))
     .filter(({ candidate, cost }) => cost <= Math.max(1, candidate.length / 3))
     .sort((a, b) => a.cost - b.cost)
   return best?.candidate

@@ -1,7 +1,7 @@
-/** The newest entries of a map: a program may run for months. */
+/** A map of the newest 4096 entries per server: a program may run for months. */
 export class Newest<A> extends Map<string, A> {
   readonly #hosts: () => number
-  /** @param hosts how many servers the entries are of */
+  /** @param hosts how many servers the entries belong to */
   constructor(hosts: () => number = () => 1) {
     super()
     this.#hosts = hosts

@@ -1,5 +1,5 @@
 /**
- * The options that verbs take, as a caller without types may give them.
+ * Checks the options of verbs, which a caller without types may get wrong.
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -33,10 +33,10 @@ const following = () => ({
 
 const branching = () => ({ allowPastStop: rule.oneOf(true, false) })
 
-/** What either way of waiting takes; `by` says which of it may be given. */
+/** The options of both ways of waiting; `by` decides which of them may be given. */
 export interface Waiting extends Pick<WaitOptions, keyof WaitOptions> {}
 
-/** What a run takes: a stop sequence needs the text as it comes. */
+/** The options of a run. */
 export interface Running extends Waiting, Stopping {}
 
 interface Bulk extends Stopping, Pick<BulkOptions, keyof BulkOptions> {}
@@ -51,17 +51,17 @@ const waiting = <Progress>() => ({
 
 type Given = Readonly<Record<string, unknown>>
 
-/** A subscription does not look, and what it would ignore is refused. */
-const fitting = (...looks: ReadonlyArray<string>) => (given: Given) =>
-  given["by"] !== "subscription" || looks.filter((key) => given[key] !== undefined)
+/** Refuses options of polling, which a subscription would ignore. */
+const pollingOnly = (...keys: ReadonlyArray<string>) => (given: Given) =>
+  given["by"] !== "subscription" || keys.filter((key) => given[key] !== undefined)
     .map((key) => ({ path: [key], message: "must not be given for by: \"subscription\"" }))
 
-/** Whoever looks at the status sees no text, and could not stop at once. */
-const stopping = (...looks: ReadonlyArray<string>) => (given: Given) =>
-  given["stop"] === undefined || given["by"] !== "polling" && looks.every((key) => given[key] === undefined) ||
+/** Refuses `stop` with polling or its options: a status has no text to search. */
+const stopNeedsText = (...pollingKeys: ReadonlyArray<string>) => (given: Given) =>
+  given["stop"] === undefined || given["by"] !== "polling" && pollingKeys.every((key) => given[key] === undefined) ||
   { path: ["stop"], message: "must not be given where the end is waited for by polling" }
 
-/** Most calls give no options: the Schema is made by the first that does. What is no object counts as none. */
+/** Makes the Schema at the first call with options, for most have none. A value that is no object counts as none. */
 const reader = <A extends object>(schema: () => Schema.Schema<A>) => {
   const none: Effect.Effect<Partial<A>> = Effect.succeed({})
   let check: ReturnType<typeof encoder<A, A>> | undefined
@@ -89,13 +89,13 @@ export const ofSubscribe = /*#__PURE__*/ reader<SubscribeOptions>(() =>
 )
 
 export const ofWait = /*#__PURE__*/ reader<Waiting>(() =>
-  Schema.Struct(waiting<WaitOptions["onProgress"]>()).pipe(Schema.filter(fitting("schedule", "onProgress")))
+  Schema.Struct(waiting<WaitOptions["onProgress"]>()).pipe(Schema.filter(pollingOnly("schedule", "onProgress")))
 )
 
 export const ofRun = /*#__PURE__*/ reader<Running>(() =>
   Schema.Struct({ ...waiting<WaitOptions["onProgress"]>(), stop: rule.optional(sequences) }).pipe(
-    Schema.filter(fitting("schedule", "onProgress")),
-    Schema.filter(stopping("schedule", "onProgress"))
+    Schema.filter(pollingOnly("schedule", "onProgress")),
+    Schema.filter(stopNeedsText("schedule", "onProgress"))
   )
 )
 
@@ -105,7 +105,7 @@ export const ofBulk = /*#__PURE__*/ reader<Bulk>(() =>
     concurrency: rule.option<number>((u) => Number.isInteger(u) && Number(u) > 0, "must be a positive integer"),
     failures: rule.oneOf("values", "fail"),
     stop: rule.optional(sequences)
-  }).pipe(Schema.filter(fitting("schedule")), Schema.filter(stopping("schedule")))
+  }).pipe(Schema.filter(pollingOnly("schedule")), Schema.filter(stopNeedsText("schedule")))
 )
 
 export const ofStop = /*#__PURE__*/ reader<StopOptions>(() =>

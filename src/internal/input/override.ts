@@ -1,6 +1,6 @@
 /**
- * Settings that a part of a program overrides for itself. They are the fiber's: what is forked inherits them, and what
- * runs later, on whichever fiber, keeps those that it was started under.
+ * Settings that a part of a program overrides. They are in a FiberRef: forked fibers inherit them, and `keep` gives
+ * work that runs later on another fiber those it was started under.
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -19,13 +19,13 @@ export interface Override {
 
 const none: Override = {}
 
-/** A fiber that is joined hands back nothing: an override ends where it was set. */
+/** Joining a fiber does not adopt its override, which ends where it was set. */
 const current = globalValue(
   "effect-rwkv/override",
   () => FiberRef.unsafeMake(none, { join: (mine) => mine })
 )
 
-/** Headers by name and defaults by key, all else as a whole. */
+/** Merges headers by name and defaults by key; other settings are replaced. */
 const merge = <C extends Override>(outer: C, inner: Override): C => ({
   ...outer,
   ...inner,
@@ -35,13 +35,13 @@ const merge = <C extends Override>(outer: C, inner: Override): C => ({
   ...(inner.defaults && { defaults: { ...outer.defaults, ...inner.defaults } })
 })
 
-/** The settings as they hold here: the same object where nothing is overridden. */
+/** The settings with the overrides in force; the same object if there are none. */
 export const effective = <C extends Override>(settings: C): Effect.Effect<C> =>
   Effect.map(FiberRef.get(current), (override) => override === none ? settings : merge(settings, override))
 
 type Locally = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
-/** How to run something later under the overrides that hold here. */
+/** Captures the overrides in force, to run something later under them. */
 export const keep: Effect.Effect<Locally> = Effect.map(
   FiberRef.get(current),
   (override): Locally => (effect) =>
@@ -51,6 +51,6 @@ export const keep: Effect.Effect<Locally> = Effect.map(
     )
 )
 
-/** How to run something here under an override, merged into those that hold. */
+/** Merges an override into those in force, to run something under both. */
 export const within = (override: Override): Effect.Effect<Locally> =>
   Effect.map(FiberRef.get(current), (outer): Locally => Effect.locally(current, merge(outer, override)))

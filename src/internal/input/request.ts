@@ -1,5 +1,5 @@
 /**
- * Whole objects that a caller gave, requests and options: read once, completed, and checked by their Schema.
+ * Requests and options from a caller: each value read once, completed by defaults, and checked by a Schema.
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -13,16 +13,16 @@ import { nearest } from "./nearest.js"
 import { effective, type Override } from "./override.js"
 import { attempt, invalid } from "./validate.js"
 
-/** Far more than there are, and few enough to name each that is unknown. */
+/** The most keys of an object: far more than are known, few enough to name each unknown one. */
 const mostKeys = 100
 
-/** A path as messages show it, for it may hold a key that the caller made up. */
+/** A path for messages, shortened because a key may be any text of the caller. */
 const pathOf = (...parts: ReadonlyArray<PropertyKey>) =>
   excerpt(parts.filter((part) => part !== "").map(String).join("."))
 
 /**
- * Copies an object, whose getters may run code of others: each value is read once, and one that throws is named. An
- * undefined value means "not given", so that it hides no default.
+ * Copies an object, so that each getter runs once; a key whose getter throws is named. An undefined value counts as not
+ * given, so that it hides no default.
  */
 const read = <A>(
   operation: string,
@@ -47,7 +47,7 @@ const read = <A>(
     Effect.flatten
   )
 
-/** Completes a request by the defaults that hold where it is made. */
+/** Adds to a request the defaults that are in force for its fiber. */
 export const withDefaults = <A extends object>(
   operation: string,
   settings: Override,
@@ -55,20 +55,20 @@ export const withDefaults = <A extends object>(
 ): Effect.Effect<A, RWKVValidationError> =>
   Effect.zipWith(effective(settings), read(operation, request), ({ defaults }, given) => ({ ...defaults, ...given }))
 
-/** So many names are compared with those that are known: a request may hold any number. */
+/** How many unknown names get a suggestion: each costs a comparison with all known ones. */
 const mostCompared = 20
 
 const issuesOf = (error: ParseResult.ParseIssue, known: ReadonlyArray<string>, at: string) =>
   ParseResult.ArrayFormatter.formatIssueSync(error).map(({ _tag, message, path }, index) => {
     if (_tag !== "Unexpected") return { path: pathOf(at, ...path), message: excerpt(message) }
-    // What an object inside of the options knows is not known here.
+    // `known` has the names of the outer object only.
     if (path.length > 1) return { path: pathOf(at, ...path), message: "is an unknown field" }
     const meant = index < mostCompared ? nearest(String(path.at(-1)), known) : undefined
     const advice = meant === undefined ? `the options are ${known.join(", ")}` : `did you mean ${meant}?`
     return { path: pathOf(at, ...path), message: excerpt(`is an unknown option: ${advice}`) }
   })
 
-/** Encodes a request strictly. `at` is its path in what the caller gave. */
+/** Encodes strictly (H27). `at` is the path of `input` in what the caller gave. */
 export const encoder = <A, I>(schema: Schema.Schema<A, I>) => {
   const encode = ParseResult.encodeUnknownEither(schema, { errors: "all", onExcessProperty: "error" })
   const known = () => SchemaAST.getPropertySignatures(SchemaAST.typeAST(schema.ast)).map(({ name }) => String(name))

@@ -30,7 +30,7 @@ export const integer = (min: number, max: number): Schema.Schema<number> =>
 
 const wellFormed = "must be text without lone surrogates"
 
-/** Longer texts, and lists of ids that stand for them, take seconds and gigabytes to copy and to send. */
+/** Longer prompts, as ids or text, take seconds and gigabytes to copy and send. */
 const mostIds = 2 ** 24
 const mostUnits = 4 * mostIds
 const tooLong = `must not be longer than ${mostUnits} UTF-16 units`
@@ -39,12 +39,12 @@ const ruleOf = (text: unknown) => typeof text === "string" && text.length > most
 
 const maySend = (text: string) => text.length <= mostUnits && text.isWellFormed()
 
-/** Text as it may be sent. */
+/** Text of a request (H26). */
 export const text: Schema.Schema<string> = Schema.String.pipe(
   Schema.filter(maySend, { message: ({ actual }) => ({ message: ruleOf(actual), override: true }) })
 )
 
-/** Text as it may come. */
+/** Text of an answer. */
 export const received = Schema.String.pipe(
   Schema.filter((s) => s.isWellFormed(), { title: "text without lone surrogates" })
 )
@@ -52,14 +52,14 @@ export const received = Schema.String.pipe(
 export const as = <A, I, K extends string>(schema: Schema.Schema<A, I>, wireName: K) =>
   Schema.propertySignature(schema).pipe(Schema.fromKey(wireName))
 
-/** A number that nobody may know: undefined here, and no key in JSON. */
+/** A number that may be unknown: undefined in code, a missing key in JSON. */
 export const known = /*#__PURE__*/ Schema.optionalToRequired(
   Schema.Number,
   /*#__PURE__*/ Schema.UndefinedOr(Schema.Number),
   { decode: Option.getOrUndefined, encode: Option.fromNullable }
 )
 
-/** A key that may be missing or undefined. A bad value is told by the Schema's own message alone. */
+/** A key that may be missing or undefined. For a bad value only the Schema's own message is shown. */
 export const optional = <A, I>(schema: Schema.Schema<A, I>) =>
   Schema.optionalWith(
     Schema.UndefinedOr(schema).annotations({
@@ -79,7 +79,7 @@ export const option = <A>(test: (value: unknown) => boolean, message = "") => {
   )
 }
 
-/** An optional key that is checked where it is read. */
+/** An optional key with any value, which is checked where it is used. */
 export const anything = <A>() => option<A>(constTrue)
 
 type Choice = string | boolean
@@ -101,7 +101,7 @@ type Prompt = string | ReadonlyArray<number>
 
 const mayHold = isIntegerFrom(1, mostIds)
 
-/** The ids of a list, copied: a proxy could hold others by the time they are sent, or say another length. */
+/** Copies the ids: a proxy could return others, or another length, when they are sent. */
 const checkIds = (input: ReadonlyArray<unknown>, length: unknown, ast: SchemaAST.AST) => {
   if (typeof length !== "number" || !mayHold(length)) {
     return ParseResult.fail(new ParseResult.Type(ast, input, `must not hold more than ${mostIds} token ids`))

@@ -13,7 +13,7 @@ const isSequence = (u: unknown): u is string =>
   typeof u === "string" && u.length >= 1 && u.length <= longest && u.isWellFormed()
 
 const check = (input: unknown, _options: SchemaAST.ParseOptions, ast: SchemaAST.Declaration) => {
-  // A copy, because a proxy could hold others by the time they are used; one more than allowed tells of too many.
+  // Copied, because a proxy could return others later; one more than allowed, to notice too many.
   const copy: ReadonlyArray<unknown> = Array.from(Array.isArray(input) ? input.slice(0, most + 1) : [])
   return copy.length >= 1 && copy.length <= most && copy.every(isSequence)
     ? ParseResult.succeed(copy)

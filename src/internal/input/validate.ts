@@ -1,5 +1,5 @@
 /**
- * Single values that a caller gave: checked, or refused by type. A message states the rule and never the value.
+ * Checks single values from a caller. A message states the rule and never the value.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -13,7 +13,7 @@ import { idRule } from "./rules.js"
 export const invalid = (operation: string, path: string, message: string): RWKVValidationError =>
   new RWKVValidationError({ operation, source: "client", issues: [{ path, message }] })
 
-/** What was refused, as another operation says it: what the caller gave it may stand under other paths. */
+/** The same refusal under another operation's name; `place` maps its paths to that operation's. */
 export const relabelled =
   (operation: string, place: (path: string) => string = identity) => ({ issues }: RWKVValidationError) =>
     new RWKVValidationError({
@@ -22,7 +22,7 @@ export const relabelled =
       issues: issues.map(({ message, path }) => ({ path: place(path), message }))
     })
 
-/** Reads what may run code of others, and so may throw: getters, proxies, wiped secrets. */
+/** Runs a read that may throw: of a getter, a proxy, a wiped secret. */
 export const attempt = <A>(operation: string, path: string, read: () => A): Effect.Effect<A, RWKVValidationError> =>
   Effect.try({ try: read, catch: () => invalid(operation, path, "cannot be read") })
 
@@ -32,9 +32,9 @@ export const callback =
   (value: A): Effect.Effect<void, RWKVValidationError> =>
     call === undefined ? Effect.void : Effect.flatten(Effect.try({
       try: () => {
-        const told = call(value)
-        return Effect.isEffect(told)
-          ? Effect.mapError(told, () => invalid(operation, path, "must not fail"))
+        const returned = call(value)
+        return Effect.isEffect(returned)
+          ? Effect.mapError(returned, () => invalid(operation, path, "must not fail"))
           : Effect.fail(invalid(operation, path, "must return an Effect"))
       },
       catch: () => invalid(operation, path, "must not throw")

@@ -22,8 +22,8 @@ const closing: ReadonlyArray<Signal> = [{ _tag: "Closing" }]
 const ends = ({ _tag }: Frame) => _tag === "Done" || _tag === "TooLarge"
 
 /**
- * Reads up to the end, and leaves the stream open then: an HTTP layer that has seen the end of the body by the time
- * that the stream is closed can use its socket again.
+ * Reads up to the end mark and leaves the stream open: an HTTP layer that sees the end of the body before the stream is
+ * closed can reuse its socket.
  */
 const read = (frames: Stream.Stream<Frame, TaskFailure>, put: (signal: Signal) => Effect.Effect<unknown>) =>
   Effect.flatMap(Effect.mapError(openingOf(frames), Option.some), (pull) => {
@@ -31,8 +31,8 @@ const read = (frames: Stream.Stream<Frame, TaskFailure>, put: (signal: Signal) =
       const frames = Chunk.toReadonlyArray(chunk)
       const last = frames.at(-1)
       if (last === undefined) return next
-      const told = put({ _tag: "Frames", frames })
-      return ends(last) ? told : Effect.zipRight(told, next)
+      const putFrames = put({ _tag: "Frames", frames })
+      return ends(last) ? putFrames : Effect.zipRight(putFrames, next)
     })
     return next
   })
@@ -40,23 +40,24 @@ const read = (frames: Stream.Stream<Frame, TaskFailure>, put: (signal: Signal) =
 export const connect = (frames: Stream.Stream<Frame, TaskFailure>) =>
   Effect.gen(function*() {
     const scope = yield* Scope.make()
-    // One signal waits here to be taken, and the reader waits with the next.
-    const line = yield* Mailbox.make<Signal>(1)
+    // Holds one signal; the reader waits with the next until that is taken.
+    const signals = yield* Mailbox.make<Signal>(1)
     /**
-     * What middleware wrote to FiberRefs by the first signal, between two pulls: in one, others may be set for a while.
+     * The FiberRefs as middleware left them by the first signal, read between two pulls: within a pull some may be set
+     * for a while only.
      */
     let written: FiberRefs.FiberRefs | undefined
     const note = Effect.map(Effect.getFiberRefs, (refs) => {
       written ??= refs
     })
-    const put = (signal: Signal) => Effect.zipRight(note, line.offer(signal))
+    const put = (signal: Signal) => Effect.zipRight(note, signals.offer(signal))
     yield* read(frames, put).pipe(
       Effect.catchAll(Option.match({
         onNone: () => put({ _tag: "Ended" }),
         onSome: (error) => put({ _tag: "Broken", error })
       })),
-      // A defect is one of a client of the program's own, and stays one.
-      Effect.catchAllCause((cause) => Effect.zipRight(note, line.failCause(cause))),
+      // A defect comes from the program's own HTTP client, and is passed on.
+      Effect.catchAllCause((cause) => Effect.zipRight(note, signals.failCause(cause))),
       Effect.ensuring(note),
       Effect.provideService(Scope.Scope, scope),
       Effect.interruptible,
@@ -68,17 +69,17 @@ export const connect = (frames: Stream.Stream<Frame, TaskFailure>) =>
       inherited = true
       return handBack(written)
     })
-    const take = Effect.map(line.takeAll, ([taken]) => Chunk.isEmpty(taken) ? closing : Chunk.toReadonlyArray(taken))
-    const unread = () => Option.getOrElse(line.unsafeSize(), () => 0) > 0
+    const take = Effect.map(signals.takeAll, ([taken]) => Chunk.isEmpty(taken) ? closing : Chunk.toReadonlyArray(taken))
+    const unread = () => Option.getOrElse(signals.unsafeSize(), () => 0) > 0
     return {
       unread,
-      /** Puts a signal in line, unless there are others to take. */
-      offer: (signal: Signal) => unread() || line.unsafeOffer(signal),
-      /** Signals that came, at least one. What the client's middleware wrote to FiberRefs is the caller's then. */
+      /** Adds a signal, unless others wait to be taken. */
+      offer: (signal: Signal) => unread() || signals.unsafeOffer(signal),
+      /** Waits for signals, at least one. The first time, the caller also gets the FiberRefs that middleware wrote. */
       take: Effect.suspend(() =>
         inherited ? take : Effect.onExit(take, (exit) => Exit.isInterrupted(exit) ? Effect.void : inherit)
       ),
-      close: line.shutdown.pipe(
+      close: signals.shutdown.pipe(
         Effect.zipRight(Scope.close(scope, Exit.void)),
         Effect.zipRight(inherit)
       )

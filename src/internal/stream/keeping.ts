@@ -1,6 +1,6 @@
 /**
- * Tasks that their owner goes on with from run to run. A run that is left takes its task along, unless its owner has
- * said by then that it wants it; between two runs the task ends with its owner, or with the service.
+ * Tasks that an owner continues from run to run. When a run is left its task is deleted, unless `keeps` says that the
+ * owner wants it; between two runs the task is deleted with its owner, or with the service.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -39,7 +39,7 @@ export const make = (
       const start = Starts.creating({ ...creation, operation }, config, request, options)
       return opened(operation, ledger.requestIds, launched({ ...start, keeps }))
     },
-    /** Whatever prevents the run, its task is deleted. */
+    /** If the run cannot start, its task is deleted. */
     continue: (
       { take, taskId }: { readonly take: () => void; readonly taskId: TaskId },
       request: Generation.ContinueRequest,
@@ -49,21 +49,21 @@ export const make = (
       Effect.uninterruptibleMask((restore) => {
         const operation = "StreamService.openContinue"
         take()
-        const gone = release(operation, taskId, true)
+        const disposal = release(operation, taskId, true)
         let sent = false
         let left = false
         const opening = Effect.flatMap(effective(config), ({ defaults }) => {
-          // What is not sent is as the task had it, and how its run has ended would be unknown.
+          // Without `maxTokens` the server uses the task's own, and nobody knows why the run ended.
           const limited = { ...request, maxTokens: request.maxTokens ?? defaults?.maxTokens }
           const start = continuing(operation, taskId, limited, options)
-          /** An answer that comes when nobody waits for it has found its run, or there is none. */
+          /** If the request fails after the caller has left, no run exists that would delete the task. */
           const before = Effect.map(start.before, (ready) => ({
             ...ready,
             create: () => {
               sent = true
               return Effect.tapErrorCause(ready.create(), () => {
                 sent = false
-                return left ? gone : Effect.void
+                return left ? disposal : Effect.void
               })
             }
           }))
@@ -72,10 +72,10 @@ export const make = (
         return Effect.onError(restore(opening), (cause) => {
           left = true
           const missing = Option.exists(Cause.failureOption(cause), ({ _tag }) => _tag === "TaskNotFoundError")
-          return sent || missing ? Effect.void : gone
+          return sent || missing ? Effect.void : disposal
         })
       }),
-    /** Between two runs. */
+    /** Holds a task between two runs. */
     hold: (taskId: TaskId) => {
       const end = release("StreamService.open", taskId, false)
       let isHeld = true
@@ -88,7 +88,7 @@ export const make = (
         take()
         return end
       })
-      // The service's end waits for as long as it has ends: this one takes itself back.
+      // The end of the service runs `drop`, unless it was withdrawn.
       const withdraw = lifetime.onClosing(drop)
       return { taskId, isHeld: () => isHeld, take, drop }
     }

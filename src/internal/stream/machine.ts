@@ -28,9 +28,9 @@ import {
   finish,
   go,
   goOn,
+  guarded,
   listen,
   missing,
-  readAnew,
   readResult,
   reconnect,
   retry,
@@ -68,7 +68,7 @@ export const initial = (direct: boolean, started: boolean): State => ({
   alone: true
 })
 
-/** What is known of a connection at its beginning. */
+/** The part of the state that begins anew with each connection. */
 const anew = { offset: 0, passed: 0, aligned: true, witnessed: false, grown: false, marked: false }
 
 const stalled = (subject: Subject, cause?: RWKVError) =>
@@ -94,21 +94,21 @@ const complete = (subject: Subject, state: State, result: TaskResult, text: stri
 const onResult = (subject: Subject, state: State, result: TaskResult): Step => {
   if (!result.finished) {
     const command = retry(truncated(subject, state, "the stream ended, the task did not"))
-    return go({ ...state, ended: false }, readAnew(subject, state, command))
+    return go({ ...state, ended: false }, guarded(subject, state, command))
   }
   // Where other runs wrote to the buffer, only an own connection without a gap knows this run's text (H15).
-  const told = state.witnessed && state.aligned
-  if (!state.alone && !told) return go(state, readAnew(subject, state, listen))
+  const isOwnText = state.witnessed && state.aligned
+  if (!state.alone && !isOwnText) return go(state, guarded(subject, state, listen))
   if (!state.alone || result.undecodedTail) {
-    if (told && Tokens.judge(state.count, subject.maxTokens) === "short") return go(state, missing(subject, state))
-    return complete(subject, state, { ...result, text: state.delivered, undecodedTail: !told }, state.delivered)
+    if (isOwnText && Tokens.judge(state.count, subject.maxTokens) === "short") return go(state, missing(subject, state))
+    return complete(subject, state, { ...result, text: state.delivered, undecodedTail: !isOwnText }, state.delivered)
   }
   return subject.fromToken > 0
     ? go({ ...state, result }, { _tag: "ReadTail", whole: result.text })
     : complete(subject, state, result, result.text)
 }
 
-/** What the frames tell of a run whose result cannot be read. */
+/** A result made of the frames alone, where the server's cannot be read. */
 const resultOf = (
   { prefillTime = Duration.zero, taskId }: Subject,
   { count, delivered, told }: State,
@@ -126,18 +126,18 @@ const resultOf = (
   tokensPerSecond: undefined
 })
 
-/** What was told is the text; what the server has beyond a stop sequence is not. */
+/** The text is what was told, without what the server has beyond a stop sequence. */
 const onConcluded = (subject: Subject, state: State, { requestId, result, stopped, tokens }: Concluded): Step => {
   const { sequence } = state
   const text = resultOf(subject, state)
-  const ended = sequence === undefined
+  const final = sequence === undefined
     ? result ?? text
     : { ...text, generationTime: Duration.zero, ...result, text: text.text, finished: true, undecodedTail: false }
   const known = { tokens, stopped, sequence, maxTokens: subject.maxTokens, requestId }
-  return go(state, end, [{ _tag: "Finished", result: outcome(ended, known) }])
+  return go(state, end, [{ _tag: "Finished", result: outcome(final, known) }])
 }
 
-/** A server that ends in good order lets its streams end and answers nothing after that (F99). */
+/** A server that shuts down sends the end marks of its streams and answers nothing after that (F99). */
 const onUnread = (subject: Subject, state: State, error: TaskFailure): Step => {
   const { maxTokens } = subject
   if (!state.marked) return go(state, fail(cutBy(subject, state, error)))
@@ -146,9 +146,9 @@ const onUnread = (subject: Subject, state: State, error: TaskFailure): Step => {
   if (frames === "whole" && maxTokens !== undefined) {
     return complete(subject, state, { ...resultOf(subject, state, maxTokens), text: state.delivered }, state.delivered)
   }
-  // A task that was deleted has an end as well: only a server that cannot be asked leaves the end open.
-  const open = truncated(subject, state, bare(error), { cause: error, unconfirmed: true })
-  return go(state, fail(error.isTransient ? open : cutBy(subject, state, error)))
+  // A deleted task has an end mark too, and a 404: the end is unconfirmed only if the server cannot be asked.
+  const unconfirmed = truncated(subject, state, bare(error), { cause: error, unconfirmed: true })
+  return go(state, fail(error.isTransient ? unconfirmed : cutBy(subject, state, error)))
 }
 
 const onStatus = (subject: Subject, state: State, { generatedTokens, status }: TaskInfo): Step => {
@@ -156,7 +156,7 @@ const onStatus = (subject: Subject, state: State, { generatedTokens, status }: T
   const first = state.tokens === -1
   const moved = first ? generatedTokens > 0 : generatedTokens !== state.tokens
   const asked = { ...state, tokens: generatedTokens, cut: undefined }
-  // The frames of its tokens are on their way.
+  // It has tokens, whose frames are still to come.
   if (status === "Finished" && early && generatedTokens > 0) return go(asked)
   if (status === "Finished") return go({ ...asked, witnessed: false, ended: true }, readResult, [], "progress")
   if (status === "Prefill" || status === "Ready") {
@@ -165,27 +165,27 @@ const onStatus = (subject: Subject, state: State, { generatedTokens, status }: T
   const life = moved ? "progress" : "none"
   const isStalled = late && !moved
   if (cut !== undefined) return go(asked, isStalled ? stalled(subject) : cut.answered, [], life)
-  // The task generates and this connection tells nothing: another one will. Forks count each other's tokens (H15).
+  // The task generates, but not into this connection: open another. Forks count each other's tokens, so not for them.
   const deaf = moved && silent && state.alone && (!first || state.offset === 0)
   return go(asked, deaf ? reconnect : isStalled ? stalled(subject) : listen, [], life)
 }
 
-/** The status is not known: who was only feared to be silent is listened to. */
+/** Without a status: what the cut asked for, or listening on after an early question, or `hopeless`. */
 const onNoStatus = (state: State, hopeless: Command | undefined): Step =>
   go({ ...state, cut: undefined }, state.cut?.otherwise ?? (state.question.early ? listen : hopeless ?? listen))
 
 const onUnasked = (subject: Subject, state: State, error: TaskFailure, unread: boolean): Step => {
-  // An evicted task is not found, and still generates into this connection (H35).
+  // A 404 alone is not hopeless: an evicted task still generates into this connection (H35).
   const hopeless = state.question.late || !unread && error._tag !== "TaskNotFoundError"
   return onNoStatus(state, hopeless ? fail(cutBy(subject, state, error)) : undefined)
 }
 
 /**
- * A connection that told nothing new may have been cut for its silence: that is no failure as long as the task is not
- * stalled (F91).
+ * A connection without new text may have been cut for its silence, which is no failure unless the task is stalled
+ * (F91).
  */
 const onCut = (subject: Subject, state: State, again: Command, otherwise = again): Step => {
-  const answered = readAnew(subject, state, again)
+  const answered = guarded(subject, state, again)
   return state.grown || answered._tag === "Fail"
     ? go(state, answered._tag === "Fail" ? answered : otherwise)
     : go({ ...state, cut: { answered, otherwise } }, { _tag: "AskStatus", again: false })
@@ -194,7 +194,7 @@ const onCut = (subject: Subject, state: State, again: Command, otherwise = again
 const onBroken = (subject: Subject, state: State, error: TaskFailure): Step => {
   const otherwise = cutBy(subject, state, error)
   if (!error.isTransient) return go(state, fail(otherwise))
-  // A whole request timeout without an answer is not repeated, unless for a task that the server knows.
+  // After a whole request timeout without a frame, only a task that the server knows is worth a retry.
   const hopeless = !state.heard && error._tag === "RWKVTimeoutError"
   return onCut(subject, state, retry(error, otherwise), hopeless ? fail(otherwise) : undefined)
 }
@@ -202,7 +202,7 @@ const onBroken = (subject: Subject, state: State, error: TaskFailure): Step => {
 export const step = (subject: Subject) => (state: State, signal: Signal): Step => {
   switch (signal._tag) {
     case "Frames": {
-      const command = state.witnessed ? listen : readAnew(subject, state, listen)
+      const command = state.witnessed ? listen : guarded(subject, state, listen)
       return command._tag === "Listen" ? onFrames(subject, state, signal.frames) : go(state, command)
     }
     case "Ended":
@@ -214,7 +214,7 @@ export const step = (subject: Subject) => (state: State, signal: Signal): Step =
     case "Closing":
       return go(state, fail(clientClosed(subject.operation, subject.taskId)))
     case "Connected":
-      return go({ ...state, ...anew }, readAnew(subject, state, listen))
+      return go({ ...state, ...anew }, guarded(subject, state, listen))
     case "Result":
       return onResult(subject, state, signal.result)
     case "Tail":

@@ -1,6 +1,6 @@
 /**
- * What a stream follows, and what it remembers of it: the machine's state, what was told and nobody took, and how often
- * it failed since the last new text.
+ * What one stream remembers: the machine's state and command, the elements that were told and not taken yet, and the
+ * retry schedule since the last new text.
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -21,13 +21,13 @@ import type { Watchdog } from "./watchdog.js"
 export interface Subject {
   readonly operation: string
   readonly taskId: TaskId
-  /** Known from the answer to a create, otherwise told by the first frame. */
+  /** Known from the answer to a create, otherwise from the first frame. */
   readonly prefillTime?: Duration.Duration | undefined
   /** The open POST stream of a direct transport, and what was read of it already. */
   readonly opened?: { readonly connection: Connection; readonly signals: ReadonlyArray<Signal> } | undefined
   /**
-   * Present if other tasks may write to the buffer that `get_result` reads: then a whole POST stream is the better
-   * witness.
+   * Present if other tasks may write to the buffer that `get_result` reads (H15): then a whole POST stream is trusted
+   * instead.
    */
   readonly run?: Run | undefined
   /** The most tokens of the run, where they are known. */
@@ -46,7 +46,7 @@ export interface Policy {
   readonly parting: Parting
 }
 
-/** From when on a connection was not cut at once, and the least pause where the schedule of failures begins anew. */
+/** How long a connection lasts that was not cut at once, and the least pause before a spent retry schedule restarts. */
 export const breath = "1 second"
 
 export type Mind = Pick<ReturnType<typeof make>, "failing" | "hear" | "hold" | "pause">
@@ -57,20 +57,20 @@ const howOf = (command: Command): How => {
   return command._tag === "Conclude" || command._tag === "End" ? "finished" : "left"
 }
 
-/** What the watchdog is told of a signal that the machine heard. */
-const heed = (watchdog: Watchdog, signal: Signal, life: Step["life"]): void => {
+/** Tells the watchdog of text, progress and queueing. */
+const tellWatchdog = (watchdog: Watchdog, signal: Signal, life: Step["life"]): void => {
   if (signal._tag === "Frames" && life !== "none") watchdog.heard(life === "progress")
   else if (life === "progress" || life === "queued") watchdog.moved(life === "queued")
 }
 
 const isCut = ({ _tag }: Signal) => _tag === "Ended" || _tag === "Broken"
 
-/** What failed since the last new text, and how long it may go on to fail. */
+/** The last failure since new text, and the retry schedule that says when to try again. */
 const makeFailures = (retry: Polling.RetrySchedule) => {
   let driver: Schedule.ScheduleDriver<unknown, FollowFailure> | undefined
   /**
-   * Whether the task was seen to be queued, or to move, since the schedule of failures began, or to run after a
-   * connection that held.
+   * Whether a status since the retry schedule began said that the task is queued or moved, or came after a connection
+   * that held.
    */
   let alive = false
   let held = false
@@ -78,21 +78,21 @@ const makeFailures = (retry: Polling.RetrySchedule) => {
   let answered = false
   let last: FollowFailure | undefined
   return {
-    /** The failure for which the text is read anew, unless the server has answered since. */
+    /** The failure that led to a reconnect, unless the server has answered since. */
     last: () => last,
     end: () => {
       driver = last = undefined
     },
-    /** The connection was not cut at once. */
+    /** Called once the connection has lasted for `breath`. */
     hold: () => {
       held = true
     },
-    heed: (signal: Signal, life: Step["life"]) => {
+    onSignal: (signal: Signal, life: Step["life"]) => {
       answered = signal._tag === "Status" || answered && !isCut(signal)
       if (signal._tag === "Status") alive = alive || held || life !== "none"
       if (signal._tag === "Connected") held = false
     },
-    /** Waits as the retry schedule says, which begins anew with new text, and where it ended for a task that lives. */
+    /** Waits as the retry schedule says. It restarts with new text, and once spent, if the task is known to live. */
     pause: ({ error, otherwise }: Extract<Command, { readonly _tag: "Retry" }>) =>
       Effect.gen(function*() {
         if (driver === undefined) alive = false
@@ -121,14 +121,14 @@ export const make = <A>(
   let state: State = Machine.initial(opened !== undefined, prefillTime !== undefined)
   let command: Command = { _tag: "Listen" }
   let how: How = "left"
-  let line: Array<A> = []
+  let untaken: Array<A> = []
   const failures = makeFailures(policy.retry)
   let hasText = false
   observed?.tells(() => state.delivered.slice(0, state.told))
 
   const tell = (told: Told) => {
     const made = telling.element(told, taskId)
-    if (made !== undefined) line.push(made)
+    if (made !== undefined) untaken.push(made)
     if (told._tag === "Text") {
       failures.end()
       if (!hasText) observed?.firstText()
@@ -136,7 +136,7 @@ export const make = <A>(
     }
     if (told._tag === "Finished") {
       parting.keep(told.result)
-      // What the server has ended writes to no buffer any more; one that was cut may (H29).
+      // An ended run writes to no buffer any more; one that was cut may, if its stop misses (H29).
       if (state.sequence === undefined) run?.leave()
       observed?.finished(told.result)
     }
@@ -149,7 +149,7 @@ export const make = <A>(
     hold: failures.hold,
     pause: failures.pause,
     hear: (signal: Signal) => {
-      // Between connections nobody hears of silence.
+      // No `Idle` comes between connections, so the silence of a cut is read here.
       if (isCut(signal)) state = { ...state, question: watchdog.silence() }
       const step = machine(run === undefined ? state : { ...state, alone: run.alone() }, signal)
       if (signal._tag === "Result" || signal._tag === "Tail") {
@@ -160,12 +160,12 @@ export const make = <A>(
       if (state.sequence !== undefined) parting.cut()
       if (how === "left") how = howOf(command)
       step.told.forEach(tell)
-      heed(watchdog, signal, step.life)
-      failures.heed(signal, step.life)
+      tellWatchdog(watchdog, signal, step.life)
+      failures.onSignal(signal, step.life)
     },
     take: () => {
-      const told = line
-      line = []
+      const told = untaken
+      untaken = []
       return told
     }
   }

@@ -1,5 +1,5 @@
 /**
- * A run that is open: the server has named its task, and whoever holds it reads the text, the events or the end.
+ * An open run: the server has named its task, and its holder reads the text, the events or the end.
  */
 import * as Chunk from "effect/Chunk"
 import * as Deferred from "effect/Deferred"
@@ -13,7 +13,7 @@ import * as validate from "../input/validate.js"
 import { live, makeTape } from "./record.js"
 import { events, type Opening } from "./telling.js"
 
-/** The task is told of at once: its id was known before there was anything to pull. */
+/** The first elements: `Started` comes at once, for the task's id is known when the run has opened. */
 const firstOf = <A>(pull: Effect.Effect<A, Option.Option<BranchFailure>>): Effect.Effect<A, BranchFailure> =>
   Effect.catchAll(
     pull,
@@ -27,29 +27,29 @@ export const opened = (
 ) =>
   Effect.gen(function*() {
     const scope = yield* Effect.scope
-    // Whoever reads on does so under the settings that the run was opened under.
+    // Later reads run under the overrides that the run was opened under.
     const locally = yield* keep
     const pull = locally(yield* opening)
     const first = yield* firstOf(pull)
     const started = Chunk.unsafeHead(first)
     if (started._tag !== "Started") return yield* Effect.dieMessage("a run that did not begin with its task")
     const { prefillTime, taskId } = started
-    const { end, hear, recording } = makeTape()
-    let left: Chunk.Chunk<StreamEvent> | undefined = first
-    let [claimed, held, awaited, drained] = [false, false, false, false]
+    const { append, end, recording } = makeTape()
+    let unread: Chunk.Chunk<StreamEvent> | undefined = first
+    let [claimed, hasReader, awaited, drained] = [false, false, false, false]
 
     const next = Effect.suspend(() => {
-      const known = left
-      left = undefined
+      const known = unread
+      unread = undefined
       return known === undefined ? pull : Effect.succeed(known)
     }).pipe(
-      Effect.tap(Effect.forEach(hear, { discard: true })),
+      Effect.tap(Effect.forEach(append, { discard: true })),
       Effect.tapError((error) => Option.isSome(error) ? end(Effect.fail(error.value)) : Effect.void),
-      // A defect is one of a client of the program's own, and stays one.
+      // A defect comes from the program's own HTTP client, and is passed on.
       Effect.tapDefect((cause) => end(Effect.failCause(cause)))
     )
     const drain = Effect.suspend(() => {
-      if (drained || held) return Effect.void
+      if (drained || hasReader) return Effect.void
       drained = true
       return Effect.asVoid(Effect.forkIn(Effect.ignore(Effect.forever(next)), scope))
     })
@@ -57,19 +57,19 @@ export const opened = (
       const description = "the run was left before its end"
       return end(new StreamTruncatedError({ operation, taskId, text: recording.text(), description }))
     })
-    const told = Stream.unwrapScoped(Effect.suspend(() => {
+    const eventStream = Stream.unwrapScoped(Effect.suspend(() => {
       if (claimed) {
         return validate.invalid(operation, "", "text and events of a run are read once, and were read already")
       }
       claimed = true
-      // What was read before anybody came to read it is told again.
+      // The run was read for `finished` already: replay the recording.
       if (drained) {
         return Effect.succeed(Stream.repeatEffectChunkOption(live({ taskId, prefillTime, recording }, events)))
       }
-      held = true
+      hasReader = true
       return Effect.as(
         Effect.addFinalizer(() => {
-          held = false
+          hasReader = false
           return awaited ? drain : Effect.void
         }),
         Stream.repeatEffectChunkOption(next)
@@ -79,9 +79,9 @@ export const opened = (
       taskId,
       prefillTime,
       requestId: requestIds.get(taskId),
-      events: told,
-      text: Stream.filterMap(told, (event) => event._tag === "Text" ? Option.some(event.text) : Option.none()),
-      /** Whoever reads completes it; if nobody does, the rest is read for it. */
+      events: eventStream,
+      text: Stream.filterMap(eventStream, (event) => event._tag === "Text" ? Option.some(event.text) : Option.none()),
+      /** The result; reads the run to its end if nobody else does. */
       finished: Effect.suspend(() => {
         awaited = true
         return Effect.zipRight(drain, Deferred.await(recording.result))

@@ -1,5 +1,5 @@
 /**
- * How a run ended and what it cost: the one place that decides, from what is known.
+ * Decides how a run ended and what it cost, from all that is known.
  */
 import * as Duration from "effect/Duration"
 import type { FinishReason } from "../../Finish.js"
@@ -20,15 +20,15 @@ export interface Known {
 
 const reasonOf = ({ maxTokens = Infinity, sequence, stopped, tokens = NaN }: Known): FinishReason => {
   if (sequence !== undefined) return "stop-sequence"
-  // Exactly so many are stored: a stop that was sent came too late.
+  // All `maxTokens` were generated: a stop that was sent came too late.
   if (tokens === maxTokens) return "length"
   if (stopped) return "cancelled"
   return Number.isFinite(maxTokens) && tokens < maxTokens ? "stop" : "unknown"
 }
 
 /**
- * More than the run can have are those of others too (H15). Fewer, in a run whose time of generation is still missing,
- * may not be all (H31).
+ * Whether these are just the run's tokens. More than `maxTokens` include those of forks (H15); fewer may not be all
+ * while the generation time is missing (H31).
  */
 const isCount = (tokens: number, generationTime: Duration.Duration, maxTokens = Infinity) =>
   Number.isInteger(tokens) && tokens >= 0 &&

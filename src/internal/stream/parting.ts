@@ -1,6 +1,6 @@
 /**
- * How a run is parted from: what its task is told when the run has ended, when its text has ended before it, or when it
- * is left; and how many tokens it had, which the answer to the deletion says, or else one question.
+ * Stops, deletes or keeps a run's task when the run has ended, was cut by a stop sequence, or is left. Also counts the
+ * run's tokens, by the answer to the deletion or else by one status.
  */
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
@@ -27,13 +27,13 @@ export interface About {
   readonly maxTokens: number | undefined
   readonly stopTimeout: Duration.Duration
   readonly retry: retry.Source
-  /** Whether a run that is left goes on. */
+  /** Whether the task runs on when the run is left. */
   readonly stays: () => boolean
   /** Whether the task is deleted when nobody needs it any more. */
   readonly deletes: boolean
-  /** Whether an owner wants the task after this run. It is asked when the run is left, and if not, deletes too. */
+  /** Whether an owner wants the task after this run: asked when the run is left, which otherwise deletes the task. */
   readonly keeps?: (() => boolean) | undefined
-  /** Whether a result is told. */
+  /** Whether the caller gets a result, whose tokens are counted. */
   readonly counts: boolean
   /** The run, if others may write to its buffer (H15). */
   readonly run?: Ledger.Run | undefined
@@ -60,12 +60,12 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service) => (about
     }
   )
   const isAlone = () => run === undefined ? !ledger.sharing.has(taskId) : run.alone()
-  const nobody = () => Effect.succeed<number | undefined>(undefined)
+  const notCounted = () => Effect.succeed<number | undefined>(undefined)
 
   /** Counted after the last tokens were stored, which is when the result is settled (H31). */
   const tokens = (finished: boolean) =>
     Effect.flatMap(
-      finished && !deletes ? nobody() : Effect.map(Deferred.await(over), (info) => info?.generatedTokens),
+      finished && !deletes ? notCounted() : Effect.map(Deferred.await(over), (info) => info?.generatedTokens),
       (tokens) =>
         deletes || tokens !== undefined || !isAlone()
           ? Effect.succeed(tokens)
@@ -74,7 +74,7 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service) => (about
 
   return {
     deletes,
-    /** Whether this program has stopped the run: its time may be missing for ever (H6). */
+    /** Whether this program has stopped the run, whose generation time may then never come (H6). */
     isStopped: () => ledger.stopped.has(taskId),
     farewell: (how: How, after?: Effect.Effect<unknown>): Effect.Effect<void> => {
       const stop = how === "cut" || how === "left" && !stays()
@@ -92,25 +92,25 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service) => (about
         over
       })
     },
-    /** What is known of a run that has ended, or was cut; never for longer than a stop may take. */
+    /** What is known of a run that has ended, or was cut, after at most `stopTimeout`. */
     conclude: (finished: TaskResult | undefined): Effect.Effect<Concluded> => {
       const known = within(
         ledger.lifetime.unlessClosing(tokens(finished !== undefined), operation),
         stopTimeout,
-        nobody
+        notCounted
       )
-      return Effect.map(Effect.option(counts ? known : nobody()), (tokens) => ({
+      return Effect.map(Effect.option(counts ? known : notCounted()), (tokens) => ({
         result: finished ?? result,
         tokens: isAlone() ? Option.getOrUndefined(tokens) : undefined,
         stopped: ledger.stopped.has(taskId),
         requestId: ledger.requestIds.get(taskId)
       }))
     },
-    /** The state of a task that is kept is past the end of its text. */
+    /** Marks a kept task: the server's state is past the end of the text that was told. */
     cut: (): void => {
       if (!deletes) ledger.pastStop.set(taskId, true)
     },
-    /** Of a text that a stop sequence has ended only this program knows the end. */
+    /** Records a text that a stop sequence has ended: the server does not know its end. */
     keep: (result: TaskResult): void => {
       if (!deletes && result.finishReason === "stop-sequence") ledger.recordings.set(taskId, Ledger.recordingOf(result))
     }

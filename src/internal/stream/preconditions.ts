@@ -27,7 +27,7 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule:
           : Effect.fail(new TaskBusyError({ operation, taskId: id, status }))
     )
 
-  /** A template answers 500 to whoever asks for its result, on servers that cannot use templates. */
+  /** A server that cannot use templates answers 500 to a request for a template's result (H16). */
   const template = (operation: string, id: string) =>
     reads(Effect.mapError(
       http.result(id, { operation }),
@@ -39,14 +39,14 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule:
 
   return {
     template,
-    /** A state that is past a stop sequence has read more than the text that this program was given. */
+    /** Refuses to go on past a stop sequence: the server's state has text that the caller was not given. */
     mayGoOn: (operation: string, id: string, allowPastStop = false) =>
       allowPastStop || !ledger.pastStop.has(id) ? Effect.void : Effect.fail(
         validate.invalid(operation, "allowPastStop", "must be true to go on from a state past a stop sequence")
       ),
     /**
-     * Fails if the task still runs, or is a template that this server cannot use. True if it has no tokens: was it only
-     * read, then its next run may end without a word (H4).
+     * Fails if the task still runs, or is a template that this server cannot use. True if it has no tokens: its next
+     * run may then end in silence (H4).
      */
     ready: (operation: string, id: string) =>
       Effect.flatMap(
@@ -54,7 +54,7 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule:
         (taskId): Effect.Effect<boolean, TaskFailure | TaskBusyError | UnsupportedByServerError> =>
           isTemplate(taskId) ? Effect.as(template(operation, taskId), false) : busy(operation, taskId)
       ),
-    /** Keeps the text of a task that is about to be forked, for forks write to the buffer of their source. */
+    /** Keeps the text of a task that is about to be forked, for forks overwrite their source's buffer (H15). */
     preserve: (operation: string, id: string, group: Ledger.Group) =>
       group.lock.withPermits(1)(Effect.suspend(() =>
         isTemplate(id) || ledger.recordings.get(id) !== undefined
@@ -66,7 +66,7 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service, schedule:
             }
           )
       )),
-    /** Finds out what a 500 of `continue` or `fork` meant. */
+    /** Finds out whether a 500 of `continue` or `fork` means a busy task (H20). */
     explain: (error: RWKVServerError, id: string): Effect.Effect<never, RWKVServerError | TaskBusyError> =>
       error.status !== 500
         ? Effect.fail(error)

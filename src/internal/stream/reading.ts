@@ -1,22 +1,22 @@
 /**
- * What frames do: text that goes on, text that is known, gaps, and ends.
+ * How the machine answers frames: new text, known text, gaps, and ends.
  */
 import * as Duration from "effect/Duration"
 import { RWKVServerError } from "../../RWKVError.js"
 import { about } from "../input/failure.js"
 import { type Frame, undecodable } from "../wire/sse.js"
 import type { State, Step, Subject } from "./signals.js"
-import { begin, deliver, fail, go, goOn, readAnew, readResult, reconnect, retry, rewritten, undecoded } from "./step.js"
+import { begin, deliver, fail, go, goOn, guarded, readResult, reconnect, retry, rewritten, undecoded } from "./step.js"
 import * as Tokens from "./tokens.js"
 
 type Text = Extract<Frame, { readonly _tag: "Data" }>
 
-/** After a gap a frame only tells that there is more: what it continues is unknown (H12). */
-const onMisread = (subject: Subject, state: State): Step => {
+/** A gap, or a frame after one: that only says that there is more text, not where it belongs (H12). */
+const onGap = (subject: Subject, state: State): Step => {
   if (state.aligned) return go({ ...state, aligned: false })
   if (state.passed < state.letPass) return go({ ...state, passed: state.passed + 1 })
   const later = { ...state, letPass: Math.min(2 * state.letPass + 1, 63) }
-  return go(later, readAnew(subject, later, reconnect))
+  return go(later, guarded(subject, later, reconnect))
 }
 
 const onFrame = (subject: Subject, state: State, frame: Exclude<Frame, { readonly _tag: "Data" }>): Step => {
@@ -28,7 +28,7 @@ const onFrame = (subject: Subject, state: State, frame: Exclude<Frame, { readonl
       return go({ ...state, marked, ended: marked || state.ended }, readResult)
     }
     case "Unreadable":
-      return go(state, readAnew(subject, state, retry(undecoded(subject, frame.description))))
+      return go(state, guarded(subject, state, retry(undecoded(subject, frame.description))))
     case "Failed":
       return go(state, fail(new RWKVServerError({ ...about(subject), status: 500, description: frame.description })))
     case "TooLarge":
@@ -54,22 +54,22 @@ const onTexts = (subject: Subject, before: State, frames: ReadonlyArray<Text>): 
   return repeated ? { ...step, life: "repeated" } : step
 }
 
-/** Frames in one go, up to the first that asks for a command. */
+/** Takes frames up to the first that asks for a command; consecutive texts are joined. */
 export const onFrames = (subject: Subject, before: State, frames: ReadonlyArray<Frame>): Step => {
   let step = go(before.heard || frames.length === 0 ? before : { ...before, heard: true })
   let texts: Array<Text> = []
-  const settle = (next: (state: State) => Step) => {
-    const together = texts
+  const flush = (next: (state: State) => Step) => {
+    const joined = texts
     texts = []
-    if (together.length > 0) step = goOn(step, (state) => onTexts(subject, state, together))
+    if (joined.length > 0) step = goOn(step, (state) => onTexts(subject, state, joined))
     step = goOn(step, next)
   }
   for (const frame of frames) {
-    if (frame._tag !== "Data") settle((state) => onFrame(subject, state, frame))
+    if (frame._tag !== "Data") flush((state) => onFrame(subject, state, frame))
     else if (step.state.aligned && frame.text !== undecodable) texts.push(frame)
-    else settle((state) => ({ ...onMisread(subject, state), life: "repeated" }))
+    else flush((state) => ({ ...onGap(subject, state), life: "repeated" }))
     if (step.command._tag !== "Listen") return step
   }
-  settle(go)
+  flush(go)
   return step
 }

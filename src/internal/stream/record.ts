@@ -1,7 +1,7 @@
 /**
- * Runs whose text only their own stream tells. A fork writes to the buffer of its source, and so do its siblings (H15):
- * what `get_result` says of one of them may be the text of all. So a fiber of its own reads each such stream and keeps
- * what it tells; whoever wants the text, as it comes or at the end, reads the recording.
+ * Runs whose text can only be read from their own stream. A fork writes to the buffer of its source, and so do its
+ * siblings (H15): `get_result` of one may be the text of all. So a fiber records each such stream, and the text is read
+ * from the recording, as it comes or at the end.
  */
 import * as Chunk from "effect/Chunk"
 import * as Deferred from "effect/Deferred"
@@ -25,13 +25,13 @@ export interface Begun {
   readonly taskId: TaskId
   readonly prefillTime: TaskResult["prefillTime"]
   readonly recording: Ledger.Recording
-  /** Leaves the run: its connection is closed, and the task is told what the run's options say. */
+  /** Leaves the run: closes its connection, and stops or deletes the task as the run's options say. */
   readonly leave: Effect.Effect<void>
 }
 
 type Started = StreamEvent & { readonly _tag: "Started" }
 
-/** What a run has told so far, for whoever comes later. */
+/** Records what a run tells, for readers that come later. */
 export const makeTape = () => {
   let more = Deferred.unsafeMake<void>(FiberId.none)
   let text = ""
@@ -42,12 +42,12 @@ export const makeTape = () => {
     return Deferred.succeed(waited, undefined)
   })
   const recording: Ledger.Recording = { text: () => text, more: () => Deferred.await(more), result }
-  /** False if it had an end already. */
+  /** Ends the recording; false if it has ended already. */
   const end = (end: Effect.Effect<TaskResult, FollowFailure>) => Effect.zipLeft(Deferred.complete(result, end), wake)
   return {
     recording,
     end,
-    hear: (event: StreamEvent): Effect.Effect<unknown> => {
+    append: (event: StreamEvent): Effect.Effect<unknown> => {
       if (event._tag === "Finished") return end(Effect.succeed(event.result))
       if (event._tag === "Text") text += event.text
       return wake
@@ -56,10 +56,10 @@ export const makeTape = () => {
 }
 
 /**
- * Starts a run and hands it to `owned` when the server has named it; the rest is read until the end of the run or of
- * the program. A caller that leaves before leaves the run.
+ * Starts a run and passes it to `owned` once the server has named its task; a fiber of the service reads the rest. If
+ * the caller is interrupted before, the run is left.
  *
- * @param usable fails where the client has ended
+ * @param usable fails if the client is closed
  * @param groupOf the tasks that share the run's buffer, once it has begun
  */
 export const record = (
@@ -77,15 +77,15 @@ export const record = (
       const tape = makeTape()
       let id = ""
       let mixed = false
-      /** What middleware wrote to FiberRefs by the time that the run had begun, or could not. */
+      /** The FiberRefs as middleware left them when the run had begun or failed to. */
       let written: FiberRefs.FiberRefs | undefined
       const remember = Effect.map(Effect.getFiberRefs, (refs) => {
         written ??= refs
       })
-      const note = (event: StreamEvent): Effect.Effect<unknown> => {
+      const onEvent = (event: StreamEvent): Effect.Effect<unknown> => {
         const group = groupOf()
         mixed = mixed || group?.mixed() === true
-        if (event._tag !== "Started") return tape.hear(event)
+        if (event._tag !== "Started") return tape.append(event)
         id = event.taskId
         if (group !== undefined) ledger.sharing.set(id, group)
         ledger.recordings.set(id, tape.recording)
@@ -101,15 +101,15 @@ export const record = (
           })
         )
       )
-      /** Once such a stream is left the buffer is all there is; if others have written to it, nobody knows the text. */
+      /** After an early end, results are read from the server's buffer again, unless other runs wrote to it. */
       const forget = Effect.map(tape.end(left), (early) => {
         if (early && !mixed && groupOf()?.mixed() !== true) ledger.recordings.delete(id)
       })
       const fiber = yield* opening.pipe(
         Effect.tapErrorCause((cause) => Effect.zipRight(remember, Deferred.failCause(begun, cause))),
-        Effect.flatMap((pull) => Effect.forever(Effect.flatMap(pull, Effect.forEach(note, { discard: true })))),
+        Effect.flatMap((pull) => Effect.forever(Effect.flatMap(pull, Effect.forEach(onEvent, { discard: true })))),
         Effect.scoped,
-        // A defect is one of a client of the program's own, and stays one.
+        // A defect comes from the program's own HTTP client, and is passed on.
         Effect.tapDefect((cause) => tape.end(Effect.failCause(cause))),
         Effect.catchAll((error) =>
           Option.isOption(error) && Option.isSome(error) ? tape.end(Effect.fail(error.value)) : Effect.void
@@ -119,9 +119,9 @@ export const record = (
         ledger.lifetime.watch
       )
       const leave = Effect.asVoid(Fiber.interrupt(fiber))
-      // A fiber that the end of the service interrupts at once tells nothing.
-      const silent = Effect.zipRight(Fiber.await(fiber), Effect.suspend(() => Effect.fail(clientClosed(operation))))
-      const named = Effect.raceFirst(Deferred.await(begun), silent)
+      // If the service ends first, the fiber is interrupted and may never complete `begun`.
+      const ended = Effect.zipRight(Fiber.await(fiber), Effect.suspend(() => Effect.fail(clientClosed(operation))))
+      const named = Effect.raceFirst(Deferred.await(begun), ended)
       const { prefillTime, taskId } = yield* restore(named).pipe(
         Effect.onInterrupt(() => leave),
         Effect.ensuring(Effect.suspend(() => handBack(written)))
@@ -130,7 +130,7 @@ export const record = (
     })
   )
 
-/** A recording as it is pulled: what is known at once, the rest as it comes. */
+/** Pulls a recording: what is there at once, the rest as it comes. */
 export const live = <A>(
   { prefillTime, recording, taskId }: Omit<Begun, "leave">,
   telling: Telling<A>
@@ -144,7 +144,7 @@ export const live = <A>(
       return tell({ _tag: "Started", prefillTime })
     }
     if (next === "End") return yield* Effect.fail(Option.none())
-    // Taken before the text is read: what comes in between is not missed.
+    // Taken before the text is read, so that no text in between is missed.
     const more = recording.more()
     const done = yield* Deferred.poll(recording.result)
     const text = recording.text().slice(offset)
@@ -156,7 +156,7 @@ export const live = <A>(
   })
 }
 
-/** What is recorded, as a subscription: leaving it early may stop the task, and ends no recording. */
+/** A subscription to a recording: leaving it early may stop the task, but does not end the recording. */
 export const listenTo = <A>(
   leaving: Parting["farewell"],
   taskId: TaskId,

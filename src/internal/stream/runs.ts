@@ -1,6 +1,6 @@
 /**
- * From what starts a run to what is pulled, under the names of `StreamService` and `TaskService`, which errors and
- * spans carry. Runs that share a buffer are recorded (H15); all others are followed as they are.
+ * Opens runs under the names of `StreamService` and `TaskService`, which errors and spans carry. Runs that share a
+ * buffer are recorded (H15); all others are followed directly.
  */
 import * as Chunk from "effect/Chunk"
 import * as Deferred from "effect/Deferred"
@@ -42,20 +42,20 @@ export const make = (
   admission?: Admission
 ): Effect.Effect<Runs, never, Scope.Scope> =>
   Effect.map(Ledger.of(http, config.closeTimeout, admission), (ledger) =>
-    // Which of many servers it is, spans are told later.
+    // In a pool the server is not chosen yet: spans get its address later.
     build(http, config, ledger, telemetry.make({ baseUrl: admission === undefined ? config.baseUrl : undefined })))
 
 const isCarrier = (streams: object): streams is { readonly [RunsId]: Runs } => hasProperty(streams, RunsId)
 
 export const carry = <A extends object>(streams: A, runs: Runs): A => Object.assign(streams, { [RunsId]: runs })
 
-/** What a stream service carries; nothing if a program made it. */
+/** The runs that a stream service carries; undefined if the program made the service. */
 export const carriedBy = (streams: object): Runs | undefined => isCarrier(streams) ? streams[RunsId] : undefined
 
-/** Who owns tasks that go on from run to run; nobody where a program made the service. */
+/** The keeper of tasks between runs; undefined if the program made the service. */
 export const keeperOf = (streams: object): Keeping.Keeper | undefined => carriedBy(streams)?.keeper
 
-/** A run that tells only its end, followed to it. */
+/** Pulls a run that tells only its end, until that comes. */
 const last = (pull: Pull<TaskResult>): Effect.Effect<TaskResult, FollowFailure> =>
   Effect.matchEffect(pull, {
     onFailure: Option.match({ onNone: () => Effect.dieMessage("a run that told no end"), onSome: Effect.fail }),
@@ -73,7 +73,7 @@ const build = (
   const { launch, leaves, listen } = Launcher.make(http, ledger, config)
   const reads = retry.reads(config)
 
-  /** Under a span of its own. */
+  /** Launches a run under a span of its own. */
   const launched = <A, E extends RWKVError>(start: Launcher.Launch<E>, telling: Telling<A>) =>
     spans.opening(start.operation, "run", launch(start, telling))
 
@@ -108,7 +108,7 @@ const build = (
     ledger,
     preconditions,
     spans,
-    /** For owners of tasks that go on from run to run. */
+    /** For sessions, which continue their task from run to run. */
     keeper: Keeping.make(http, config, ledger, continuing, (start) => launched(start, events)),
     created: <A extends Generation.GenerationOptions, B>(creation: Starts.Creation<A>, telling: Telling<B>) =>
     (

@@ -13,10 +13,10 @@ import { limited, within } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
 import { undecodable } from "../wire/sse.js"
 
-/** When a finished result is read again while its time of generation, which is stored last, is missing. */
+/** Pauses between reads of a finished result whose generation time, which is stored last, is missing (H31). */
 const delays = ["20 millis", "60 millis", "120 millis"] as const
 
-/** When it is read on after that, as long as the task may have more tokens. */
+/** Further pauses, for as long as the task may have more tokens. */
 const laterDelays = ["250 millis", "500 millis", "1 second", "2 seconds"] as const
 
 const isSettled = ({ finished, generationTime }: TaskResult) =>
@@ -28,10 +28,9 @@ const tokensOf = (look: Effect.Effect<TaskInfo, unknown>) =>
   Effect.match(look, { onFailure: unknown, onSuccess: ({ generatedTokens }) => generatedTokens })
 
 /**
- * Reads until the result is settled: once, if no token was asked for. Tasks without a time of their own (restored) cost
- * these reads in vain. A run whose `maxTokens` this program knows is its own, and has a time unless it never ran: it is
- * waited for longer, until `look` says that all tokens are stored. So `maxTokens` are not given where it was stopped, for
- * then it may not have run (H6).
+ * Reads a result until it is settled, and once for `maxTokens: 0`. Restored tasks have no generation time and cost four
+ * reads (H37). A run with known `maxTokens` is this program's and will have a time, so it is waited for longer, until
+ * `look` says that all tokens are stored. Give no `maxTokens` for a stopped run, which may never have run (H6).
  */
 export const settled = <E>(
   read: Effect.Effect<TaskResult, E>,
@@ -56,7 +55,8 @@ export const settled = <E>(
   })
 
 /**
- * A token inside a character stands for the whole character, of up to four. Undefined if none of them can be read.
+ * The text from a token on, or from up to three before it if it is inside a character (H12). Undefined if none can be
+ * decoded.
  */
 export const textFrom = (
   http: HttpClient.Service,

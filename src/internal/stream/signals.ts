@@ -1,5 +1,5 @@
 /**
- * The words of a stream's state machine: what it knows, what it hears, what it tells and what it asks for.
+ * The types of a stream's state machine: its state, the signals it gets, what it tells, and its commands.
  */
 import type * as Duration from "effect/Duration"
 import type { TaskId, TaskInfo, TaskResult } from "../../Protocol.js"
@@ -21,33 +21,33 @@ export interface Subject {
   readonly maxTokens?: number | undefined
   readonly prefillTime?: Duration.Duration | undefined
   readonly stops?: Matcher | undefined
-  /** Whether a result is told, which is counted then. */
+  /** Whether the caller gets a result, whose tokens are counted. */
   readonly counts: boolean
 }
 
-/**
- * A silence: whether no known text came either, whether there was no progress for the stall timeout, and no text for the
- * queue timeout. `early`: it is only feared, of a run that may have ended without a token.
- */
 export interface Silence {
+  /** Asked before any silence, of a run that may have ended without a token (H4). */
   readonly early?: boolean
+  /** No text for the idle timeout, not even known text. */
   readonly silent: boolean
+  /** No new text or tokens for the stall timeout, and no status that the task waits for its turn. */
   readonly late: boolean
+  /** No new text or tokens for the queue timeout. */
   readonly overdue: boolean
 }
 
 export interface State {
-  /** What is known of the text. */
+  /** All text that is known. */
   readonly delivered: string
-  /** UTF-16 units of it that the consumer has: all but what is held back, or comes after a stop sequence. */
+  /** UTF-16 units of it that the consumer was told: all but what is held back, or follows a stop sequence. */
   readonly told: number
   /** Where the text is in the stop sequences, and the one that has ended it. */
   readonly place: Place | undefined
   readonly sequence: string | undefined
   readonly started: boolean
-  /** Whether any connection has told anything. */
+  /** Whether a frame has come. */
   readonly heard: boolean
-  /** UTF-16 units of `delivered` that this connection has told, or repeated. */
+  /** UTF-16 units of `delivered` that came on this connection, for the first time or again. */
   readonly offset: number
   /** Whether the frames of this connection still add up to the text. */
   readonly aligned: boolean
@@ -55,9 +55,9 @@ export interface State {
   readonly witnessed: boolean
   /** The tokens of a witnessed connection. */
   readonly count: Count
-  /** Whether this connection has told new text. */
+  /** Whether new text came on this connection. */
   readonly grown: boolean
-  /** Whether this connection has told its end mark, without a gap and after all that was delivered. */
+  /** Whether its end mark came, without a gap and after all that was delivered. */
   readonly marked: boolean
   /** Whether the server has said that the task has ended, and nothing else since. */
   readonly ended: boolean
@@ -68,7 +68,7 @@ export interface State {
   readonly tokens: number
   /** The silence that the open question is about: when it began, or when the connection was cut. */
   readonly question: Silence
-  /** What follows a cut for which the open question was asked: with an answer, and without. */
+  /** What follows the cut that the open question is about: with an answer, and without. */
   readonly cut: { readonly answered: Command; readonly otherwise: Command } | undefined
   /** The result whose tail is being read. */
   readonly result: TaskResult | undefined
@@ -87,12 +87,12 @@ export type Signal =
   | { readonly _tag: "Result"; readonly result: TaskResult }
   | { readonly _tag: "Tail"; readonly text: string | undefined }
   | { readonly _tag: "Status"; readonly info: TaskInfo }
-  /** A question failed: for the result or its tail, or for the status. `unread`: signals came meanwhile. */
+  /** No result or tail (`Unread`), or no status (`Unasked`) could be read. `unread`: signals came meanwhile. */
   | { readonly _tag: "Unread"; readonly error: TaskFailure }
   | { readonly _tag: "Unasked"; readonly error: TaskFailure; readonly unread: boolean }
   /**
-   * No answer within what is left of the stall timeout, a second at least; after a cut, within 5 seconds. `error`: what
-   * was being repeated by then.
+   * No answer within the rest of the stall timeout (at least a second), or within 5 seconds after a cut. `error`: the
+   * failure that was being repeated.
    */
   | { readonly _tag: "Unanswered"; readonly unread: boolean; readonly error?: RWKVError | undefined }
   /** The run is over: what the server said of it then, as far as it did, and whether this program has stopped it. */
@@ -129,6 +129,6 @@ export interface Step {
   readonly state: State
   readonly told: ReadonlyArray<Told>
   readonly command: Command
-  /** What the watchdog hears: text that was known, that the task waits for its turn, or progress of text or task. */
+  /** What the watchdog is told: known text, the task waits for its turn, or new text or tokens. */
   readonly life: "none" | "repeated" | "queued" | "progress"
 }

@@ -26,11 +26,11 @@ const chosen = (operation: string, options: StreamOptions | undefined, usual: St
 
 export type Cleanup = "delete" | "keep"
 
-/** Which of the two ways to make a task is asked for. */
+/** Whether a request is for a FIM; otherwise it is for a create. */
 export const isFim = (request: Generation.CreateRequest | Generation.FimRequest): request is Generation.FimRequest =>
   hasProperty(request, "prefix")
 
-/** What makes a task, which is a create or a FIM. */
+/** How a task is made: by a create or a FIM. */
 export interface Creation<A> {
   readonly operation: string
   readonly cleanup: Cleanup
@@ -70,7 +70,7 @@ export const make = (http: HttpService, ledger: Ledger.Service, preconditions: P
     return group
   }
 
-  /** The options are read once, by whoever runs this. */
+  /** Reads the options once, and refuses to go on past a stop sequence. */
   const chosenFor = (operation: string, id: string, options: StreamOptions | undefined, usual: StreamOptions) =>
     Effect.tap(
       chosen(operation, options, usual),
@@ -78,7 +78,7 @@ export const make = (http: HttpService, ledger: Ledger.Service, preconditions: P
     )
 
   return {
-    /** A task that shares its buffer is read from the answer itself. */
+    /** A task that shares its buffer is read from its own `POST` stream (H15). */
     continuing: (
       operation: string,
       id: string,
@@ -115,7 +115,7 @@ export const make = (http: HttpService, ledger: Ledger.Service, preconditions: P
       before: Effect.gen(function*() {
         const { max_tokens: maxTokens } = yield* encodeFork(operation, request)
         const mute = yield* preconditions.ready(operation, id)
-        // Known before the source is read: another fork of it may begin meanwhile.
+        // Made before the source is read, because another fork of it may begin meanwhile.
         const group = groupOf(id)
         yield* note(({ forks }) => forks(id))
         yield* preconditions.preserve(operation, id, group)

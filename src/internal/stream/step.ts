@@ -1,5 +1,5 @@
 /**
- * What the answers of a stream's state machine are made of: steps, failures, and text that is delivered or held back.
+ * The parts that the state machine builds its steps of: commands, failures, and text that is delivered or held back.
  */
 import * as Duration from "effect/Duration"
 import type { TaskResult } from "../../Protocol.js"
@@ -7,7 +7,7 @@ import { RWKVDecodeError, StreamTruncatedError, type TaskFailure } from "../../R
 import { about, bare } from "../input/failure.js"
 import type { Command, FollowFailure, State, Step, Subject, Told } from "./signals.js"
 
-/** UTF-16 units of a text that cannot be: the server's longest run, 40,960 tokens, is far below. */
+/** UTF-16 units that no text reaches: the server's longest run, 40,960 tokens, is far below. */
 const longest = 64 * 1024 * 1024
 
 export const listen: Command = { _tag: "Listen" }
@@ -35,7 +35,7 @@ export const truncated = (
   more: { readonly cause?: FollowFailure; readonly unconfirmed?: boolean } = {}
 ) => new StreamTruncatedError({ ...about(subject), text: delivered.slice(0, told), description, ...more })
 
-/** A failure before anything was heard is told as it is; later it is what cut the text short. */
+/** The error itself before the first frame; later a truncation, with the error as its cause. */
 export const cutBy = (subject: Subject, state: State, error: TaskFailure) =>
   state.heard ? truncated(subject, state, bare(error), { cause: error }) : error
 
@@ -47,8 +47,8 @@ export const missing = (subject: Subject, state: State) =>
 export const rewritten = (subject: Subject, state: State) =>
   fail(truncated(subject, state, "the task's text no longer continues what was delivered"))
 
-/** All but a run's own connection read what the buffer says: its text only if no other run wrote there (H15). */
-export const readAnew = (subject: Subject, state: State, command: Command): Command =>
+/** Allows a command that reads the buffer only if no other run wrote to it; otherwise fails (H15). */
+export const guarded = (subject: Subject, state: State, command: Command): Command =>
   state.alone || command._tag === "Fail"
     ? command
     : fail(
@@ -91,7 +91,7 @@ export const deliver = (subject: Subject, state: State, text: string): Step => {
   return goOn(begin(longer, Duration.zero), (state) => go(state, command, textOf(told), "progress"))
 }
 
-/** The end of a run that ended by itself: what was held back is no stop sequence. */
+/** Ends a run that ended by itself: what was held back is no stop sequence, and is told. */
 export const finish = (subject: Subject, state: State, result: TaskResult): Step => {
   const rest = state.place === undefined ? "" : subject.stops?.end(state.place) ?? ""
   const whole = { ...state, told: state.told + rest.length, place: undefined }

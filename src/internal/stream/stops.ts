@@ -1,18 +1,17 @@
 /**
- * Stop sequences: where a text ends that comes in pieces, and how much of it may be told before that is known.
+ * Stop sequences: finds where a text that comes in pieces ends, and how much of it may be told before.
  *
- * The text ends before the sequence that is complete first, or the longest of those that are complete at once. What
- * might be the beginning of a sequence is held back, and nothing else is.
+ * The text ends before the sequence that is complete first, or the longest of those that are complete at once. Only
+ * what might be the beginning of a sequence is held back.
  *
- * An automaton (Aho-Corasick): its places are the beginnings of sequences, and a text is at the longest of them that it
- * ends with. A sequence with another inside that is complete before it never ends a text, and is left out. Then nothing
- * that is held contains a sequence, and the text can go on so that the sequence that was begun ends it: all that is
- * held has to be. A place that goes no further is the end of a sequence, and the longest of those that end there.
+ * An Aho-Corasick automaton: its places are the beginnings of sequences, and a text is at the longest one that it ends
+ * with. A sequence that contains another which is complete earlier never ends a text, and is left out. So held text
+ * contains no whole sequence, and may always become one. A place without a next one is the end of a sequence.
  *
  * Sequences are well-formed: none begins or ends inside a surrogate pair, so no pair is told in two.
  */
 
-/** Where a text is: the longest end of it that begins a sequence. */
+/** Where a text is: its longest end that begins a sequence. */
 export interface Place {
   readonly held: string
   readonly next: Map<number, Place>
@@ -32,7 +31,7 @@ export interface Matcher {
   /** Where every text begins. */
   readonly start: Place
   readonly push: (place: Place, piece: string) => Step
-  /** What is left to tell of a text that ends by itself. */
+  /** The held text, to be told when the run ends by itself. */
   readonly end: (place: Place) => string
 }
 
@@ -57,7 +56,7 @@ const build = (sequences: ReadonlyArray<string>): Place => {
       at = next
     }
   }
-  // The short ones first, because the way back of a place is found by that of the one before it.
+  // Shorter places first: the `back` of a place is found through that of the one before it.
   const places = [start]
   for (const { back, next } of places) {
     for (const [unit, place] of next) {
@@ -80,9 +79,9 @@ export const make = (sequences: ReadonlyArray<string>): Matcher => {
 
   const isEnd = (place: Place) => place !== start && place.next.size === 0
 
-  /** What a piece adds to what can be told, but for its last units. */
-  const told = ({ held }: Place, piece: string, but: number) => {
-    const length = held.length + piece.length - but
+  /** The held text and the piece, without their last `omitted` units. */
+  const tellable = ({ held }: Place, piece: string, omitted: number) => {
+    const length = held.length + piece.length - omitted
     return length <= held.length ? held.slice(0, length) : held + piece.slice(0, length - held.length)
   }
 
@@ -97,10 +96,10 @@ export const make = (sequences: ReadonlyArray<string>): Matcher => {
       }
       at = advance(at, piece.charCodeAt(i))
       if (isEnd(at)) {
-        return { place: at, text: told(place, piece.slice(0, i + 1), at.held.length), matched: at.held }
+        return { place: at, text: tellable(place, piece.slice(0, i + 1), at.held.length), matched: at.held }
       }
     }
-    return { place: at, text: told(place, piece, at.held.length), matched: undefined }
+    return { place: at, text: tellable(place, piece, at.held.length), matched: undefined }
   }
 
   return { start, push, end: (place) => isEnd(place) ? "" : place.held }

@@ -1,5 +1,5 @@
 /**
- * What a run is told as: its text alone, its events, or only its end; and how that is pulled.
+ * The forms in which a run is told: its texts, its events, or only its end; and the types by which it is pulled.
  */
 import type * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
@@ -13,17 +13,17 @@ import type { FollowFailure, Told } from "./signals.js"
 /** The next elements; `None` is the end. */
 export type Pull<A> = Effect.Effect<Chunk.Chunk<A>, Option.Option<FollowFailure>>
 
-/** What has to happen before the first pull. What follows a stream to its end needs no Stream for it. */
+/** Opens a run for its first pull. Readers inside the SDK pull without a Stream in between. */
 export type Opening<A, E = BranchFailure> = Effect.Effect<Pull<A>, E, Scope.Scope>
 
 export const pulled = <A, E>(opening: Opening<A, E>): Stream.Stream<A, E | FollowFailure> =>
   Stream.unwrapScoped(Effect.map(opening, Stream.repeatEffectChunkOption))
 
-/** What a run is told as. */
+/** A form in which a run is told. */
 export interface Telling<A> {
   /** The element that is made of what was told, if any. */
   readonly element: (told: Told, taskId: TaskId) => A | undefined
-  /** Whether it tells a result, which is counted. */
+  /** Whether it tells a result, whose tokens are counted. */
   readonly counts: boolean
 }
 

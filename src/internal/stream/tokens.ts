@@ -1,6 +1,6 @@
 /**
- * How many tokens the frames of a POST stream hold. All but the last hold the same number, 32 unless the operator says
- * otherwise, and each tells its own within 12 %, never more than it has (H1).
+ * Counts the tokens of a POST stream's frames. All but the last hold the same number, 32 unless the operator changed
+ * it. A frame's time and speed give its number up to 12 % too low, never too high (H1).
  */
 import type { Frame } from "../wire/sse.js"
 
@@ -8,7 +8,7 @@ export interface Count {
   readonly frames: number
   /** How long the frames took, in seconds. */
   readonly seconds: number
-  /** The fewest and the most tokens of a frame before the last; NaN if one did not tell. */
+  /** The fewest and the most tokens of a frame before the last; NaN if one had no figures. */
   readonly least: number
   readonly most: number
   readonly last: number
@@ -36,7 +36,7 @@ const mostTokens = 40_960
 
 const fits = (told: number, tokens: number) => told >= 0.88 * tokens && told <= 1.01 * tokens
 
-/** What a full frame may hold. A single frame does not tell: then it may be the usual one, or a larger power of two. */
+/** How many tokens a full frame may hold. With a single frame it may be 32, or a larger power of two. */
 const sizes = ({ frames, last, least, most }: Count): ReadonlyArray<number> => {
   if (frames < 2) return [32, 64, 128, 256].filter((size) => last <= 1.01 * size)
   if (!(most <= mostTokens)) return []
@@ -48,8 +48,8 @@ const sizes = ({ frames, last, least, most }: Count): ReadonlyArray<number> => {
 }
 
 /**
- * Whether the frames of a run that was told its end are all there. `"short"`: fewer than `maxTokens` ask for, and the
- * last is as long as it then would be. A run that ended early proves nothing.
+ * Whether all frames of an ended run are there. `"short"`: fewer than `maxTokens` ask for, and the last is as long as
+ * the last of all would be. A run that ended early proves nothing.
  */
 export const judge = (count: Count, maxTokens: number | undefined): "whole" | "short" | "unknown" => {
   if (maxTokens === undefined) return "unknown"

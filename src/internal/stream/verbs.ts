@@ -45,7 +45,7 @@ export interface Starts {
   readonly requestIds: { readonly get: (id: TaskId) => string | undefined }
 }
 
-/** Those of one server. */
+/** How runs start on one server. */
 export const startsOf = (http: HttpService, runs: Runs.Runs): Starts => ({
   ...runs,
   created: (operation, telling) =>
@@ -56,7 +56,7 @@ export const startsOf = (http: HttpService, runs: Runs.Runs): Starts => ({
   requestIds: runs.ledger.requestIds
 })
 
-/** Refused once the service was closed; spans tell of what is refused, too. */
+/** The verbs fail once the service is closed; what is refused has a span too. */
 export const make = (
   { continued, created, filled, forked, requestIds, subscribed }: Starts,
   { ledger, spans }: Pick<Runs.Runs, "ledger" | "spans">
@@ -69,7 +69,7 @@ export const make = (
         about,
         gate(operation, about)
       )
-    /** A verb under its name. */
+    /** A verb that returns a Stream. */
     const streamed = <Args extends ReadonlyArray<unknown>, A>(
       operation: string,
       opened: (operation: string) => (...args: Args) => Opening<A>

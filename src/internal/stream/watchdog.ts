@@ -1,8 +1,8 @@
 /**
  * One fiber for each stream that notices silence.
  *
- * A completed sleep of the Clock is what counts as elapsed: the fiber lies down, and looks at what came meanwhile when
- * it wakes. Stamps of a clock would be moved by whoever sets the date, and stand still under a test's fake timers.
+ * Time is counted in completed sleeps of the Clock: the fiber naps, and checks on waking what came meanwhile. Times of
+ * day would jump when the date is set, and stand still under a test's fake timers.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -30,8 +30,8 @@ export const make = ({ idleTimeout, queueTimeout, stallTimeout }: Limits, onIdle
     let fresh = false
     let repeated = false
     /**
-     * Milliseconds slept since the last text of any kind, since the last new text or call, since the last progress, the
-     * queue's included, and since the last that was the task's own.
+     * Milliseconds slept. `silent`: since any text; `uncalled`: since new text or `onIdle`; `still`: since progress or
+     * a status "queued"; `waited`: since progress.
      */
     let silent = 0
     let uncalled = 0

@@ -24,7 +24,7 @@ const usualConcurrency = 64
 const isStream = <A, E, R>(input: Iterable<A> | Stream.Stream<A, E, R>): input is Stream.Stream<A, E, R> =>
   hasProperty(input, Stream.StreamTypeId)
 
-/** What gives the next request when there is room for it: an iterable of others may throw, and has no end for sure. */
+/** Pulls a request only when there is room for it: a caller's iterable may throw, and may be endless. */
 const pulled = (requests: Iterable<Request>): Stream.Stream<Request, RWKVValidationError> => {
   const reading = <A>(read: () => A) => validate.attempt(operation, "", read)
   return Stream.unwrapScoped(Effect.gen(function*() {
@@ -32,7 +32,7 @@ const pulled = (requests: Iterable<Request>): Stream.Stream<Request, RWKVValidat
     let open = true
     yield* Effect.addFinalizer(() => Effect.ignore(reading(() => open && iterator.return?.())))
     const next = Effect.suspend(() => {
-      // One that has ended, or failed, is not told to end.
+      // `return` is not called on an iterator that has ended or thrown.
       open = false
       return reading(() => {
         const step = iterator.next()
@@ -67,7 +67,7 @@ export const runAll = <E, R>(
     if (source === undefined) {
       return yield* validate.invalid(operation, "", "must be an iterable or a Stream of requests")
     }
-    // Held from before the start of a run until its result is taken.
+    // Held from the start of a run until its result is taken, so results do not pile up.
     const places = yield* Effect.makeSemaphore(concurrency)
     const report = validate.callback(operation, "onProgress", onProgress)
     let done = 0

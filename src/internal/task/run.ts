@@ -1,5 +1,5 @@
 /**
- * Who owns the task of a create: whoever takes its handle, or the run that waits for its end.
+ * Creates tasks for an owner: the caller that takes the handle, or the run that waits for the end.
  */
 import * as Effect from "effect/Effect"
 import type * as Generation from "../../Generation.js"
@@ -18,14 +18,14 @@ import * as retry from "../wire/retry.js"
 import * as telemetry from "../wire/telemetry.js"
 import * as Wait from "./wait.js"
 
-/** What was created, and how long its text can be, if the caller said so. */
+/** A created task, with the `maxTokens` of its request. */
 export interface Created extends TaskResult {
   readonly maxTokens?: number | undefined
 }
 
 export type Create<A> = (request: A, options: HttpClient.CallOptions) => Effect.Effect<TaskResult, CallFailure>
 
-/** Has a run made anew, within the time that it has in all. */
+/** How a pool repeats a run; the run's `timeout` is over all attempts. */
 export type Again = <A>(operation: string, run: Effect.Effect<A, WaitFailure>) => Effect.Effect<A, WaitFailure>
 
 export const make = (
@@ -45,7 +45,7 @@ export const make = (
         Effect.map(create(request, { operation }), (created): Created => ({ ...created, maxTokens: request.maxTokens }))
     )
 
-  /** What nobody ever had the id of, nobody can want: it is stopped, and deleted if it is new. */
+  /** If the caller is gone when the id arrives, nobody can use the task: it is stopped, and deleted if it is new. */
   const started = <A, E extends RWKVError, R>(
     operation: string,
     { request, source }: Pick<Asked, "request" | "source">,
@@ -64,7 +64,7 @@ export const make = (
         lifetime.release({ operation, taskId, stop: true, delete: source === undefined, maxTokens, retry: config })
     )
 
-  /** A run that is polled is owned while it is. */
+  /** A run by polling: its task is stopped if the wait is left or fails, and then deleted if temporary. */
   const polled = (
     operation: string,
     request: unknown,

@@ -41,16 +41,16 @@ import * as Bulk from "./bulk.js"
 import * as Run from "./run.js"
 import * as Wait from "./wait.js"
 
-/** What handles need of the service that streams. */
+/** The verbs of `StreamService` that handles use. */
 interface Streams {
   readonly subscribe: (id: string, options?: SubscribeOptions) => ReturnType<Task["stream"]>
   readonly subscribeEvents: (id: string, options?: SubscribeOptions) => ReturnType<Task["streamEvents"]>
 }
 
-/** What a pool makes of runs. */
+/** How a pool changes runs. */
 interface ManyServers {
   readonly again?: Run.Again | undefined
-  /** How many runs of {@link Bulk.runAll} there are at once, if nobody says. */
+  /** The default concurrency of {@link Bulk.runAll}. */
   readonly concurrency?: () => number
 }
 
@@ -85,7 +85,7 @@ export const make = (
       Effect.zipRight(gate(operation, args[0]), Effect.suspend(() => perform(operation, ...args)))
     )
 
-  /** The same for what brings its own span, as a run does that goes on without its verb. */
+  /** As `verb`, for a run that has a span of its own because it outlives the call. */
   const branching = <A, E>(
     operation: string,
     kind: Kind,
@@ -125,7 +125,7 @@ export const make = (
       if (recording === undefined) return yield* read
       const sofar = Option.isNone(yield* Deferred.poll(recording.result)) ? yield* read : undefined
       if (sofar?.finished === false) return { ...sofar, text: recording.text(), undecodedTail: false }
-      // The server is done: so is the recording, or it is about to be.
+      // The server has finished, so the recording has too, or is about to.
       const known = yield* Effect.option(Deferred.await(recording.result))
       if (Option.isSome(known)) return known.value
       return { ...(sofar ?? (yield* read)), text: recording.text(), undecodedTail: true }
@@ -140,7 +140,7 @@ export const make = (
       if (isTemplate(taskId) && !force) return yield* new TemplateProtectedError({ operation, taskId })
       let repeated = false
       const deletion = http.delete(taskId, { operation, force }).pipe(
-        // The answer to an earlier attempt was lost, and this one finds that it was carried out.
+        // An earlier attempt deleted the task, and its answer was lost.
         Effect.catchTag("TaskNotFoundError", (error) => repeated ? Effect.void : Effect.fail(error)),
         Effect.tapError((error) =>
           Effect.sync(() => {
@@ -165,7 +165,7 @@ export const make = (
       const create = http.continue(id, request, { operation }).pipe(
         Effect.map((created): Run.Created => ({ ...created, maxTokens }))
       )
-      // The task was there before: what is abandoned is the run.
+      // If the caller leaves, the run is stopped and the task, which was there before, is kept.
       return yield* started(operation, { request, source: id }, create, owned).pipe(
         Effect.catchTag("RWKVServerError", (error) => preconditions.explain(error, id))
       )
@@ -206,7 +206,7 @@ export const make = (
   const status = verb("TaskService.status", (operation, id: string) =>
     Effect.flatMap(
       validate.taskId(operation, id),
-      // The server names the ancestor of a fork or a template here.
+      // The server answers with the ancestor's id for a fork or a template (H18).
       (taskId) =>
         Effect.map(
           ledger.witness(taskId, endOf, reads(http.status(taskId, { operation }))),
@@ -231,7 +231,7 @@ export const make = (
     (operation, id: string, options?: StopOptions) => ledger.witness(id, endOf, waiting.stop(operation, id, options))
   )
 
-  /** It is stopped if nobody is left to take the handle. */
+  /** Makes the handle. If nobody is left to take it, `started` stops the task. */
   const owned = ({ prefillTime, taskId }: TaskResult) => Effect.sync(() => handle(taskId, prefillTime))
 
   const handle = (id: TaskId, prefillTime: Duration.Duration): Task => ({
@@ -249,7 +249,7 @@ export const make = (
     streamEvents: (options) => streamed("StreamService.subscribeEvents", id, () => streams.subscribeEvents(id, options))
   })
 
-  /** One of many runs. */
+  /** One run of `runAll`. */
   const bulked = verb(Bulk.operation, run, "run")
 
   return {
@@ -269,7 +269,7 @@ export const make = (
         undefined,
         () => Bulk.runAll(spans.parent(Bulk.operation), bulked, requests, options, concurrency?.())
       ),
-    // It asks the server nothing.
+    // Sends no request.
     task: (id: string) =>
       Effect.map(validate.taskId("TaskService.task", id), (taskId) => handle(taskId, Duration.zero)),
     wait,

@@ -18,7 +18,7 @@ type Answer = HttpClientResponse.HttpClientResponse
 
 const utf8 = new TextEncoder()
 
-/** What breaks in a stream that others made is no mistake of ours: a client of the program's own may have read it. */
+/** A defect in a body is a failure here: the program's own HTTP client may have read that body before. */
 const brokenBody = (response: Answer, cause: Cause.Cause<unknown>) => {
   if (Cause.isInterruptedOnly(cause)) return Stream.failCause(Cause.stripFailures(cause))
   const { request } = response
@@ -29,7 +29,7 @@ const brokenBody = (response: Answer, cause: Cause.Cause<unknown>) => {
 
 const hasNoContent = ({ status }: Answer) => status === 204 || status === 205
 
-/** Some runtimes have no stream of a body, only its whole text. */
+/** The body's bytes; its whole text, encoded, where the runtime has no body stream. */
 const bytesOf = (response: Answer): Stream.Stream<Uint8Array, HttpClientError.ResponseError> =>
   Stream.catchAllCause(response.stream, (cause) =>
     Either.match(Cause.failureOrCause(cause), {
@@ -44,11 +44,11 @@ const bytesOf = (response: Answer): Stream.Stream<Uint8Array, HttpClientError.Re
 
 const lengthOf = ({ headers }: Answer) => Number(headers["content-length"] || NaN)
 
-/** The HTTP layer holds the server to the length that it announced. */
+/** Whether the announced length is within the limit; the HTTP layer enforces that length. */
 const isShort = (response: Answer, limit: number): boolean =>
   response.headers["content-encoding"] === undefined && lengthOf(response) <= limit
 
-/** React Native has nothing but the whole text. */
+/** React Native has no body stream. */
 const hasStreams = () => hasProperty(globalThis.Response?.prototype, "body")
 
 interface Reading<E> {
@@ -83,14 +83,14 @@ export const text = <E>(
       })
     }).pipe(
       Effect.flatMap(() => size > limit ? Effect.fail(tooLarge()) : Effect.map(decode(), (last) => text + last)),
-      // The platform remembers the text of a body that a client of the program's own has read already.
+      // If the program's own HTTP client has read the body already, the platform still has its text.
       Effect.flatMap((text) => size === 0 && lengthOf(response) > 0 ? whole : Effect.succeed(text)),
       Effect.catchAll((error) => size === 0 ? Effect.orElseFail(whole, () => error) : Effect.fail(error))
     )
   })
 
 /**
- * Pulls the frames of an event stream, up to its end. What follows the end is left to the HTTP layer.
+ * Pulls the frames of an event stream. Bytes after its end mark are left to the HTTP layer.
  */
 export const pullFrames = <E>(
   response: Answer,

@@ -1,13 +1,13 @@
 /**
- * Where an answer is not what the protocol says.
+ * Describes where an answer breaks the protocol.
  */
 import type * as ParseResult from "effect/ParseResult"
 
 const at = (path: string, message: string) => path === "" ? message : `${path}: ${message}`
 
 /**
- * Tells the path and what was expected there. What was found is left out: it may be a secret that a proxy repeats, or
- * nested too deeply to be printed.
+ * Names the path and what was expected there, not the value: that may be a secret which a proxy repeats, or nested too
+ * deeply to print.
  */
 export const breach = (issue: ParseResult.ParseIssue, path = ""): string => {
   switch (issue._tag) {

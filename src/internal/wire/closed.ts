@@ -1,5 +1,5 @@
 /**
- * What was closed sends nothing.
+ * The failures of a closed client, which sends nothing.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -8,17 +8,17 @@ import { RWKVConnectionError } from "../../RWKVError.js"
 const failure = (description: string, requestSent: boolean) => (operation: string, taskId?: string) =>
   new RWKVConnectionError({ operation, taskId, description, requestSent, retryable: false })
 
-/** What every call to a service that was closed fails with. */
+/** The failure of a call that is made after the client was closed. */
 export const closedBefore = failure("the client was closed before, and nothing was sent", false)
 
-/** What is open when the service ends fails with this. */
+/** The failure of what is under way when the client is closed. */
 export const clientClosed = failure("the client was closed", true)
 
-/** Whether it is one of these two. */
+/** Whether an error is one of these two. */
 export const isClosed = (error: { readonly _tag: string; readonly description?: string }): boolean =>
   error._tag === "RWKVConnectionError" && error.description?.startsWith("the client was closed") === true
 
-/** Whether the scope that this is made in was closed. */
+/** Makes a check that is true once the scope has closed. */
 export const closed: Effect.Effect<() => boolean, never, Scope.Scope> = Effect.suspend(() => {
   let isClosed = false
   const close = Effect.sync(() => {

@@ -1,6 +1,5 @@
 /**
- * From a call to its answer: sent, followed to where the same server says it has moved, and failed by type if it is
- * refused.
+ * Sends a call and returns its answer: follows one redirect on the same server, and makes refusals typed failures.
  */
 import * as HttpBody from "@effect/platform/HttpBody"
 import type * as HttpClient from "@effect/platform/HttpClient"
@@ -22,7 +21,7 @@ import { fromStatus } from "./status.js"
 import * as telemetry from "./telemetry.js"
 import { fromTransport, type Subject } from "./transport.js"
 
-/** `refuse` turns an answer into a failure that only this call knows. */
+/** One call. `refuse` maps a status to a failure that only this call has. */
 export interface Call<E> extends Subject {
   readonly method: "GET" | "POST"
   readonly path: string
@@ -37,8 +36,8 @@ type Response = HttpClientResponse.HttpClientResponse
 type Client<R> = HttpClient.HttpClient.With<HttpClientError.HttpClientError, R>
 
 /**
- * Where a redirect leads that repeats the request as it is on the same server: a slash at the end of a path. Addresses
- * end up in spans and logs of others, so one that repeats a secret or a prompt is not followed.
+ * The URL of a 307 or 308 on the same server, as for a slash at the end of the path. URLs end up in spans and logs, so
+ * one that repeats a secret or a prompt is not followed.
  */
 const movedTo = (origin: string, { headers, request, status }: Response, say: (text: string) => string) => {
   if (status !== 307 && status !== 308) return undefined
@@ -46,8 +45,8 @@ const movedTo = (origin: string, { headers, request, status }: Response, say: (t
   if (location === undefined || !URL.canParse(location, request.url)) return undefined
   const url = new URL(location, request.url)
   const path = url.pathname + url.search
-  const told = Option.exists(decoded(path), (text) => say(text) === text)
-  return url.origin === origin && told ? origin + path : undefined
+  const isClean = Option.exists(decoded(path), (text) => say(text) === text)
+  return url.origin === origin && isClean ? origin + path : undefined
 }
 
 const decoded = Option.liftThrowable((path: string) => decodeURIComponent(path.replaceAll("+", " ")))
@@ -56,12 +55,12 @@ const answerIn = Option.liftThrowable((error: HttpClientError.HttpClientError) =
   error._tag === "ResponseError" && error.reason === "StatusCode" ? error.response : undefined
 )
 
-/** Middleware may answer with anything. */
+/** Middleware may return anything as an answer. */
 const isAnswer = (u: unknown): u is Response => hasProperty(u, HttpClientResponse.TypeId)
 
 export type Exchange = ReturnType<typeof make>
 
-/** @param config the settings as they hold for the request */
+/** @param config the settings, with the overrides in force for the request */
 export const make = (config: RWKVConfig.Service) => {
   const headers = Redacted.value(config.headers)
   const secrets = echoesOf(headers)
@@ -69,11 +68,11 @@ export const make = (config: RWKVConfig.Service) => {
 
   const hide = (text: string) => secrets.reduce((text, secret) => text.replaceAll(secret, "<redacted>"), text)
 
-  /** Said of answers that look as if somebody else had been asked. */
+  /** Added to errors about an answer that seems to come from another server. */
   const hint = `is baseUrl right? Its path is ${excerpt(hide(pathname))}`
 
-  /** How to speak of a call: without the secrets of the configuration, and the texts of the call. */
-  const speaking = (call: Call<unknown>) => {
+  /** How errors quote a call: without the secrets of the configuration, and the texts of the call. */
+  const wordingOf = (call: Call<unknown>) => {
     const shown = excerptWithout(call.body)
     const say = (text: string) => shown(hide(text))
     return {
@@ -82,18 +81,18 @@ export const make = (config: RWKVConfig.Service) => {
     }
   }
 
-  /** An answer to a call, and how to speak of it. */
-  const answerOf = (call: Call<unknown>, { broken, say }: ReturnType<typeof speaking>, response: Response) => {
+  /** An answer, with what errors about it need. */
+  const answerOf = (call: Call<unknown>, { broken, say }: ReturnType<typeof wordingOf>, response: Response) => {
     const given = config.requestIdHeaders.map((name) => response.headers[name]).find((id) => id !== undefined)
     const isShown = given !== undefined && /^[\x21-\x7e]{1,128}$/.test(given) && say(given) === given
-    /** The id that a proxy gave the request, if it is one and repeats no secret. */
+    /** The id that a proxy gave the request, if it is printable and repeats no secret. */
     const requestId = isShown ? given : undefined
     return {
       broken,
       requestId,
       response,
       say,
-      /** Names the request in an error about its answer. */
+      /** Adds the request's id to an error. */
       named: <E>(error: E): E => {
         if (requestId !== undefined && isError(error)) Reflect.set(error, "requestId", requestId)
         return error
@@ -114,7 +113,7 @@ export const make = (config: RWKVConfig.Service) => {
 
   const refuse = <E>(call: Call<E>, { response, say, text }: Answer): Effect.Effect<never, CallFailure | E> =>
     text().pipe(
-      // The status says enough when the explanation is too long to be read.
+      // Where the body is larger than the limit, the status alone decides.
       Effect.catchTag("RWKVDecodeError", () => Effect.succeed("")),
       Effect.flatMap((body): Effect.Effect<never, CallFailure | E> => {
         const own = call.refuse?.(response.status, body)
@@ -123,25 +122,25 @@ export const make = (config: RWKVConfig.Service) => {
     )
 
   const send = <E, R>(call: Call<E>, client: Client<R>, accept: string): Effect.Effect<Answer, CallFailure | E, R> => {
-    const speech = speaking(call)
+    const wording = wordingOf(call)
     const execute = (
       request: HttpClientRequest.HttpClientRequest,
       moved = false
     ): Effect.Effect<Answer, CallFailure | E, R> =>
       Effect.suspend(() => client.execute(request)).pipe(
-        // A client that was changed to fail for statuses has an answer all the same.
+        // `transformClient` may make statuses fail; such a failure still holds the answer.
         Effect.catchAll((error) =>
-          Effect.mapError(Option.flatMap(answerIn(error), Option.fromNullable), () => speech.broken(error))
+          Effect.mapError(Option.flatMap(answerIn(error), Option.fromNullable), () => wording.broken(error))
         ),
         Effect.filterOrDieMessage(isAnswer, "what came is no answer"),
-        // What an HTTP layer throws because its runtime lacks something is a failure of the connection.
+        // An HTTP layer throws if its runtime lacks something: a failure of the connection, not a defect.
         Effect.catchAllDefect((cause) =>
-          Effect.fail(speech.broken(new HttpClientError.RequestError({ request, reason: "Transport", cause }), true))
+          Effect.fail(wording.broken(new HttpClientError.RequestError({ request, reason: "Transport", cause }), true))
         ),
         Effect.flatMap((response): Effect.Effect<Answer, CallFailure | E, R> => {
-          const answer = answerOf(call, speech, response)
+          const answer = answerOf(call, wording, response)
           if (response.status >= 200 && response.status < 300) return Effect.succeed(answer)
-          const url = moved ? undefined : movedTo(origin, response, speech.say)
+          const url = moved ? undefined : movedTo(origin, response, wording.say)
           return url === undefined
             ? Effect.mapError(refuse(call, answer), answer.named)
             : Effect.zipRight(Effect.ignore(answer.text()), execute(HttpClientRequest.setUrl(request, url), true))

@@ -1,8 +1,8 @@
 /**
- * A stream of frames that remembers how it is opened.
+ * A Stream of frames that carries the effect which opens its connection.
  *
- * Programs get a Stream. What follows a text pulls the frames themselves: a Stream between them would take a third of
- * an open stream's memory, and as many steps for each piece of text as everything else.
+ * Programs use the Stream. `stream/connection` uses the effect and pulls frames without a Stream, which would take a
+ * third of an open stream's memory and double the steps for each text.
  */
 import type * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
@@ -12,7 +12,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Frame } from "./sse.js"
 
-/** Opens a connection, which lives as long as the scope, and pulls what it tells; `None` is the end. */
+/** Opens a connection that lives as long as its scope. The inner effect pulls frames; `None` is the end. */
 type Opening<E> = Effect.Effect<Effect.Effect<Chunk.Chunk<Frame>, Option.Option<E>>, E, Scope.Scope>
 
 const OpeningId: unique symbol = Symbol.for("effect-rwkv/Opening")
@@ -27,6 +27,6 @@ interface Remembering<E> {
 export const toStream = <E>(opening: Opening<E>): Stream.Stream<Frame, E> =>
   Object.assign(Stream.unwrapScoped(Effect.map(opening, Stream.repeatEffectChunkOption)), { [OpeningId]: opening })
 
-/** The frames of a client of the program's own are pulled from its Stream. */
+/** The effect that a Stream carries; a Stream that carries none is pulled from. */
 export const openingOf = <E>(frames: Stream.Stream<Frame, E>): Opening<E> =>
   remembers(frames) ? frames[OpeningId] : Stream.toPull(frames)

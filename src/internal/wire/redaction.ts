@@ -1,5 +1,5 @@
 /**
- * Prompts may be private: what is said about a request is shown without the request's own texts.
+ * Keeps header values and prompts out of messages.
  */
 import { excerpt, searched } from "../input/excerpt.js"
 
@@ -11,7 +11,7 @@ export const echoesOf = (headers: Readonly<Record<string, string>>): ReadonlyArr
     .filter((value) => value.length > 3)
     .sort((a, b) => b.length - a.length)
 
-/** A text without white space and escapes, in which an echo may differ from what was sent. */
+/** Removes white space and escapes: an echo may differ in them from what was sent. */
 const bare = (text: string): string =>
   text
     .replace(/(?<!\\)\\+u([0-9a-f]{4})/gi, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)))
@@ -31,7 +31,7 @@ const shareRun = (short: string, long: string): boolean => {
   return false
 }
 
-/** Whether a text repeats four token ids in a row. */
+/** Whether a text repeats four consecutive token ids of the prompt. */
 const shareIds = (short: string, ids: string): boolean =>
   Array.from(short.matchAll(/\d+(?:,\d+){3,}/g)).some(([run]) => {
     const found = run.split(",")
@@ -39,7 +39,7 @@ const shareIds = (short: string, ids: string): boolean =>
   })
 
 /**
- * Makes excerpts for messages about a request. What repeats only a part of the request's texts is not shown at all.
+ * Makes excerpts without a request's texts: a whole text is replaced, and an excerpt with a part of one is withheld.
  */
 export const excerptWithout = (body: object = {}): (text: string) => string => {
   const read = () => {
@@ -53,7 +53,7 @@ export const excerptWithout = (body: object = {}): (text: string) => string => {
       ids: values.filter((value) => Array.isArray(value)).map((ids) => `,${ids.join(",")},`).join("\n")
     }
   }
-  // Read at the first failure, for most requests do not fail.
+  // Computed at the first failure, for most requests do not fail.
   let known: ReturnType<typeof read> | undefined
   return (text) => {
     const { echoes, ids, text: whole } = known ??= read()

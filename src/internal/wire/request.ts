@@ -27,8 +27,8 @@ import { isPage } from "./status.js"
 
 export type Requests = ReturnType<typeof build>
 
-/** Whether an answer has anything of what was asked for: others have a `status` as well, but not one of ours. */
-const isKin = (ast: SchemaAST.AST, answer: unknown) =>
+/** Whether any field is there with a valid value. If none is, another server may have answered. */
+const hasValidField = (ast: SchemaAST.AST, answer: unknown) =>
   Json.isRecord(answer) &&
   SchemaAST.getPropertySignatures(SchemaAST.isTransformation(ast) ? ast.from : ast).some(({ name, type }) =>
     Object.hasOwn(answer, name) &&
@@ -40,13 +40,13 @@ const parse = <A, I>(call: Call<unknown>, schema: Schema.Schema<A, I>, body: str
     new RWKVDecodeError({ ...about(call), description: isAstray ? `${description}; ${hint}` : description })
   if (body === "") return Either.left(unreadable("empty", true))
   const json = Json.parse(body)
-  // What begins as JSON was damaged on its way.
+  // What begins as JSON was damaged on its way: `baseUrl` may be right.
   if (Option.isNone(json)) {
     return Either.left(unreadable(isPage({}, body) ? "an HTML page" : "not JSON", !/^\uFEFF?\s*[[{]/.test(body)))
   }
   return Either.mapLeft(
     ParseResult.decodeUnknownEither(schema)(json.value),
-    (error) => unreadable(breach(error), !isKin(schema.ast, json.value))
+    (error) => unreadable(breach(error), !hasValidField(schema.ast, json.value))
   )
 }
 
@@ -105,7 +105,7 @@ const build = (transformed: HttpClient.HttpClient, config: RWKVConfig.Service, c
           parse(call, schema, body, usual.hint),
           (answer) => requestId === undefined ? answer : identify(answer, requestId)
         )),
-    /** Any 2xx answer: its body if it has this shape. */
+    /** Accepts any 2xx answer; `None` if its body does not decode. */
     accepted: <A, I, E = never>(call: Call<E>, schema: Schema.Schema<A, I>) =>
       answer(call, (body) => Effect.succeed(Either.getRight(parse(call, schema, body, usual.hint)))),
     /** The frames of an event stream; the connection is closed with the stream. */

@@ -1,13 +1,13 @@
 /**
- * From the bytes of a stream to its frames: one synchronous step for each chunk of bytes, however they are cut.
+ * Decodes the bytes of an event stream to frames, one synchronous step for each chunk, wherever the chunks are cut.
  */
 import * as Option from "effect/Option"
 import { createParser } from "eventsource-parser"
 import { isRecord, parse } from "../input/json.js"
 
 /**
- * What a stream says. `Unreadable` stands where text was lost on the way, `Failed` where the server told of a failure,
- * `TooLarge` where reading stopped at the limit.
+ * One frame. `Unreadable`: text was lost on the way. `Failed`: the server reported a failure. `TooLarge`: reading
+ * stopped at `maxFrameSize`.
  */
 export type Frame =
   | {
@@ -20,7 +20,7 @@ export type Frame =
   | {
     readonly _tag: "Data"
     readonly text: string
-    /** Of POST streams: the seconds since the frame before, and the tokens in a second of them. */
+    /** POST streams only: seconds since the frame before, and tokens per second in this one. */
     readonly generationTime?: number
     readonly speed?: number
   }
@@ -36,15 +36,15 @@ const done: Frame = { _tag: "Done" }
 const tooLarge: Frame = { _tag: "TooLarge" }
 const unreadable = (description: string): Frame => ({ _tag: "Unreadable", description })
 
-/** The longest frame that is matched: longer ones gain nothing, and the matching may run out of stack. */
-const short = 64 * 1024
+/** UTF-16 units of the longest frame that `plain` is tried on: on longer ones it may exhaust the stack. */
+const longestPlain = 64 * 1024
 
-/** A frame of nothing but text, as most are: read like this at a third of what JSON costs. */
+/** Matches a frame of text alone, as most are, at a third of the cost of JSON. */
 const plain = /^\{"data": ?"([^"\\\p{Cc}\p{Cs}]*)"\}$/u
 
-/** The guard that stands for Schema on the hot path; a property test holds the two against each other. */
+/** Decodes a frame without Schema, for speed; a property test holds the two to agree. */
 const frameOf = (payload: string, say: (text: string) => string): Frame => {
-  const text = payload.length > short ? undefined : plain.exec(payload)?.[1]
+  const text = payload.length > longestPlain ? undefined : plain.exec(payload)?.[1]
   if (text !== undefined) return { _tag: "Data", text }
   if (payload === "[DONE]") return done
   const parsed = parse(payload)
@@ -66,13 +66,13 @@ const frameOf = (payload: string, say: (text: string) => string): Frame => {
 
 export type Decoder = ReturnType<typeof makeDecoder>
 
-/** What the parser holds of an event beside its data: a field's name, and the CR of an unfinished line end. */
+/** UTF-16 units that the parser buffers besides the data: a field's name, and the CR of an unfinished line end. */
 const overhead = 8
 
 /**
  * @param maxFrameSize the most UTF-16 units of one event's data
  * @param say makes an excerpt of what the server says
- * @param requestId what the head tells of the request
+ * @param requestId the id that a proxy gave the request, for `Head`
  */
 export const makeDecoder = (maxFrameSize: number, say: (text: string) => string, requestId?: string) => {
   const utf8 = new TextDecoder("utf-8", { fatal: true })
@@ -87,9 +87,9 @@ export const makeDecoder = (maxFrameSize: number, say: (text: string) => string,
     frames.push(frame)
   }
   const parser = createParser({
-    // The server names no event, and sends none without data: those are signs of life of something in between.
-    // The parser limits only what it has to keep between two chunks.
+    // The parser limits only what it buffers between two chunks.
     maxBufferSize: maxFrameSize + overhead,
+    // Events with a name or without data come from a proxy, to keep the connection alive.
     onEvent: ({ data, event = "message" }) => {
       if (ended || event !== "message" && data !== "[DONE]") return
       if (data.length > maxFrameSize) add(tooLarge)
@@ -108,14 +108,14 @@ export const makeDecoder = (maxFrameSize: number, say: (text: string) => string,
     return taken
   }
   const damaged = () => {
-    // Bytes that are no UTF-8 cannot come from the server: what they belonged to has to be read anew.
+    // The server sends UTF-8 only, so these bytes were damaged on their way and the text has to be read again.
     ended = true
     frames.push(unreadable("bytes that are not UTF-8"))
     return take()
   }
   /**
-   * A CR ends its line at once: the parser would wait for an LF that may belong to it, and that comes with the next
-   * text.
+   * Adds an LF to a CR at the end of a chunk: the parser would hold the line back until the next chunk shows whether
+   * an LF follows.
    */
   const feed = (text: string) => {
     const rest = endsInCR && text.startsWith("\n") ? text.slice(1) : text
@@ -131,7 +131,7 @@ export const makeDecoder = (maxFrameSize: number, say: (text: string) => string,
       const text = decode(bytes)
       return Option.isNone(text) ? damaged() : feed(text.value)
     },
-    /** The frames that the end of the bytes completes. */
+    /** At the end of the bytes: `Unreadable` if they end inside a character. */
     flush: (): ReadonlyArray<Frame> => ended || Option.isSome(decode(undefined)) ? [] : damaged()
   }
 }

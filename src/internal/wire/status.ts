@@ -46,7 +46,7 @@ const explanation = (body: string, say: Say) => say(detail(body) ?? body) || "no
 
 const number = (text = "") => /^\s*\d{1,9}(\.\d+)?\s*$/.test(text) ? Number(text) : undefined
 
-/** The time until a date of HTTP, as in `Mon, 23 Nov 2026 12:00:30 GMT`. DateTime knows its zone as a number only. */
+/** Milliseconds until an HTTP date, as `Mon, 23 Nov 2026 12:00:30 GMT`. DateTime reads zones as numbers only. */
 const until = (date: string, now: number): number | undefined =>
   DateTime.make(/^\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT$/.test(date) ? date.replace("GMT", "+0000") : "").pipe(
     Option.map((date) => DateTime.toEpochMillis(date) - now),
@@ -62,19 +62,19 @@ const retryAfterOf = (headers: Readonly<Record<string, string | undefined>>, now
   return millis === undefined ? {} : { retryAfter: Duration.millis(millis) }
 }
 
-/** Whether an answer is a page for people, as far as its start and its type tell. */
+/** Whether an answer is an HTML page, by its start or its type. */
 export const isPage = (headers: Readonly<Record<string, string | undefined>>, body: string): boolean =>
   /^\s*<(!doctype|html)/i.test(body) || /html/i.test(headers["content-type"] ?? "")
 
 /**
- * What proxies explain by a page though the address is right: who asks, how often, and that the server is not there.
+ * Statuses that a proxy explains by a page although `baseUrl` is right: bad credentials, too many requests, no server.
  */
 const isOfProxies = (status: number) => [401, 407, 408, 425, 429].includes(status) || status >= 500 && status !== 501
 
-/** What says that a request of this kind has no place here. */
+/** Statuses of a server that does not understand the request. */
 const refusesAddress = (status: number) => [400, 410, 421, 426].includes(status)
 
-/** Whether this is the answer of somebody else, or to another path: RWKV-Server explains itself in a `detail`. */
+/** Whether another server answered, or `baseUrl` has a wrong path: RWKV-Server gives its reasons in `detail`. */
 const isAstray = (status: number, body: string, page: boolean) =>
   status < 400 || page && !isOfProxies(status) || refusesAddress(status) && detail(body) === undefined ||
   (status === 404 || status === 405) && /^(Not Found|Method Not Allowed)$/.test(detail(body) ?? "Not Found")

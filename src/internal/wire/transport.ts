@@ -1,5 +1,5 @@
 /**
- * What the network did to a request, as an error. Each runtime tells it in codes and words of its own.
+ * Turns a failure of the network into an error. Each runtime has its own codes and messages for it.
  */
 import type * as HttpClientError from "@effect/platform/HttpClientError"
 import * as Duration from "effect/Duration"
@@ -19,11 +19,11 @@ interface Link {
   readonly message: string
   readonly code: string
   readonly syscall: string
-  /** Each address of a host fails for itself, and its code is that of one of them. */
+  /** An AggregateError of all addresses of the host, whose code is that of one of them. */
   readonly many: boolean
 }
 
-/** No error has more causes. */
+/** How many causes are followed. */
 const mostLinks = 32
 
 const matching = (value: unknown, pattern: RegExp) => typeof value === "string" && pattern.test(value) ? value : ""
@@ -57,7 +57,7 @@ const chainOf = (cause: unknown): ReadonlyArray<Link> => {
 const certificates = "CERT_|CRL_|ERROR_IN_C|INVALID_(CA|PURPOSE)|PATH_LENGTH_|UNKNOWN_CERTIFICATE_|DEPTH_ZERO|" +
   "SELF_SIGNED|UNABLE_TO_|HOSTNAME_"
 
-/** Words of a runtime that does not let the program send this: now, and at another attempt. */
+/** Messages of a runtime that forbids the request, now and at every attempt. */
 const forbidden = "^bad port$|port \\d+ (is|are) blocked|--allow-net|^Unsupported cache mode|^Too many subrequests|" +
   "^Fetch API cannot load|^Illegal invocation|^(RequestInit|Request constructor|Headers\\.\\w+): |" +
   "^Failed to (execute 'fetch'|construct 'Request')"
@@ -79,7 +79,7 @@ const handshake = new RegExp(
   "i"
 )
 
-/** Words of undici, Deno, Bun, edge workers, browsers and clients over node:http, in this order. */
+/** Messages of undici, Deno, Bun, edge workers, browsers and clients over node:http, in this order. */
 const unsentWords = new RegExp(
   `${forbidden}|before secure TLS connection was established|HTTP Tunneling$|` +
     "client error \\(Connect\\)|error trying to connect|" +
@@ -89,7 +89,7 @@ const unsentWords = new RegExp(
     "^Property '(fetch|AbortController|Request|Headers)' doesn't exist$"
 )
 
-/** What another attempt would meet again: no such host, a bad certificate, not HTTP, a runtime that cannot. */
+/** Failures that another attempt would meet again: no such host, a bad certificate, not HTTP, no support. */
 const lastingCodes = new RegExp(
   `^(${certificates}|ENOTFOUND|EACCES|EPERM|EPROTO|HPE_|ERR_(SSL|TLS|INVALID|HTTP|UNESCAPED|SOCKET_BAD_PORT)_?|` +
     "UND_ERR_(INVALID_ARG|NOT_SUPPORTED|CLOSED)|Malformed_HTTP)"
@@ -107,18 +107,18 @@ const lastingWords = new RegExp(
 const failedInHandshake = ({ code, message }: Link) => handshake.test(`${code} ${message}`)
 
 /**
- * An established connection can break with the codes of one that was never made: the system call tells them apart. A
- * handshake reads and writes as well.
+ * Whether the request surely was not sent (H43). A connection can break with the codes of one that was never made, so
+ * the system call decides; but a TLS handshake reads and writes as well.
  */
 const isUnsent = (link: Link) =>
   failedInHandshake(link) || (link.syscall === ""
     ? unsentCodes.test(link.code) || unsentWords.test(link.message)
     : /^(connect|getaddrinfo|query\w*)$/.test(link.syscall))
 
-const tells = (link: Link) => !link.many && (link.code + link.syscall !== "" || isUnsent(link))
+const isEvidence = (link: Link) => !link.many && (link.code + link.syscall !== "" || isUnsent(link))
 
-/** The innermost words, without the address and the advice that runtimes put around them, and without credentials. */
-const told = (chain: ReadonlyArray<Link>): Link | undefined => {
+/** The innermost message, without the address and the advice that runtimes put around it, and without credentials. */
+const innermost = (chain: ReadonlyArray<Link>): Link | undefined => {
   const link = chain.findLast(({ message }) => !/^(fetch failed|terminated|Request was cancelled\.?|)$/.test(message))
   return link && {
     ...link,
@@ -151,7 +151,7 @@ export const fromTransport = (
   // A client that fails with an error of its own may have sent the request.
   const reason = property(error, "reason")
   const transport = answered || reason !== "Encode" && reason !== "InvalidUrl"
-  const evidence = chain.filter(tells)
+  const evidence = chain.filter(isEvidence)
   const unsent = !transport || !answered && evidence.length > 0 && evidence.every(isUnsent)
   const lasting = chain.some((link) =>
     failedInHandshake(link) || lastingCodes.test(link.code) || lastingWords.test(link.message)
@@ -159,14 +159,14 @@ export const fromTransport = (
   const what = answered
     ? `the answer of ${host} was cut off`
     : `${unsent ? "cannot connect to" : "no answer from"} ${host}`
-  const fears = unsent || body === undefined ? "" : ", and the server may have started the task"
-  const link = told(chain)
+  const warning = unsent || body === undefined ? "" : ", and the server may have started the task"
+  const link = innermost(chain)
   const words = say(link?.message ?? "")
   return new RWKVConnectionError({
     operation,
     taskId,
     ...code,
-    description: `${what}${fears}${words === "" ? "" : `: ${words}`}`,
+    description: `${what}${warning}${words === "" ? "" : `: ${words}`}`,
     requestSent: !unsent,
     retryable: !died && (answered || transport && !lasting),
     ...(link && { cause: { name: link.name, message: words, ...code } })

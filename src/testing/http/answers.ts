@@ -18,7 +18,7 @@ interface Values {
   readonly finished: boolean
 }
 
-/** The time of a run that took none: with 0 it would look like one whose last tokens are still to come (H31). */
+/** The generation time of an instant run: 0 would mean that its last tokens are still to come (H31). */
 const leastSeconds = 1e-6
 
 const response = (taskId: string, values: Values): Reply.Reply =>
@@ -29,7 +29,7 @@ const response = (taskId: string, values: Values): Reply.Reply =>
   )
 
 /**
- * Of a task that has just been queued.
+ * The answer for a task that has just been queued.
  *
  * @internal
  */

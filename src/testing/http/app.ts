@@ -59,7 +59,7 @@ const cutsSocket = (
     )
   })
 
-/** Node holds headers back until something is written, be it nothing. */
+/** An empty chunk: Node sends the headers with the first write. */
 const headersAtOnce: Reply.Bytes = Stream.make(new Uint8Array())
 
 const serverResponse = (
@@ -82,7 +82,7 @@ const serverResponse = (
     HttpServerResponse.uint8Array(reply.body, options)
 }
 
-/** Pages may read what the SDK reads of an answer's headers. */
+/** Lets pages read the headers that the SDK reads. */
 const cors = HttpMiddleware.cors({ exposedHeaders: ["retry-after", "x-request-id"], maxAge: 600 })
 
 const answer = (exchange: Exchange): HttpApp.Default<never, Scope.Scope> =>

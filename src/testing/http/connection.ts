@@ -1,6 +1,6 @@
 /**
- * One event stream on its way to a client. It waits on a single latch for all that may concern it, news of its task,
- * the end of the server, and the client's leaving, so that a pull needs no fiber.
+ * One event stream on its way to a client. It waits on one latch for news of its task, the end of the server, and the
+ * client's leaving, so that a pull needs no fiber.
  *
  * @since 0.1.0
  */
@@ -16,11 +16,11 @@ import { reset, type SocketError } from "./socket.js"
 interface Source {
   /** Opened when there may be something new. */
   readonly wake: Effect.Latch
-  /** Before each look. */
+  /** Run before each look, so that other requests go first. */
   readonly turn: Effect.Effect<void>
-  /** Between two looks of which the first found nothing. */
+  /** Run after a look that found nothing. */
   readonly wait: Effect.Effect<unknown>
-  /** Where to have the latch opened while the stream is read. */
+  /** The set of latches that has this one while the stream is read. */
   readonly watches?: Set<Effect.Latch>
   /** The events since the last look. */
   readonly look: (connection: Connection) => ReadonlyArray<Uint8Array>
@@ -34,7 +34,7 @@ export class Connection {
 
   readonly machine: Machine
   readonly source: Source
-  /** A connection does not outlive the process of its server. */
+  /** The server process that it belongs to; a restart breaks it. */
   readonly life: number
 
   constructor(machine: Machine, source: Source) {

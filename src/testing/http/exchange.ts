@@ -24,7 +24,7 @@ export class Exchange {
   open = 0
   /** Requests that wait for their answers. */
   unanswered = 0
-  /** Refuses whoever comes. */
+  /** Whether new requests are refused. */
   down = false
   readonly listeners = new Set<Listener>()
   /** Open while nobody waits for an answer or reads one. */
@@ -50,8 +50,8 @@ export class Exchange {
   }
 
   /**
-   * What a request asks for is done although its client may leave meanwhile, for instance while a prompt is read. The
-   * scheduler sees new work before the client sees the answer.
+   * Carries out a request even if its client leaves meanwhile, for instance while a prompt is read. The scheduler sees
+   * new work before the client sees the answer.
    */
   run(request: Incoming): Effect.Effect<Reply, SocketError> {
     const { background, settings } = this.machine
@@ -97,7 +97,7 @@ export class Exchange {
     if (this.unanswered === 0 && this.open === 0) this.idle.unsafeOpen()
   }
 
-  /** Answers that have just been given are read within a few turns. */
+  /** Waits until nobody is served. A client reads an answer some yields after it was given. */
   readonly drained: Effect.Effect<void> = Effect.suspend(() =>
     this.idle.await.pipe(
       Effect.zipRight(Effect.repeatN(Effect.yieldNow(), 100)),
@@ -105,7 +105,7 @@ export class Exchange {
     )
   )
 
-  /** As the server does when it is told to end. A restart meanwhile cuts who is still served. */
+  /** Shuts down as the server does on a signal. A restart meanwhile cuts off the clients that are still served. */
   readonly shutdown: Effect.Effect<void> = Effect.suspend(() => {
     const { machine } = this
     const life = machine.life()

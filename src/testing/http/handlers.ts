@@ -41,7 +41,7 @@ const lookup = (call: Call): Effect.Effect<Task, Reply.Refusal> =>
 const onTask = (handle: (call: Call, task: Task) => Handled) => (call: Call): Handled =>
   Effect.flatMap(lookup(call), (task) => handle(call, task))
 
-/** At `pulse: 0` a run takes no time: who asks for a task's state finds it finished, if the scheduler lets it run. */
+/** At `pulse: 0` a run takes no time: waits until all runs have ended before a state is read. */
 const quiet = ({ scheduler, settings }: Machine): Effect.Effect<void> =>
   settings.instant ? scheduler.quiet.await : Effect.void
 

@@ -34,7 +34,7 @@ const isJson = (contentType: string | undefined): boolean => {
   return /^application\/(?:[^/]*\+)?json$/.test(type.trim().toLowerCase())
 }
 
-/** A 422 cannot say what was sent if that is no text, as it cannot say a lone surrogate. */
+/** A body that is not UTF-8 stands as a lone surrogate, for the server cannot encode either in its 422. */
 const rawBody = (bytes: Uint8Array): Json => ({
   _tag: "String",
   value: Option.getOrElse(Unicode.strict(bytes), () => "\ud800")

@@ -1,5 +1,5 @@
 /**
- * Answers before they meet a transport.
+ * Answers, whatever the transport.
  *
  * @since 0.1.0
  */
@@ -16,7 +16,7 @@ export interface Reply {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
   readonly body: Uint8Array | Bytes
-  /** Ends a streamed body by a failure. A body without it knows no other end than its own. */
+  /** Ends a streamed body by a failure; absent if the body cannot be cut. */
   readonly cut?: ((cause: SocketError) => void) | undefined
   /** The server closes the socket behind this answer without announcing it. */
   readonly closes?: boolean

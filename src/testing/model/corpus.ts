@@ -1,5 +1,5 @@
 /**
- * What the toy model has read. Every text is one document: its end is where the model learns to stop.
+ * The toy model's training texts. Each is one document, at whose end the model learns to stop.
  *
  * @since 0.1.0
  */

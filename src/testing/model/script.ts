@@ -6,8 +6,8 @@
 import { byteToken, encode } from "./text.js"
 
 /**
- * Why a run ended: the model ended its text (`"eos"`), or began a turn of the user (`"user"`); `max_tokens` were reached
- * (`"length"`); somebody stopped it (`"stop"`).
+ * Why a run ended: the model ended its text (`"eos"`) or began a turn of the user (`"user"`), it reached `max_tokens`
+ * (`"length"`), or somebody stopped it (`"stop"`).
  *
  * @since 0.1.0
  * @category models

@@ -23,7 +23,7 @@ export interface PastRun {
   readonly ended: boolean
 }
 
-/** Tokens of one plan, and those before them. */
+/** A list of the tokens of each plan, the newest plan first. */
 interface Spoken {
   readonly before: Spoken | undefined
   readonly tokens: ReadonlyArray<Uint8Array>

@@ -77,10 +77,10 @@ export interface Candidates {
   readonly scores: ReadonlyArray<number>
 }
 
-/** Ids beyond the single bytes are at a border of characters, like any ASCII byte. */
+/** Ids beyond the single bytes count as an ASCII byte: they begin and end no character. */
 const byteOf = (id: number): number => id > 256 ? 0 : id - 1
 
-/** Contexts shorter than the character begun are not asked: their answers could break it. */
+/** Skips contexts that are shorter than the character that has begun: what follows them could break it. */
 const score = (context: ReadonlyArray<number>): Candidates => {
   const found = new Map<number, number>()
   const open = openBytes(context.length, (index) => byteOf(context[index] ?? 0))

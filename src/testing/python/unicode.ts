@@ -46,7 +46,7 @@ const wide = (bytes: Uint8Array, size: 2 | 4, little: boolean): Option.Option<st
 }
 
 /**
- * The text of a JSON document: its encoding is told by a byte order mark or by where its first bytes are zero. Lone
+ * The text of a JSON document, in the encoding that a byte order mark or the zeros among its first bytes show. Lone
  * surrogates pass.
  *
  * @internal

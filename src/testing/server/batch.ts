@@ -1,6 +1,6 @@
 /**
- * The runs of one pulse, each in a slot of the batch, and what they say in it. As many slots as tasks need, rounded up
- * to a power of two; when that number changes, the runs move together at its front.
+ * The runs of one pulse, each in a slot of the batch, and their tokens. There are as many slots as tasks need, rounded
+ * up to a power of two; when that number changes, the runs move to the front.
  *
  * @since 0.1.0
  */
@@ -61,8 +61,8 @@ export class Batch {
   }
 
   /**
-   * Gives slots to those that wait, in the order of the list: first those that are there, then, where they are too few
-   * or too many, those of a batch of another size.
+   * Gives slots to waiting tasks, in the order of the list: first the free ones, then those of the batch after it was
+   * resized.
    */
   fill(list: ReadonlyArray<Task>, now: number): void {
     if (this.slots.length === 0) this.resize(list)
@@ -71,7 +71,7 @@ export class Batch {
     this.take(list, now)
   }
 
-  /** Who is listed twice gets two (H22). */
+  /** Fills free slots; a task that is listed twice gets two (H22). */
   take(list: ReadonlyArray<Task>, now: number): void {
     const ready = list.filter((task) => task.status === READY)
     for (let place = this.places.indexOf(undefined); place >= 0; place = this.places.indexOf(undefined, place)) {
@@ -81,7 +81,7 @@ export class Batch {
     }
   }
 
-  /** Nobody tells the tasks that their slots have moved (H29). */
+  /** Resizes the batch. Runs move to other slots, and their tasks keep the old numbers (H29). */
   resize(list: ReadonlyArray<Task>): void {
     const { slots } = this
     const needed = slots.length + list.filter((task) => task.status === READY).length
@@ -126,7 +126,7 @@ export class Batch {
     return this.stepMillis > 0 ? Math.floor((millis - this.begin) / this.stepMillis) : 0
   }
 
-  /** Stops whoever is in a slot at the next step; false if nobody is, or the plan of who is is over before. */
+  /** Stops the run in a slot at its next step; false if the slot is empty or its plan ends before. */
   stop(place: number, millis: number): boolean {
     const slot = this.places[place]
     if (slot === undefined) return false
@@ -147,7 +147,7 @@ export class Batch {
     }
   }
 
-  /** Hands over the tokens of those that go on, and takes out the others. */
+  /** Delivers the tokens of runs that go on; takes out those that end. */
   collect(at: number): ReadonlyArray<Slot> {
     const ended = this.slots.filter(hasEnded)
     for (const slot of this.slots) {

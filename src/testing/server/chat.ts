@@ -36,12 +36,12 @@ export interface Chat extends Parsed {
  */
 export type Said = string | Partial<Reply> | Script | undefined
 
-/** A blank line or a part of it may stand before what a task goes on with. */
+/** The prompt of a continue may begin with the line breaks that end the turn before. */
 const parsed = (prompt: string) => parse(prompt.replace(/^\n+/, ""))
 
 /**
- * Each run is read by the options of its own prompt. What is no prompt of a chat (a beginning that was only read)
- * belongs to what follows it, but for a token 0 between them: then another document began.
+ * Reads each run by the options of its own prompt. A prompt that is no chat is a beginning of the next prompt, unless
+ * a token 0 between them began another document.
  */
 const chatOf = ({ before, text }: PromptRequest): Option.Option<Parsed> => {
   const messages: Array<Message> = []

@@ -23,8 +23,8 @@ export const seconds: Effect.Effect<number> = Effect.map(
 export const between = (from: number, to: number): number => Math.round((to - from) * 1e9) / 1e9
 
 /**
- * Sleeps until the time is over or somebody opens the latch, whichever comes first; true if it was the time. Who has
- * slept must not ask the Clock again: a rest of a rounded fraction would be slept for ever.
+ * Sleeps until the time is over or the latch is opened; true if it was the time. Do not compute the rest by the Clock
+ * instead: a rest that is rounded to nothing would be slept for ever.
  *
  * @internal
  */

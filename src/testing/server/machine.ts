@@ -25,9 +25,9 @@ export interface Machine {
   readonly newId: (prefix: "TMP_" | "TASK_" | "_TMPL_") => string
   /** Server start in whole seconds since the epoch. */
   readonly startedAt: number
-  /** The event loop: held by whoever computes, so that a prefill delays everybody else (H34). */
+  /** Runs on the event loop, one at a time, so that a prefill delays all other requests (H34). */
   readonly exclusive: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  /** Other requests that wait for the event loop go first, as a generator's next step goes to the end of its queue. */
+  /** Waits behind all that wait for the event loop, as the next step of a generator does. */
   readonly turn: Effect.Effect<void>
   /** Work that goes on when the request that began it is gone. */
   readonly background: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<Fiber.RuntimeFiber<A, E>>
@@ -58,7 +58,7 @@ export const make = (options: Options): Effect.Effect<Machine, never, Scope.Scop
     const scope = yield* Effect.scope
     const settings = resolve(options)
     const documented = settings.profile === "documented"
-    // Nobody computes for any time but who reads a prompt.
+    // Only reading a prompt takes time on the event loop.
     const blocks = !documented && settings.prefillPerToken > 0
     const store = new Store(settings)
     const scheduler = new Scheduler(settings, (task) => {

@@ -59,10 +59,9 @@ export interface Options {
    */
   readonly reply?: ((request: PromptRequest) => Script | string | undefined) | undefined
   /**
-   * Time of a full pulse; one that ends early takes its share. Default 50 milliseconds. With 0 a run takes no time: all
-   * ends by itself under a TestClock that nobody moves, and who asks for a task's status or result, or stops it, finds
-   * it finished. Only an `idleDelay`, a `pollInterval`, a `prefillPerToken` or `lateTokens` that is given is waited for
-   * all the same.
+   * Time of a full pulse; one that ends early takes its share. Default 50 milliseconds. With 0 a run takes no time: it
+   * ends under a TestClock that is never adjusted, and a status, result or stop finds the task finished. An
+   * `idleDelay`, a `pollInterval`, a `prefillPerToken` or `lateTokens` that is given still takes its time.
    */
   readonly pulse?: Duration.DurationInput | undefined
   /** Tokens of a full pulse, and so of a full frame. Default 32. */
@@ -81,8 +80,8 @@ export interface Options {
   readonly defaultMaxTokens?: number | undefined
   /**
    * Asked at each stop of a task; true = the scheduler overlooks it (current server only). Default: none is overlooked.
-   * Without it too, a stop writes into the slot that the task began in: when others have ended and the batch has
-   * shrunk, it hits whoever is there by then, or nobody.
+   * Even without it a stop goes to the slot that the task began in: once others have ended and the batch has shrunk, it
+   * hits another task or none.
    */
   readonly stopMisses?: ((taskId: string) => boolean) | undefined
   /**

@@ -18,17 +18,17 @@ export class Scheduler {
 
   /** Open when there may be something to do. */
   readonly work = Effect.unsafeMakeLatch()
-  /** Open when the end of the present pulse may be another. */
+  /** Opened when the end of the current pulse may have changed. */
   readonly changed = Effect.unsafeMakeLatch()
   /** Open while there is nothing to do. */
   readonly quiet = Effect.unsafeMakeLatch(true)
 
   list: ReadonlyArray<Task> = []
-  /** Another one after each reset: a pulse of an earlier epoch must not go on. */
+  /** Counts resets: a pulse of an earlier epoch must not go on. */
   epoch = 0
   /** Tokens per second per task in the last pulse that left somebody running. */
   speed = 0
-  /** A token that cannot be looked up has stopped everything (H25). Tasks are given slots all the same. */
+  /** Whether an unknown token id has stopped all runs (H25). Tasks are still given slots. */
   broken = false
 
   constructor(settings: Settings, onFinish: (task: Task) => void) {
@@ -43,7 +43,7 @@ export class Scheduler {
   }
 
   add(task: Task): void {
-    // Who is done stays listed until a pulse ends. The current server lists it twice then (H22).
+    // A finished task stays listed until the pulse ends, so the current server lists it twice if continued (H22).
     const others = this.settings.profile === "documented" ? this.list.filter((other) => other !== task) : this.list
     this.list = [...others, task]
     this.quiet.unsafeClose()

@@ -115,7 +115,7 @@ export const copy = (
 })
 
 /**
- * Tells the watchers that the buffer or the status is another.
+ * Tells the watchers that the buffer or the status has changed.
  *
  * @internal
  */
