@@ -310,7 +310,7 @@ export const make: Effect.Effect<Service, RWKVValidationError, RWKVConfig | Plat
 
 /**
  * The endpoints, over the platform's HttpClient that is provided. After the layer was closed every call fails with
- * `RWKVConnectionError`, and nothing is sent. Fails as {@link make} does.
+ * `RWKVConnectionError`, and nothing is sent. Fails with `RWKVValidationError` as {@link make} does.
  *
  * @example
  * ```ts

@@ -335,9 +335,8 @@ interface TimeoutEncoded extends Schema.Struct.Encoded<typeof common> {
 /**
  * A time limit passed: of one request with its body (`"request"`), of a whole wait (`"wait"`), of a stop that the
  * server does not carry out (`"stop"`), of a task that runs and does not move (`"stalled"`), or of one that waits for
- * its turn (`"queue"`). Where a request had failed and was being repeated by then, `cause` is its last failure: a
- * server that is not there is no slow one. Then the error is as transient as that failure, and as safe to repeat,
- * unless the server may be at work by then.
+ * its turn (`"queue"`). Where a request had failed and was being repeated by then, `cause` is its last failure, as of a
+ * server that is not there. Then the error is as transient and as safe to repeat as that, unless work may have begun.
  *
  * @example
  * ```ts
@@ -614,10 +613,9 @@ export const isUnauthorized: (u: unknown) => boolean = categories.isUnauthorized
 export const isNotFound: (u: unknown) => boolean = categories.isNotFound
 
 /**
- * Whether a value is an error whose cause is transient, so that a repetition may succeed: any 5xx but 501 and 505,
- * status 408, 425 and 429, a network that may work again, a request that was late, a task that is busy. Enough for
- * reads; a repetition of what makes the server work has to be `isSafeToRepeat` as well. Each error has it as a
- * property, too.
+ * Whether a value is an error whose cause is transient, so that a repetition may succeed: any 5xx but 501 and 505, a
+ * 408, 425 or 429, a network that may work again, a request that was late, a busy task. Enough for reads; repeating what
+ * makes the server work has to be `isSafeToRepeat` as well. Each error has it as a property, too.
  *
  * @example
  * ```ts

@@ -50,6 +50,14 @@ describe("the documents of the source", () => {
   })
 })
 
+it("no line of the source is longer than 120 columns, but for the corpus", () => {
+  for (const path of files.filter((path) => !path.endsWith("corpus.ts"))) {
+    read(`src/${path}`).split("\n").forEach((line, index) =>
+      expect(line.length, `${path}:${index + 1}`).toBeLessThanOrEqual(120)
+    )
+  }
+})
+
 /** What a file imports, as `path name`. */
 const importedBy = (path: string) => {
   const text = read(path)
