@@ -614,7 +614,7 @@ export const isNotFound: (u: unknown) => boolean = categories.isNotFound
 
 /**
  * Whether a value is an error whose cause is transient, so that a repetition may succeed: any 5xx but 501 and 505, a
- * 408, 425 or 429, a network that may work again, a request that was late, a busy task. Enough for reads; repeating what
+ * 408, 425 or 429, a network that may work again, a request that was late, a busy task. That is enough for reads: what
  * makes the server work has to be `isSafeToRepeat` as well. Each error has it as a property, too.
  *
  * @example
