@@ -30,6 +30,8 @@ export interface Farewell {
   readonly fate?: (() => Fate) | undefined
   /** What is asked for between the end of a task that was stopped and its deletion. */
   readonly between?: Effect.Effect<unknown> | undefined
+  /** Hears that a task which was stopped has ended, or is gone. */
+  readonly onEnded?: (() => void) | undefined
   /** Hears once when all is over: the answer to the deletion, if there was one. */
   readonly over?: Deferred.Deferred<TaskInfo | undefined> | undefined
 }
@@ -135,13 +137,18 @@ export const make = (http: HttpClient.Service, closing: Effect.Effect<void>, hos
     const watch = (seen: TaskInfo | undefined) =>
       Effect.raceFirst(looking(seen, look, later), Effect.zipRight(closing, looking(seen, look, beforeTheEnd)))
 
-    const ended = Effect.gen(function*() {
-      if (known() !== undefined) return yield* between
+    const stopped = Effect.gen(function*() {
+      if (known() !== undefined) return true
       const seen = yield* halt(stop, look, soon)
-      if (isFinished(seen)) return yield* between
+      if (isFinished(seen)) return true
       yield* missed(seen)
-      if (farewell.delete === true) yield* Effect.zipRight(watch(seen), between)
+      return farewell.delete === true && isFinished(yield* watch(seen))
     })
+    const onEnded = Effect.sync(() => farewell.onEnded?.())
+    const ended = stopped.pipe(
+      Effect.tapErrorTag("TaskNotFoundError", () => onEnded),
+      Effect.flatMap((hasEnded) => hasEnded ? Effect.zipRight(onEnded, between) : Effect.void)
+    )
     const deleted = Effect.suspend(() => {
       fate = "has ended and is not deleted"
       isTold = false

@@ -69,8 +69,8 @@ type Begun = Pick<Subject, "taskId" | "opened"> & Pick<TaskResult, "prefillTime"
   readonly requestId: string | undefined
 }
 
-/** A run is over when the server says so, or when its stream is left: it leaves once. */
-const enter = (group: Ledger.Group) =>
+/** A run that never began, or goes on unseen, leaves with its stream; one that is stopped, when it has ended. */
+const enter = (group: Ledger.Group, isStopped: () => boolean) =>
   Effect.acquireRelease(
     Effect.sync((): Ledger.Run => {
       const { alone, leave } = group.enter()
@@ -83,7 +83,7 @@ const enter = (group: Ledger.Group) =>
         }
       }
     }),
-    (run) => Effect.sync(run.leave)
+    (run) => Effect.sync(() => isStopped() ? undefined : run.leave())
   )
 
 /** A question that waits for no silence. */
@@ -160,7 +160,8 @@ export const make = (
       const stays = () => run.detached?.() ?? options.onInterrupt === "detach"
       const stops = options.stop === undefined ? undefined : Stops.make(options.stop)
       const { create, group, maxTokens, mute, request, stream } = yield* run.before
-      const entered = group === undefined ? undefined : yield* enter(group)
+      let hasBegun = false
+      const entered = group === undefined ? undefined : yield* enter(group, () => hasBegun && !stays())
       const isDirect = options.transport === "direct"
       const begin: Effect.Effect<Begun, E | FollowFailure> = isDirect
         ? openDirect(operation, stream, mute)
@@ -179,6 +180,7 @@ export const make = (
         begin,
         (begun) => {
           const { taskId } = begun
+          hasBegun = true
           const deletes = options.cleanup === "delete" && taskId.startsWith("TMP_")
           ledger.begins(taskId, maxTokens, begun.requestId)
           const about = { operation, taskId, maxTokens, run: entered, keeps: run.keeps }

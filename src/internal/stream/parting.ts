@@ -89,7 +89,8 @@ export const make = (http: HttpClient.Service, ledger: Ledger.Service) => (about
         fate,
         delete: (deletes || keeps?.() === false) && (stop || how === "finished"),
         between: how === "cut" && counts ? Effect.ignore(read) : undefined,
-        over
+        over,
+        onEnded: run?.leave
       })
     },
     /** What is known of a run that has ended, or was cut, after at most `stopTimeout`. */
