@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Scope from "effect/Scope"
 import { RWKVConnectionError, type RWKVValidationError } from "../../RWKVError.js"
+import { bare } from "../input/failure.js"
 import * as Endpoints from "./endpoints.js"
 import * as Id from "./id.js"
 import * as Policy from "./policy.js"
@@ -20,14 +21,6 @@ const roundEvery = "10 seconds"
 
 /** Rounds without any server that takes work, by which whoever waits gives up. */
 const patience = 3
-
-const unreachable = (operation: string) =>
-  new RWKVConnectionError({
-    operation,
-    description: "no server of the pool takes work: they are lost, draining or gone",
-    requestSent: false,
-    retryable: true
-  })
 
 /** How servers come to be. */
 interface Making {
@@ -52,6 +45,18 @@ export const make = (queueLimit: number, queueTimeout: Duration.Duration, { conn
 
     const all = () => [...servers.values(), ...leaving]
     const loads = () => Array.from(servers.values(), ({ tally }) => tally.load())
+    const unreachable = (operation: string) => {
+      const failures = all().flatMap(({ lost, name }) => {
+        const failure = lost()
+        return failure === undefined ? [] : [`; ${name}: ${bare(failure)}`]
+      })
+      return new RWKVConnectionError({
+        operation,
+        description: `no server of the pool takes work: they are lost, draining or gone${failures[0] ?? ""}`,
+        requestSent: false,
+        retryable: true
+      })
+    }
     const isOut = () => loads().every(({ open }) => !open)
     const queue = Queue.make(
       queueLimit,

@@ -12,6 +12,7 @@ import * as Scope from "effect/Scope"
 import type * as HttpClient from "../../HttpClient.js"
 import type * as RWKVConfig from "../../RWKVConfig.js"
 import type { RWKVError } from "../../RWKVError.js"
+import { isClosed } from "../wire/closed.js"
 import * as Policy from "./policy.js"
 import * as Tally from "./tally.js"
 
@@ -47,14 +48,16 @@ const gauges = [
 
 export interface Server extends Effect.Effect.Success<ReturnType<typeof make>> {}
 
-/** It surely has not carried out what it was asked for, and says that it cannot now. */
+/** It surely has not carried out what it was asked for: it cannot be reached, or says that it cannot now. */
 export const isRefusal = (error: RWKVError): boolean =>
-  (error._tag === "RWKVConnectionError" || error._tag === "RWKVServerError" || error._tag === "RWKVStatusError") &&
-  error.isTransient && error.isSafeToRepeat
+  error._tag === "RWKVConnectionError"
+    ? !error.requestSent && !isClosed(error)
+    : (error._tag === "RWKVServerError" || error._tag === "RWKVStatusError") && error.isTransient &&
+      error.isSafeToRepeat
 
 const isTrouble = (error: RWKVError) =>
   error._tag === "RWKVServerError" || error._tag === "RWKVTimeoutError" ||
-  error._tag === "RWKVConnectionError" && error.retryable
+  error._tag === "RWKVConnectionError" && !isClosed(error)
 
 /** @param changed hears of every change, and whether room came (1) or went (-1) */
 export const make = (
@@ -68,7 +71,9 @@ export const make = (
     const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
     let [spec, http] = [given, client]
     let failures = 0
-    let [isLost, isDraining, isGone] = [false, false, false]
+    let [isDraining, isGone] = [false, false]
+    /** The failure for which it is left out, while it is. */
+    let lost: RWKVError | undefined
     const alarm = Effect.unsafeMakeLatch(false)
 
     const tagged = gauges.map(([gauge, read]) => [Metric.tagged(gauge, "rwkv.pool.server", name), read] as const)
@@ -86,15 +91,15 @@ export const make = (
         measure()
       })
     )
-    const settle = () => tally.set({ open: !isLost && !isDraining })
+    const settle = () => tally.set({ open: lost === undefined && !isDraining })
 
     /** One that drains takes no new work; what runs there goes on. */
     const drain = (draining: boolean) => {
       isDraining = draining
       settle()
     }
-    const lose = (lost: boolean) => {
-      isLost = lost
+    const lose = (failure: RWKVError | undefined) => {
+      lost = failure
       failures = 0
       settle()
     }
@@ -112,7 +117,7 @@ export const make = (
       Effect.zipRight(Effect.logInfo(`server ${name} of the pool answers again`)),
       Effect.tap(() => {
         alarm.unsafeClose()
-        lose(false)
+        lose(undefined)
       }),
       Effect.forever,
       Effect.annotateLogs({ package: "effect-rwkv" }),
@@ -123,16 +128,17 @@ export const make = (
       tally,
       spec: () => spec,
       http: () => http,
-      isLost: () => isLost,
+      lost: () => lost,
+      isLost: () => lost !== undefined,
       isDraining: () => isDraining,
       drain,
       /** What every answer says of the server: that it works, or what it failed with. */
       judge: (error: RWKVError | undefined) => {
         if (error === undefined) failures = 0
-        if (error === undefined || isLost) return
+        if (error === undefined || lost !== undefined) return
         if (isTrouble(error)) failures++
         if (!isRefusal(error) && failures < strikes) return
-        lose(true)
+        lose(error)
         alarm.unsafeOpen()
       },
       /** What may change while work goes on. */
