@@ -17,7 +17,7 @@ import type { Observed } from "../telemetry/record.js"
 import { within } from "../wire/limit.js"
 import * as retry from "../wire/retry.js"
 import * as telemetry from "../wire/telemetry.js"
-import { note, watched } from "../wire/trouble.js"
+import { note, unwatched, watched } from "../wire/trouble.js"
 import { connect } from "./connection.js"
 import * as Mind from "./mind.js"
 import { settled, textFrom } from "./settle.js"
@@ -144,7 +144,7 @@ const makeHands = ({ ask, conclude, lifetime, link, listen, mind, observed, scop
 
   const reconnect = (error?: FollowFailure) =>
     Effect.uninterruptible(Effect.gen(function*() {
-      if (observed !== undefined && !link.isLeft()) yield* observed.reconnected(taskId, error)
+      if (observed !== undefined && !link.isLeft()) yield* unwatched(observed.reconnected(taskId, error))
       yield* link.renew
       mind.hear({ _tag: link.isLeft() ? "Closing" : "Connected" })
       const opened = link.current()

@@ -27,6 +27,7 @@ import { counted } from "../stream/parting.js"
 import { settled } from "../stream/settle.js"
 import type { FollowFailure } from "../stream/signals.js"
 import { limited, within } from "../wire/limit.js"
+import { unwatched } from "../wire/trouble.js"
 import * as retry from "../wire/retry.js"
 import { note } from "../wire/telemetry.js"
 
@@ -121,7 +122,8 @@ export const make = (
         limit = Duration.sum(limit, delay)
         return delay
       })
-      const state = Effect.tap(look(operation, taskId), validate.callback(operation, "onProgress", onProgress))
+      const report = validate.callback(operation, "onProgress", onProgress)
+      const state = Effect.tap(look(operation, taskId), (info) => unwatched(report(info)))
       const driver = yield* Schedule.driver(counted)
       const next = (info: TaskInfo) =>
         Effect.zipRight(

@@ -52,6 +52,9 @@ const withInit = (request: HttpClientRequest.HttpClientRequest): Effect.Effect<H
     request
   )
 
+/** One for each tracer, made once and not for each request. */
+const discreetly = new WeakMap<Tracer.Tracer, Tracer.Tracer>()
+
 /** The program's tracer, whose spans are not told what requests hold. */
 const discreet = (tracer: Tracer.Tracer): Tracer.Tracer => {
   const known = discreetly.get(tracer)
@@ -70,8 +73,6 @@ const discreet = (tracer: Tracer.Tracer): Tracer.Tracer => {
   discreetly.set(tracer, made)
   return made
 }
-
-const discreetly = new WeakMap<Tracer.Tracer, Tracer.Tracer>()
 
 /** The tracer of a program that has none. */
 const native = Context.get(DefaultServices.liveServices, Tracer.Tracer)

@@ -12,7 +12,7 @@ import * as Polling from "../../Polling.js"
 import type { RWKVError } from "../../RWKVError.js"
 import { effective } from "../input/override.js"
 import * as telemetry from "./telemetry.js"
-import { attempt } from "./trouble.js"
+import { attempt, unwatched } from "./trouble.js"
 
 /** A schedule that a caller chose for one verb, or the settings whose schedule may be overridden. */
 export type Source = Polling.RetrySchedule | { readonly retry: Polling.RetrySchedule }
@@ -30,8 +30,9 @@ const telling = (policy: Schedule.Schedule<RWKVError, RWKVError>): Polling.Retry
   Schedule.onDecision(policy, (error, decision) =>
     ScheduleDecision.isContinue(decision)
       ? Effect.flatMap(Effect.zip(telemetry.current, Clock.currentTimeMillis), ([observed, now]) =>
-        observed?.retried(error, Duration.millis(Math.max(0, ScheduleIntervals.start(decision.intervals) - now))) ??
-          Effect.void)
+        observed === undefined ? Effect.void : unwatched(
+          observed.retried(error, Duration.millis(Math.max(0, ScheduleIntervals.start(decision.intervals) - now)))
+        ))
       : Effect.void)
 
 const repeat =

@@ -25,6 +25,10 @@ export const watched = <A, E, R>(use: (trouble: Trouble) => Effect.Effect<A, E, 
     return Effect.provideService(use(trouble), Current, trouble)
   })
 
+/** For what the program does in its hooks: its failures are none of the operation's. */
+export const unwatched = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.provideService(effect, Current, undefined)
+
 /** Notes a failure that is repeated, for as long as it is told. */
 export const note = (last: Trouble["last"]): Effect.Effect<void> =>
   Effect.map(Current, (trouble) => {
