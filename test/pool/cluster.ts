@@ -1,6 +1,7 @@
 /** Several emulators in one process behind one HttpClient, told apart by their host. */
 import { HttpClient, HttpClientError } from "@effect/platform"
 import { Effect, Layer } from "effect"
+import { Polling } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
 import * as RWKVPool from "effect-rwkv/RWKVPool"
 
@@ -56,3 +57,15 @@ export const pool = <E = never, R = never>(
   RWKVPool.layer<E, R>({ servers: Array.from(cluster.emulators.keys(), (name) => server(name)), ...options }).pipe(
     Layer.provide(Layer.succeed(HttpClient.HttpClient, cluster.client))
   )
+
+export const long = "a story that takes a while to tell. ".repeat(10)
+export const story = { prompt: "story", maxTokens: 400 }
+
+/** Two servers that answer alike, with ids of their own. */
+export const two = (options: Emulator.Options = { reply: () => long }) =>
+  start({ a: { seed: 1, ...options }, b: { seed: 2, ...options } })
+
+export const over = (cluster: Cluster, options: Partial<RWKVPool.Options> = {}) =>
+  Effect.provide(pool(cluster, { retry: Polling.noRetry, ...options }))
+
+export const figures = Effect.flatMap(RWKVPool.RWKVPool, ({ figures }) => figures)

@@ -2,27 +2,20 @@ import { describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, Queue, Scope, Stream, TestClock } from "effect"
 import { Polling, StreamService, TaskService } from "effect-rwkv"
 import { Emulator } from "effect-rwkv/testing"
-import * as RWKVPool from "effect-rwkv/RWKVPool"
+import type * as RWKVPool from "effect-rwkv/RWKVPool"
 import { failureOf, settle } from "../support/harness.js"
-import { type Cluster, emulator, pool, server, start } from "./cluster.js"
+import * as Cluster from "./cluster.js"
+import { emulator, figures, long, over, pool, server, start } from "./cluster.js"
 
 type Options = Partial<RWKVPool.Options>
 
 const echo: Emulator.Options = { reply: ({ text }) => `<${text}>` }
 
-const long = "a story that takes a while to tell. ".repeat(10)
-
-/** Two servers that answer alike, with ids of their own. */
-const two = (options: Emulator.Options = echo) => start({ a: { seed: 1, ...options }, b: { seed: 2, ...options } })
-
-const over = (cluster: Cluster, options: Options = {}) =>
-  Effect.provide(pool(cluster, { retry: Polling.noRetry, ...options }))
-
-const figures = Effect.flatMap(RWKVPool.RWKVPool, ({ figures }) => figures)
+const two = (options: Emulator.Options = echo) => Cluster.two(options)
 
 const health = Effect.map(figures, ({ servers }) => servers.map(({ health }) => health).join())
 
-const paths = (cluster: Cluster, name: string) =>
+const paths = (cluster: Cluster.Cluster, name: string) =>
   Effect.map(emulator(cluster, name).requests, (requests) => requests.map(({ path }) => path))
 
 const nameOf = (id: string) => id.slice(id.lastIndexOf("~") + 1)

@@ -1,21 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Queue, Schedule, Scope, Stream, TestClock } from "effect"
 import { Polling, StreamService, TaskService } from "effect-rwkv"
-import * as RWKVPool from "effect-rwkv/RWKVPool"
+import type * as RWKVPool from "effect-rwkv/RWKVPool"
 import { Emulator } from "effect-rwkv/testing"
 import { failureOf, settle } from "../support/harness.js"
-import { type Cluster, emulator, pool, server, start } from "./cluster.js"
-
-const long = "a story that takes a while to tell. ".repeat(10)
-const story = { prompt: "story", maxTokens: 400 }
-
-const two = (options: Emulator.Options = { reply: () => long }) =>
-  start({ a: { seed: 1, ...options }, b: { seed: 2, ...options } })
-
-const over = (cluster: Cluster, options: Partial<RWKVPool.Options> = {}) =>
-  Effect.provide(pool(cluster, { retry: Polling.noRetry, ...options }))
-
-const figures = Effect.flatMap(RWKVPool.RWKVPool, ({ figures }) => figures)
+import { type Cluster, emulator, figures, long, over, pool, server, story, two } from "./cluster.js"
 
 describe("the queue of a pool", () => {
   it.scoped("does not count the runs of `runAll` against its limit", () =>

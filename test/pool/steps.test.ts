@@ -2,21 +2,8 @@
 import { expect, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, FiberId, Layer, Scheduler, Scope, Stream, TestClock } from "effect"
 import { Polling, StreamService, TaskService } from "effect-rwkv"
-import * as RWKVPool from "effect-rwkv/RWKVPool"
-import type { Emulator } from "effect-rwkv/testing"
 import { settle } from "../support/harness.js"
-import { type Cluster, emulator, pool, server, start } from "./cluster.js"
-
-const long = "a story that takes a while to tell. ".repeat(10)
-const story = { prompt: "story", maxTokens: 400 }
-
-const two = (options: Emulator.Options = { reply: () => long }) =>
-  start({ a: { seed: 1, ...options }, b: { seed: 2, ...options } })
-
-const over = (cluster: Cluster, options: Partial<RWKVPool.Options> = {}) =>
-  Effect.provide(pool(cluster, { retry: Polling.noRetry, ...options }))
-
-const figures = Effect.flatMap(RWKVPool.RWKVPool, ({ figures }) => figures)
+import { emulator, figures, long, over, pool, server, story, two } from "./cluster.js"
 
 /** Lets others go on at one step of a program, of whichever of its fibers. */
 const yielding = (at: number, reached: () => void) => {

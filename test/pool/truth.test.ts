@@ -2,22 +2,11 @@
 import { expect, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Logger, Metric, MetricState, Queue, Schedule, Stream, TestClock } from "effect"
 import { Polling, StreamService, TaskService, Telemetry } from "effect-rwkv"
-import * as RWKVPool from "effect-rwkv/RWKVPool"
+import type * as RWKVPool from "effect-rwkv/RWKVPool"
 import { Emulator } from "effect-rwkv/testing"
 import * as Tracing from "../support/tracing.js"
 import { failureOf, settle } from "../support/harness.js"
-import { type Cluster, emulator, pool, server, start } from "./cluster.js"
-
-const long = "a story that takes a while to tell. ".repeat(10)
-const story = { prompt: "story", maxTokens: 400 }
-
-const two = (options: Emulator.Options = { reply: () => long }) =>
-  start({ a: { seed: 1, ...options }, b: { seed: 2, ...options } })
-
-const over = (cluster: Cluster, options: Partial<RWKVPool.Options> = {}) =>
-  Effect.provide(pool(cluster, { retry: Polling.noRetry, ...options }))
-
-const figures = Effect.flatMap(RWKVPool.RWKVPool, ({ figures }) => figures)
+import { emulator, figures, long, over, pool, server, start, story, two } from "./cluster.js"
 
 const gaugesOf = (name: string) =>
   Effect.map(
